@@ -1,0 +1,68 @@
+//! An endpoint: the attachment of one sandbox to one network.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lifecycle, MacAddress,
+    NetworkId, NodeId, SandboxId, Timestamp,
+};
+
+/// An endpoint as recorded. In global scope this record is what other hosts read to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its identity.
+    pub id: EndpointId,
+    /// The network it is on.
+    pub network: NetworkId,
+    /// The sandbox it joined or is about to join.
+    pub sandbox: SandboxId,
+    /// The container behind the sandbox, when an engine runs one.
+    pub container: Option<ContainerId>,
+    /// The host that owns it.
+    pub node: NodeId,
+    /// How far its creation or removal has come.
+    pub lifecycle: Lifecycle,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its name, unique on the network: normally the container's.
+    pub name: String,
+    /// Every name that resolves to it, the one for reverse lookups first: container name, aliases, short id, hostname.
+    pub dns_names: Vec<String>,
+    /// `alias → name` pairs that only this endpoint's sandbox sees (`--link name:alias` on a user network).
+    pub links: Labels,
+    /// Its addresses.
+    pub addresses: EndpointAddresses,
+    /// What its interface is called inside the sandbox; decided at join.
+    pub interface: Option<InterfaceName>,
+    /// Precedence in the choice of the default gateway; the highest wins.
+    pub gateway_priority: i32,
+    /// The driver's options for this endpoint, as typed.
+    pub options: Labels,
+    /// Addresses asked for in so many words, which `inspect` echoes and a later start asks for again.
+    pub requested: Vec<IpAddr>,
+}
+
+/// The layer-2 and layer-3 addresses of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointAddresses {
+    /// Ethernet address; none for drivers that make no interface.
+    pub mac: Option<MacAddress>,
+    /// IPv4 address with the subnet's prefix length.
+    pub ipv4: Option<Ipv4Net>,
+    /// IPv6 address with the subnet's prefix length.
+    pub ipv6: Option<Ipv6Net>,
+    /// Link-local addresses asked for (`--link-local-ip`).
+    pub link_local: Vec<IpNet>,
+}
+
+impl EndpointAddresses {
+    /// The routable addresses, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> {
+        self.ipv4
+            .map(IpNet::V4)
+            .into_iter()
+            .chain(self.ipv6.map(IpNet::V6))
+    }
+}

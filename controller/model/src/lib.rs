@@ -1,0 +1,39 @@
+//! The nouns of the Container Network Model: networks, endpoints, sandboxes, nodes, and the limited values they
+//! are made of.
+//!
+//! No I/O and no async. Every limited value is checked once, at construction; the rest of the code may believe it.
+//! Everything stored derives serde, and reading a stored value runs the same check as making one.
+#![forbid(unsafe_code)]
+
+mod address;
+mod endpoint;
+mod id;
+mod interface_name;
+mod labels;
+mod mac;
+mod name;
+mod network;
+mod node;
+mod sandbox;
+mod scope;
+mod snapshot;
+mod timestamp;
+mod vni;
+
+pub use address::{AddressFamily, Subnet, SubnetError};
+pub use endpoint::{Endpoint, EndpointAddresses};
+pub use id::{Container, ContainerId, EndpointId, Id, IdError, NetworkId, NodeId, SandboxId};
+pub use interface_name::{InterfaceName, InterfaceNameError};
+pub use labels::Labels;
+pub use mac::{MacAddress, MacError};
+pub use name::{ContainerName, DriverName, NameError, NetworkName};
+pub use network::{IpamConfig, Network, Pool, SubnetRequest};
+pub use node::Node;
+pub use sandbox::{DnsConfig, DnsPorts, HostEntry, Sandbox, SandboxKind};
+pub use scope::{Lifecycle, Scope};
+pub use snapshot::Snapshot;
+pub use timestamp::Timestamp;
+pub use vni::{Vni, VniError};
+
+/// IP networks and interface addresses (address plus prefix length), from `ipnet`.
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

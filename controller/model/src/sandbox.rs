@@ -1,0 +1,87 @@
+//! A sandbox: a network namespace with its interfaces, routes, names and files.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerId, Lifecycle, NodeId, SandboxId, Timestamp};
+
+/// A sandbox as recorded. Always local scope: a namespace lives on one host. Its endpoints are found by asking
+/// which endpoints name it; they are not listed here, so the two can't disagree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// Its identity.
+    pub id: SandboxId,
+    /// The container it is for, when an engine runs one.
+    pub container: Option<ContainerId>,
+    /// The host it is on.
+    pub node: NodeId,
+    /// How far its creation or removal has come.
+    pub lifecycle: Lifecycle,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its own namespace, or the host's.
+    pub kind: SandboxKind,
+    /// The container's host name, without domain.
+    pub hostname: String,
+    /// The container's domain, perhaps empty.
+    pub domainname: String,
+    /// Name service settings.
+    pub dns: DnsConfig,
+    /// Extra lines of the hosts file (`--add-host`).
+    pub extra_hosts: Vec<HostEntry>,
+    /// Folder that holds its hosts, resolv.conf and hostname files.
+    pub files: PathBuf,
+    /// Ports that `cnm-names` serves 127.0.0.11 on inside the namespace. Chosen when the sandbox is made and bound
+    /// again after every restart, so that the redirect rules never change.
+    pub dns_ports: DnsPorts,
+}
+
+/// Whose namespace a sandbox is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "netns")]
+pub enum SandboxKind {
+    /// A namespace made for it and pinned at this path.
+    Own(PathBuf),
+    /// The host's own namespace: no interface, address or rule of ours goes in.
+    Host,
+}
+
+impl Sandbox {
+    /// Where its namespace is pinned; none for the host's own.
+    pub fn netns(&self) -> Option<&PathBuf> {
+        match &self.kind {
+            SandboxKind::Own(path) => Some(path),
+            SandboxKind::Host => None,
+        }
+    }
+}
+
+/// `--dns`, `--dns-search`, `--dns-option`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsConfig {
+    /// Upstream servers; empty for the host's.
+    pub servers: Vec<IpAddr>,
+    /// Search domains; empty for the host's; a single `.` for none.
+    pub search: Vec<String>,
+    /// Options such as `ndots:2`; empty for the host's.
+    pub options: Vec<String>,
+}
+
+/// One `--add-host NAME:ADDRESS`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// The UDP and the TCP port of a sandbox's name service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsPorts {
+    /// UDP port.
+    pub udp: u16,
+    /// TCP port.
+    pub tcp: u16,
+}

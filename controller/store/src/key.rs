@@ -1,0 +1,76 @@
+//! Keys are paths: `networks/3f2a…`, `leases/3f2a…/172.16.2.5`.
+
+use std::{fmt, str::FromStr};
+
+/// A path of one or more segments joined by `/`. A segment is 1 to 255 bytes of ASCII letters, digits and `._:-`,
+/// which every back end takes as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+/// Text that is no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a key of the store")]
+pub struct KeyError(String);
+
+fn is_segment(text: &str) -> bool {
+    let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+    (1..=255).contains(&text.len()) && text.chars().all(clean)
+}
+
+impl Key {
+    /// A key of one segment.
+    ///
+    /// # Panics
+    /// When `segment` breaks the rule: for literals only.
+    pub fn root(segment: &'static str) -> Self {
+        assert!(
+            is_segment(segment),
+            "a literal segment follows the rule: {segment:?}"
+        );
+        Self(segment.to_owned())
+    }
+
+    /// This key with one more segment.
+    ///
+    /// # Panics
+    /// When the segment breaks the rule. Ids, addresses and checked names never do.
+    pub fn child(&self, segment: impl fmt::Display) -> Self {
+        let segment = segment.to_string();
+        assert!(is_segment(&segment), "a segment follows the rule: {segment:?}");
+        Self(format!("{}/{segment}", self.0))
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last segment.
+    pub fn last(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// Whether this is `prefix` or lies under it.
+    pub fn is_under(&self, prefix: &Self) -> bool {
+        self.0
+            .strip_prefix(&prefix.0)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        if text.split('/').all(is_segment) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyError(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

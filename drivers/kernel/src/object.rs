@@ -1,0 +1,238 @@
+//! The vocabulary: every kind of kernel object we make, as a plain value with a key.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use model::{InterfaceName, IpNet, MacAddress, Subnet, Vni};
+
+use crate::ruleset;
+
+/// The network namespace that an object lives in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Netns {
+    /// The namespace that the daemon runs in: "the host".
+    Host,
+    /// A namespace pinned at this path (a bind mount or `/proc/PID/ns/net`).
+    Pinned(PathBuf),
+}
+
+/// What identifies an object: two objects of one key can't exist at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A namespace, by its pin.
+    Namespace(PathBuf),
+    /// A link by name.
+    Link(Netns, InterfaceName),
+    /// An address on a link.
+    Address(Netns, InterfaceName, IpNet),
+    /// A route by destination (0.0.0.0/0 or ::/0 is the default route) in the main table.
+    Route(Netns, Subnet),
+    /// A neighbour (ARP, NDP) entry on a link.
+    Neighbor(Netns, InterfaceName, IpAddr),
+    /// A bridge forwarding entry on a VXLAN link or a bridge port.
+    Fdb(Netns, InterfaceName, MacAddress),
+    /// A sysctl by its path under /proc/sys, e.g. `net/ipv4/ip_forward`.
+    Sysctl(Netns, String),
+    /// A firewall object: table, chain, set, map or element.
+    Firewall(Netns, ruleset::Key),
+}
+
+/// One object. Its owner is not part of it: see [`crate::Owner`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// A pinned network namespace with its loopback up.
+    Namespace(PathBuf),
+    /// A link.
+    Link(Link),
+    /// An address.
+    Address(Address),
+    /// A route.
+    Route(Route),
+    /// A neighbour entry.
+    Neighbor(Neighbor),
+    /// A forwarding entry.
+    Fdb(Fdb),
+    /// A sysctl.
+    Sysctl(Sysctl),
+    /// A firewall object.
+    Firewall(Netns, ruleset::Item),
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Where it lives.
+    pub netns: Netns,
+    /// Its name.
+    pub name: InterfaceName,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Ethernet address; none leaves the kernel's choice.
+    pub mac: Option<MacAddress>,
+    /// MTU in bytes; none leaves the kernel's choice.
+    pub mtu: Option<u32>,
+    /// The bridge it is a port of, in the same namespace.
+    pub master: Option<InterfaceName>,
+    /// Administratively up.
+    pub up: bool,
+}
+
+/// Kinds of links, with what is decided at creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkKind {
+    /// An Ethernet bridge. STP off, no multicast snooping needed.
+    Bridge,
+    /// One end of a veth pair. The other end is made inside `peer.netns` in the same request, and goes with this one.
+    Veth {
+        /// The other end.
+        peer: VethPeer,
+        /// Bridge-port flags, when this end has a master.
+        port: BridgePort,
+    },
+    /// The end that some `Veth` made: never created by itself, only observed, changed (up, MTU) or gone with its maker.
+    VethPeer,
+    /// A VXLAN tunnel endpoint (RFC 7348).
+    Vxlan(Vxlan),
+    /// A link that isn't ours to make or remove (an adopted bridge, `lo`): only its `up`, `mtu` are ensured.
+    Existing,
+}
+
+/// The far end of a veth pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VethPeer {
+    /// Where it is made.
+    pub netns: Netns,
+    /// Its name there.
+    pub name: InterfaceName,
+    /// Its Ethernet address.
+    pub mac: Option<MacAddress>,
+    /// Its MTU in bytes.
+    pub mtu: Option<u32>,
+    /// Up at once.
+    pub up: bool,
+}
+
+/// Flags of a link as a bridge port (`bridge link set`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BridgePort {
+    /// Sends a frame back out of the port it came in by.
+    pub hairpin: bool,
+    /// Learns source addresses from this port.
+    pub learning: bool,
+    /// Floods unknown unicast to this port.
+    pub flood: bool,
+    /// Exchanges frames with non-isolated ports only.
+    pub isolated: bool,
+    /// Answers ARP and NDP from the neighbour table instead of flooding.
+    pub neigh_suppress: bool,
+}
+
+impl Default for BridgePort {
+    /// The kernel's defaults.
+    fn default() -> Self {
+        Self {
+            hairpin: false,
+            learning: true,
+            flood: true,
+            isolated: false,
+            neigh_suppress: false,
+        }
+    }
+}
+
+/// What a VXLAN link is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vxlan {
+    /// Network identifier.
+    pub vni: Vni,
+    /// UDP port, 4789 by default (RFC 7348, section 5).
+    pub port: u16,
+    /// Source address on the underlay.
+    pub local: Option<IpAddr>,
+    /// Answers ARP from the neighbour table (`proxy`).
+    pub proxy: bool,
+    /// Learns VTEPs from received frames. Off: every entry is static.
+    pub learning: bool,
+    /// Created from this namespace, where its UDP socket then stays, and moved into its own in the same request.
+    pub created_in: Netns,
+    /// Bridge-port flags, when it has a master.
+    pub bridge_port: BridgePort,
+}
+
+/// An address on a link. DAD is off: the address is usable at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Where the link lives.
+    pub netns: Netns,
+    /// The link.
+    pub link: InterfaceName,
+    /// Address and prefix length.
+    pub address: IpNet,
+}
+
+/// A unicast route in the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Where it is.
+    pub netns: Netns,
+    /// Destination.
+    pub destination: Subnet,
+    /// Next hop; none for a directly connected destination.
+    pub gateway: Option<IpAddr>,
+    /// The link it leaves by.
+    pub link: InterfaceName,
+    /// Preferred source address.
+    pub source: Option<IpAddr>,
+}
+
+/// A permanent neighbour entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Where the link lives.
+    pub netns: Netns,
+    /// The link.
+    pub link: InterfaceName,
+    /// The IP address.
+    pub address: IpAddr,
+    /// The Ethernet address that answers for it.
+    pub mac: MacAddress,
+}
+
+/// A static forwarding entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fdb {
+    /// Where the link lives.
+    pub netns: Netns,
+    /// The VXLAN link or bridge port.
+    pub link: InterfaceName,
+    /// Destination Ethernet address.
+    pub mac: MacAddress,
+    /// The remote VTEP, on a VXLAN link.
+    pub vtep: Option<IpAddr>,
+}
+
+/// A sysctl and its value. Undo restores the value observed before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    /// The namespace whose sysctl it is.
+    pub netns: Netns,
+    /// Path under /proc/sys with slashes.
+    pub name: String,
+    /// Its value, without the newline.
+    pub value: String,
+}
+
+impl Object {
+    /// What identifies it.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Namespace(path) => Key::Namespace(path.clone()),
+            Self::Link(o) => Key::Link(o.netns.clone(), o.name.clone()),
+            Self::Address(o) => Key::Address(o.netns.clone(), o.link.clone(), o.address),
+            Self::Route(o) => Key::Route(o.netns.clone(), o.destination),
+            Self::Neighbor(o) => Key::Neighbor(o.netns.clone(), o.link.clone(), o.address),
+            Self::Fdb(o) => Key::Fdb(o.netns.clone(), o.link.clone(), o.mac),
+            Self::Sysctl(o) => Key::Sysctl(o.netns.clone(), o.name.clone()),
+            Self::Firewall(netns, item) => Key::Firewall(netns.clone(), item.key()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How networks are made: one trait, and the drivers `null`, `host`, `bridge` and `overlay`.
+//!
+//! A driver owns no storage: records come in, kernel objects or answers go out. Verbs are idempotent: calling again
+//! repairs. To add a built-in driver, write a [`Planner`] (pure: records to kernel objects) and name it in the catalog.
+#![forbid(unsafe_code)]
+
+mod view;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{Endpoint, Network, Scope};
+
+pub use view::{Attachment, Capabilities, Draft, Link, Needs, NetworkView, Peer, StaticRoute, Target};
+
+/// Why a driver refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong: a bad option, a subnet it can't use. Becomes 400.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Right but not allowed here (a second `host` network, deleting `none`). Becomes 403.
+    #[error("{message}")]
+    Forbidden {
+        /// What is not allowed.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The kernel refused; what was half made is undone.
+    #[error("{doing}")]
+    Kernel {
+        /// What the driver was doing, e.g. `creating bridge br-3f2a`.
+        doing: String,
+        /// What the kernel layer said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A `Result` with a driver's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The verbs of the Container Network Model.
+#[async_trait]
+pub trait Driver: Send + Sync + std::fmt::Debug {
+    /// What it can do at all.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Is this network valid, and what must be allocated for it? Touches nothing.
+    async fn check(&self, draft: &Draft<'_>) -> Result<Needs>;
+
+    /// Prefix of interface names inside a sandbox; the controller adds the next free number.
+    fn interface_prefix(&self, _network: &Network) -> String {
+        "eth".to_owned()
+    }
+
+    /// Makes what the network itself needs on this host (bridge, VXLAN link, chains).
+    async fn create_network(&self, network: &Network) -> Result<()>;
+
+    /// Removes it. Returns when the names and addresses are free again; slow rests go on in the background.
+    async fn delete_network(&self, network: &Network) -> Result<()>;
+
+    /// Makes the endpoint's interface and connects it: the veth is made inside the target in one request.
+    async fn join(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<Attachment>;
+
+    /// Removes it again. An interface that is gone with its namespace is no error.
+    async fn leave(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<()>;
+
+    /// Endpoints of other hosts went or came. Only global-scope drivers care.
+    async fn peers_changed(&self, _network: &Network, _gone: &[Peer], _come: &[Peer]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Brings the kernel to exactly what the view says, and removes what this network's owners have beyond it. For
+    /// daemon start, the timer and a flushed firewall; equals the verbs above applied to every record.
+    async fn repair(&self, view: &NetworkView) -> Result<()>;
+}
+
+/// A driver by name.
+pub trait Catalog: Send + Sync + std::fmt::Debug {
+    /// The driver; none if nobody has that name.
+    fn driver(&self, name: &str) -> Option<Arc<dyn Driver>>;
+    /// Every name, for "did you mean".
+    fn names(&self) -> Vec<String>;
+    /// The default scope of a driver's networks.
+    fn scope(&self, name: &str) -> Option<Scope> {
+        self.driver(name).map(|driver| driver.capabilities().scope)
+    }
+}

@@ -1,0 +1,109 @@
+//! What goes into a driver and what comes out.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use model::{AddressFamily, Endpoint, InterfaceName, Labels, Network, NetworkId, Scope, Subnet};
+
+/// What a driver can do at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Where its networks' records live by default.
+    pub scope: Scope,
+    /// Its networks have pools and their endpoints addresses. `null` and `host` have none.
+    pub addresses: bool,
+    /// Only one network of it may exist (`null`, `host`).
+    pub single: bool,
+    /// Its endpoints need a second one on the gateway bridge to reach the outside (`overlay`), unless the network is
+    /// internal or the sandbox has another gateway.
+    pub gateway_bridge: bool,
+    /// Wants several pools of one family (`overlay`), not one.
+    pub several_pools: bool,
+}
+
+/// A network before anything was allocated for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Draft<'a> {
+    /// The id it will have.
+    pub id: NetworkId,
+    /// Options as typed (`-o`), the daemon's `default-network-opts` included.
+    pub options: &'a Labels,
+    /// `--internal`.
+    pub internal: bool,
+    /// Families asked for.
+    pub families: &'a [AddressFamily],
+    /// Subnets asked for, if any.
+    pub subnets: &'a [Subnet],
+}
+
+/// What must be allocated for a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A gateway address in each pool, for the bridge to wear.
+    pub gateway: bool,
+    /// One VNI per pool.
+    pub vnis: bool,
+    /// VNIs the user named, in the pools' order; may be fewer than the pools.
+    pub wanted_vnis: Vec<model::Vni>,
+    /// Names on this host that must be free or this network's alone (a bridge's device name), claimed with the record.
+    pub claims: Vec<String>,
+}
+
+/// Where an endpoint joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The sandbox's namespace pin; none for the host's own namespace.
+    pub netns: Option<PathBuf>,
+    /// The interface's name inside it.
+    pub interface: InterfaceName,
+}
+
+/// What a driver made for an endpoint; the same answer that a plugin's Join gives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// The interface, if the driver makes one.
+    pub link: Option<Link>,
+    /// IPv4 default gateway.
+    pub gateway_v4: Option<IpAddr>,
+    /// IPv6 default gateway.
+    pub gateway_v6: Option<IpAddr>,
+    /// More routes for the sandbox.
+    pub routes: Vec<StaticRoute>,
+}
+
+/// An interface made for an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// It is in the sandbox already, under the target's name.
+    InPlace,
+    /// It is on the host under this name (a plugin's): the controller moves and renames it.
+    OnHost(InterfaceName),
+}
+
+/// A route that a driver wants in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticRoute {
+    /// Destination.
+    pub destination: Subnet,
+    /// Next hop; none for a connected route.
+    pub next_hop: Option<IpAddr>,
+}
+
+/// An endpoint of another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its record.
+    pub endpoint: Arc<Endpoint>,
+    /// The underlay address of its host's VTEP.
+    pub vtep: IpAddr,
+}
+
+/// Everything a driver may know of one network on this host.
+#[derive(Debug, Clone)]
+pub struct NetworkView {
+    /// The network.
+    pub network: Arc<Network>,
+    /// This host's joined endpoints with where they joined.
+    pub local: Vec<(Arc<Endpoint>, Target)>,
+    /// Endpoints of live other hosts.
+    pub peers: Vec<Peer>,
+}

@@ -1,0 +1,145 @@
+//! Address management: pools for networks, addresses for endpoints, each with an owner.
+//!
+//! An [`Ipam`] commits nothing: it answers together with a [`Txn`] fragment, which the caller merges into the intent
+//! of its own operation, so that leases, names and the record are one commit. When that commit meets a
+//! [`store::Error::Conflict`] on one of the fragment's keys, somebody else was faster: ask again.
+#![forbid(unsafe_code)]
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use async_trait::async_trait;
+use model::{AddressFamily, EndpointId, IpNet, Labels, NetworkId, NodeId, Pool, Scope, Subnet};
+use store::Txn;
+
+/// A pool wanted for a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRequest {
+    /// The network it is for.
+    pub network: NetworkId,
+    /// The network's name, for others' error messages.
+    pub network_name: String,
+    /// Which address space.
+    pub scope: Scope,
+    /// Which family.
+    pub family: AddressFamily,
+    /// The subnet; none to take one from the default pools.
+    pub subnet: Option<Subnet>,
+    /// Where dynamic addresses are taken from, inside the subnet.
+    pub ip_range: Option<Subnet>,
+    /// Addresses set aside for others.
+    pub aux_addresses: BTreeMap<String, IpAddr>,
+    /// Options for a plugin.
+    pub options: Labels,
+    /// Subnets of pools already granted in the same operation (not yet in the store).
+    pub siblings: Vec<Subnet>,
+}
+
+/// A pool granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolGrant {
+    /// The driver's handle.
+    pub id: String,
+    /// The subnet.
+    pub subnet: Subnet,
+    /// To be committed for the grant to hold. Empty for a plugin, which keeps its own books.
+    pub txn: Txn,
+}
+
+/// Whom an address is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The network's gateway.
+    Gateway(NetworkId),
+    /// An endpoint, with its name for others' error messages.
+    Endpoint(EndpointId, String),
+}
+
+/// An address wanted from a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRequest<'a> {
+    /// The network.
+    pub network: NetworkId,
+    /// Which address space.
+    pub scope: Scope,
+    /// The pool.
+    pub pool: &'a Pool,
+    /// Whom it is for.
+    pub holder: Holder,
+    /// The host it is for, whose death frees it.
+    pub node: NodeId,
+    /// The address; none for the next free one.
+    pub wanted: Option<IpAddr>,
+    /// Addresses that a lost commit has shown to be taken.
+    pub avoid: &'a [IpAddr],
+}
+
+/// An address granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressGrant {
+    /// Address with the subnet's prefix length.
+    pub address: IpNet,
+    /// To be committed for the grant to hold.
+    pub txn: Txn,
+}
+
+/// Why address management refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong. Becomes 400.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The subnet overlaps another network's or a route of the host, which the message names. Becomes 403.
+    #[error("{message}")]
+    Overlap {
+        /// With what, by name.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The address is held, by whom the message names. Becomes 403.
+    #[error("address {address} is already in use by {holder}")]
+    AddressInUse {
+        /// The address.
+        address: IpAddr,
+        /// Its holder's name.
+        holder: String,
+    },
+    /// No address or subnet is left. Becomes 503.
+    #[error("{message}")]
+    Exhausted {
+        /// Of what.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The store failed.
+    #[error("reading the address records")]
+    Store(#[from] store::Error),
+}
+
+/// A `Result` with address management's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Pools and addresses. Releasing what is not held is no error.
+#[async_trait]
+pub trait Ipam: Send + Sync + std::fmt::Debug {
+    /// Grants a pool.
+    async fn request_pool(&self, request: &PoolRequest) -> Result<PoolGrant>;
+    /// Gives a pool back.
+    async fn release_pool(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<Txn>;
+    /// Grants an address.
+    async fn request_address(&self, request: &AddressRequest<'_>) -> Result<AddressGrant>;
+    /// Gives an address back.
+    async fn release_address(
+        &self,
+        network: NetworkId,
+        scope: Scope,
+        pool: &Pool,
+        address: IpAddr,
+    ) -> Result<Txn>;
+}
