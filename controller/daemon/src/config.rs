@@ -1,0 +1,476 @@
+//! File and flags become one typed configuration, or one clear refusal.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use model::{InterfaceName, IpNet, Subnet};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    arguments::Arguments,
+    options::{by_key, nearest_key},
+};
+
+/// By which name the daemon was called: paths and the default bridge's device follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persona {
+    /// `cnmd`.
+    Cnmd,
+    /// `dockerd`: its socket and file, our data.
+    Dockerd,
+}
+
+impl Persona {
+    /// From `argv[0]`.
+    pub fn of(program: &str) -> Self {
+        match Path::new(program).file_name().and_then(|name| name.to_str()) {
+            Some("dockerd") => Self::Dockerd,
+            _ => Self::Cnmd,
+        }
+    }
+
+    /// The program's name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cnmd => "cnmd",
+            Self::Dockerd => "dockerd",
+        }
+    }
+
+    const fn config_file(self) -> &'static str {
+        match self {
+            Self::Cnmd => "/etc/cnm/daemon.json",
+            Self::Dockerd => "/etc/docker/daemon.json",
+        }
+    }
+
+    const fn socket(self) -> &'static str {
+        match self {
+            Self::Cnmd => "/run/cnm/cnm.sock",
+            Self::Dockerd => "/run/docker.sock",
+        }
+    }
+
+    const fn group(self) -> &'static str {
+        match self {
+            Self::Cnmd => "cnm",
+            Self::Dockerd => "docker",
+        }
+    }
+
+    /// Device of the default bridge.
+    pub const fn bridge(self) -> &'static str {
+        match self {
+            Self::Cnmd => "cnm0",
+            Self::Dockerd => "docker0",
+        }
+    }
+}
+
+/// Why the daemon does not start with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("reading {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not one JSON object.
+    #[error("{}: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        source: serde_json::Error,
+    },
+    /// A key that nobody knows.
+    #[error("{}: unknown key {key:?}{}", path.display(), meant(*nearest))]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What was perhaps meant.
+        nearest: Option<&'static str>,
+    },
+    /// Given in both places.
+    #[error("{} is given both as a flag and in {}: take one of them out", keys.join(", "), path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// A value that can't be.
+    #[error("{key}: {reason}")]
+    BadValue {
+        /// The key.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn meant(nearest: Option<&'static str>) -> String {
+    nearest
+        .map(|key| format!(", did you mean {key:?}?"))
+        .unwrap_or_default()
+}
+
+/// Where the API listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+/// A pool that user networks take subnets from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct AddressPool {
+    /// The pool.
+    pub base: Subnet,
+    /// Prefix length of each subnet cut from it.
+    pub size: u8,
+}
+
+/// What `--cluster-advertise` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advertise {
+    /// An address of this host.
+    Address(IpAddr),
+    /// The first address of this interface.
+    Interface(InterfaceName),
+}
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name it was called by.
+    pub persona: Persona,
+    /// Where the API listens.
+    pub listen: Vec<Listen>,
+    /// Group of the socket.
+    pub group: String,
+    /// Folder of what survives a reboot.
+    pub data_root: PathBuf,
+    /// Folder of what does not.
+    pub exec_root: PathBuf,
+    /// File for the process id.
+    pub pidfile: Option<PathBuf>,
+    /// Filter of the log.
+    pub log_level: String,
+    /// Cgroup of containers.
+    pub cgroup_parent: String,
+    /// Folder of the helper programs, if not beside the daemon.
+    pub shim_path: Option<PathBuf>,
+    /// Labels of this daemon.
+    pub labels: Vec<String>,
+    /// URL of the store of global networks.
+    pub cluster_store: Option<String>,
+    /// This host's address for the others.
+    pub cluster_advertise: Option<Advertise>,
+    /// The default bridge.
+    pub bridge: Bridge,
+    /// Name service of containers.
+    pub dns: Vec<IpAddr>,
+    /// Resolver options of containers.
+    pub dns_options: Vec<String>,
+    /// Search domains of containers.
+    pub dns_search: Vec<String>,
+    /// Pools of user networks; empty for the built-in ones.
+    pub address_pools: Vec<AddressPool>,
+    /// Options dockerd has and we don't that were given: warned of, not used.
+    pub ignored: Vec<String>,
+}
+
+/// The default bridge network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its device; none for no default bridge at all (`--bridge none`).
+    pub device: Option<InterfaceName>,
+    /// Its address and prefix length.
+    pub address: Option<IpNet>,
+    /// Where containers' addresses are taken from.
+    pub range: Option<Subnet>,
+    /// Default gateway of containers, if not the bridge.
+    pub gateway: Option<IpAddr>,
+    /// Containers reach each other.
+    pub icc: bool,
+    /// Egress is masqueraded.
+    pub masquerade: bool,
+    /// MTU in bytes; none for the uplink's.
+    pub mtu: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Raw {
+    hosts: Vec<String>,
+    group: Option<String>,
+    data_root: Option<PathBuf>,
+    exec_root: Option<PathBuf>,
+    pidfile: Option<PathBuf>,
+    debug: bool,
+    log_level: Option<String>,
+    cgroup_parent: Option<String>,
+    shim_path: Option<PathBuf>,
+    labels: Vec<String>,
+    cluster_store: Option<String>,
+    cluster_advertise: Option<String>,
+    bridge: Option<String>,
+    bip: Option<IpNet>,
+    fixed_cidr: Option<Subnet>,
+    default_gateway: Option<IpAddr>,
+    icc: Option<bool>,
+    ip_masq: Option<bool>,
+    mtu: Option<u32>,
+    dns: Vec<IpAddr>,
+    dns_opts: Vec<String>,
+    dns_search: Vec<String>,
+    default_address_pools: Vec<AddressPool>,
+}
+
+/// Reads the file (a missing one is empty unless it was named) and merges the flags into it.
+pub fn load(persona: Persona, arguments: &Arguments) -> Result<Config, ConfigError> {
+    let named = arguments.config_file.is_some();
+    let path = PathBuf::from(arguments.config_file.as_deref().unwrap_or(persona.config_file()));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => String::new(),
+        Err(source) => return Err(ConfigError::Unreadable { path, source }),
+    };
+    decide(persona, &arguments.options, &path, &text)
+}
+
+/// The pure part of [`load`].
+pub fn decide(
+    persona: Persona,
+    flags: &Map<String, Value>,
+    path: &Path,
+    text: &str,
+) -> Result<Config, ConfigError> {
+    let file = parse(path, text)?;
+    let twice: Vec<String> = flags
+        .keys()
+        .filter(|key| file.contains_key(*key))
+        .cloned()
+        .collect();
+    if !twice.is_empty() {
+        return Err(ConfigError::Twice {
+            path: path.to_owned(),
+            keys: twice,
+        });
+    }
+    let (ours, theirs): (Map<_, _>, Map<_, _>) = file
+        .into_iter()
+        .chain(flags.clone())
+        .partition(|(key, _)| by_key(key).is_some_and(|row| row.help.is_some()));
+    typed(persona, ours, theirs.into_iter().map(|(key, _)| key).collect())
+}
+
+fn parse(path: &Path, text: &str) -> Result<Map<String, Value>, ConfigError> {
+    if text.trim().is_empty() {
+        return Ok(Map::new());
+    }
+    let file: Map<String, Value> = serde_json::from_str(text).map_err(|source| ConfigError::Malformed {
+        path: path.to_owned(),
+        source,
+    })?;
+    match file.keys().find(|key| by_key(key).is_none()) {
+        Some(key) => Err(ConfigError::UnknownKey {
+            path: path.to_owned(),
+            key: key.clone(),
+            nearest: nearest_key(key),
+        }),
+        None => Ok(file),
+    }
+}
+
+/// Deserializes key by key, so that a bad value is told with its key.
+fn raw(options: Map<String, Value>) -> Result<Raw, ConfigError> {
+    for (key, value) in &options {
+        let alone = Map::from_iter([(key.clone(), value.clone())]);
+        if let Err(error) = serde_json::from_value::<Raw>(Value::Object(alone)) {
+            return Err(ConfigError::BadValue {
+                key: key.clone(),
+                reason: format!("{error}, not {value}"),
+            });
+        }
+    }
+    serde_json::from_value(Value::Object(options)).map_err(|error| ConfigError::BadValue {
+        key: "configuration".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) -> Result<Config, ConfigError> {
+    let raw = raw(options)?;
+    let hosts = if raw.hosts.is_empty() {
+        vec![format!("unix://{}", persona.socket())]
+    } else {
+        raw.hosts.clone()
+    };
+    Ok(Config {
+        persona,
+        listen: hosts.iter().map(|host| listen(host)).collect::<Result<_, _>>()?,
+        group: raw.group.clone().unwrap_or_else(|| persona.group().to_owned()),
+        data_root: absolute("data-root", raw.data_root.clone(), "/var/lib/cnm")?,
+        exec_root: absolute("exec-root", raw.exec_root.clone(), "/run/cnm")?,
+        pidfile: raw.pidfile.clone(),
+        log_level: log_level(raw.debug, raw.log_level.as_deref())?,
+        cgroup_parent: raw.cgroup_parent.clone().unwrap_or_else(|| "/cnm".to_owned()),
+        shim_path: raw.shim_path.clone(),
+        labels: raw.labels.clone(),
+        cluster_store: raw.cluster_store.clone(),
+        cluster_advertise: raw.cluster_advertise.as_deref().map(advertise).transpose()?,
+        bridge: bridge(persona, &raw)?,
+        dns: raw.dns,
+        dns_options: raw.dns_opts,
+        dns_search: raw.dns_search,
+        address_pools: pools(raw.default_address_pools)?,
+        ignored,
+    })
+}
+
+fn bad(key: &str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::BadValue {
+        key: key.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn absolute(key: &str, given: Option<PathBuf>, default: &str) -> Result<PathBuf, ConfigError> {
+    let path = given.unwrap_or_else(|| PathBuf::from(default));
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(bad(key, format!("{} is not an absolute path", path.display())))
+    }
+}
+
+fn listen(host: &str) -> Result<Listen, ConfigError> {
+    match host.split_once("://") {
+        Some(("unix", path)) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
+        Some(("unix", path)) => Err(bad(
+            "host",
+            format!("unix://{path} is no absolute path: unix:///run/cnm/cnm.sock is"),
+        )),
+        Some(("tcp" | "https", _)) => Err(bad(
+            "host",
+            format!("{host}: this version listens on unix sockets only; forward one with ssh -L"),
+        )),
+        _ => Err(bad("host", format!("{host:?} is no listener: unix:///PATH is"))),
+    }
+}
+
+fn log_level(debug: bool, level: Option<&str>) -> Result<String, ConfigError> {
+    match level {
+        _ if debug => Ok("debug".to_owned()),
+        None => Ok("info".to_owned()),
+        Some("fatal" | "panic") => Ok("error".to_owned()),
+        Some(level @ ("trace" | "debug" | "info" | "warn" | "error")) => Ok(level.to_owned()),
+        Some(other) => Err(bad(
+            "log-level",
+            format!("{other:?} is none of debug, info, warn, error, fatal"),
+        )),
+    }
+}
+
+/// `ADDRESS`, `ADDRESS:PORT`, `[V6]:PORT`, `INTERFACE` or `INTERFACE:PORT`. The port was serf's and is not used.
+fn advertise(text: &str) -> Result<Advertise, ConfigError> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Advertise::Address(address));
+    }
+    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
+        return Ok(Advertise::Address(socket.ip()));
+    }
+    let name = text.rsplit_once(':').map_or(text, |(name, _)| name);
+    let reason = || {
+        bad(
+            "cluster-advertise",
+            format!("{text:?} is neither ADDRESS[:PORT] nor INTERFACE[:PORT]"),
+        )
+    };
+    InterfaceName::new(name)
+        .map(Advertise::Interface)
+        .map_err(|_| reason())
+}
+
+fn bridge(persona: Persona, raw: &Raw) -> Result<Bridge, ConfigError> {
+    let device = match raw.bridge.as_deref() {
+        Some("none") => None,
+        Some(name) => Some(InterfaceName::new(name).map_err(|error| bad("bridge", error.to_string()))?),
+        None => Some(InterfaceName::new(persona.bridge()).map_err(|error| bad("bridge", error.to_string()))?),
+    };
+    if raw.bridge.is_some() && raw.bip.is_some() {
+        return Err(bad(
+            "bip",
+            "can't be given together with \"bridge\": an adopted bridge has its own address",
+        ));
+    }
+    if let Some(bip) = raw.bip
+        && bip.addr() == bip.network()
+    {
+        return Err(bad(
+            "bip",
+            format!("{bip} is a subnet: the bridge's own address in it is wanted, e.g. 172.17.0.1/16"),
+        ));
+    }
+    if let (Some(range), Some(bip)) = (raw.fixed_cidr, raw.bip)
+        && !Subnet::around(bip).contains(&range.net())
+    {
+        return Err(bad(
+            "fixed-cidr",
+            format!("{range} lies outside {}, the bridge's subnet", bip.trunc()),
+        ));
+    }
+    if let Some(mtu) = raw.mtu
+        && !(68..=65535).contains(&mtu)
+    {
+        return Err(bad(
+            "mtu",
+            format!("{mtu} is out of range: 68 to 65535 are possible"),
+        ));
+    }
+    Ok(Bridge {
+        device,
+        address: raw.bip,
+        range: raw.fixed_cidr,
+        gateway: raw.default_gateway,
+        icc: raw.icc.unwrap_or(true),
+        masquerade: raw.ip_masq.unwrap_or(true),
+        mtu: raw.mtu,
+    })
+}
+
+fn pools(pools: Vec<AddressPool>) -> Result<Vec<AddressPool>, ConfigError> {
+    for (at, pool) in pools.iter().enumerate() {
+        let longest = pool.base.max_prefix_len() - 2;
+        if !(pool.base.prefix_len()..=longest).contains(&pool.size) {
+            let reason = format!(
+                "size {} does not cut {}: {} to {longest} do",
+                pool.size,
+                pool.base,
+                pool.base.prefix_len()
+            );
+            return Err(bad("default-address-pools", reason));
+        }
+        if let Some(other) = pools[..at].iter().find(|other| other.base.overlaps(pool.base)) {
+            return Err(bad(
+                "default-address-pools",
+                format!("{} overlaps {}", pool.base, other.base),
+            ));
+        }
+    }
+    Ok(pools)
+}
+
+#[cfg(test)]
+mod tests;
