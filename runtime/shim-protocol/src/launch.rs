@@ -1,0 +1,64 @@
+//! What a shim is told when it is launched: one file, kept so that a restarted daemon finds the shim by it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a shim must know beside the OCI bundle's `config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The version of who wrote it.
+    pub version: u32,
+    /// The container's id.
+    pub id: String,
+    /// The bundle: `config.json` is there, and the exit record goes there.
+    pub bundle: PathBuf,
+    /// The socket to serve.
+    pub socket: PathBuf,
+    /// A directory of the shim's own, removed at the end.
+    pub state: PathBuf,
+    /// The container's cgroup below each hierarchy, as in `config.json`.
+    pub cgroup: String,
+    /// One terminal instead of three streams.
+    pub tty: bool,
+    /// Whether the container's input stays open for clients.
+    pub open_stdin: bool,
+    /// Whether the first attached client's end of input is the container's.
+    pub stdin_once: bool,
+    /// The log, unless output is not kept.
+    pub log: Option<LogFile>,
+}
+
+/// A json-file log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// The file written to; rotated ones get `.1`, `.2`, … appended.
+    pub path: PathBuf,
+    /// A file is rotated when it would grow beyond so many bytes.
+    pub max_size: Option<u64>,
+    /// How many files are kept, the current one included; at least one.
+    pub max_files: u32,
+}
+
+/// The paths a container's shim has below an exec-root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The [`Launch`] file.
+    pub launch: PathBuf,
+    /// The socket.
+    pub socket: PathBuf,
+    /// The shim's own directory.
+    pub state: PathBuf,
+}
+
+impl Paths {
+    /// Those of the container `id`.
+    pub fn new(exec_root: &Path, id: &str) -> Self {
+        let directory = exec_root.join("shim");
+        Self {
+            launch: directory.join(format!("{id}.json")),
+            socket: directory.join(format!("{id}.sock")),
+            state: directory.join(id),
+        }
+    }
+}
