@@ -50,6 +50,11 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
+    /// The bounds of what lies under this key, itself not included: `0` is the byte after `/`.
+    pub(crate) fn below(&self) -> std::ops::Range<Self> {
+        Self(format!("{}/", self.0))..Self(format!("{}0", self.0))
+    }
+
     /// Whether this is `prefix` or lies under it.
     pub fn is_under(&self, prefix: &Self) -> bool {
         self.0

@@ -5,18 +5,30 @@
 //! only that something under a prefix changed; the reader lists again, and no reader needs every version.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod contract;
+pub mod embedded;
+mod image;
 mod key;
+mod leases;
+pub mod memory;
+mod stores;
+mod table;
 mod txn;
+mod watch;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use key::{Key, KeyError};
+pub use stores::Stores;
+pub use table::{Table, Versioned};
 pub use txn::{Guard, Txn, Write};
 
-/// Values are shorter than this many bytes (Consul's limit is 512 KiB).
-pub const MAX_VALUE: usize = 512 * 1024;
+/// The values of one transaction, all together, have at most this many bytes. Consul takes 512 KiB of request, in
+/// which values are a third longer.
+pub const MAX_VALUE: usize = 256 * 1024;
 
 /// Grows with every commit of a store. Only compared with revisions of the same store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -46,7 +58,7 @@ pub struct Listing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Something under the prefix changed, and the store is now at least at this revision. Several changes may be
-    /// told as one.
+    /// told as one, and with Consul a neighbour's change (`a/bc` for `a/b`) as one's own.
     Changed(Revision),
     /// The watch was lost (compaction, a restart, a broken connection) and is up again: anything may have changed.
     Resync,
@@ -85,6 +97,25 @@ pub enum Error {
     /// A transaction or a value over the contract's limits: the caller's mistake.
     #[error("{0}")]
     TooLarge(String),
+    /// A record written by a newer version of the program.
+    #[error("{key} was written by a newer version (schema {found}; this one knows up to {known})")]
+    NewerSchema {
+        /// The record's key.
+        key: Key,
+        /// Its schema number.
+        found: u32,
+        /// The highest schema number known here.
+        known: u32,
+    },
+    /// A record that is no longer what was written.
+    #[error("{key} can't be read as a record")]
+    Unreadable {
+        /// The record's key.
+        key: Key,
+        /// Where reading stopped.
+        #[source]
+        source: serde_json::Error,
+    },
     /// What is stored can't be read, or the store says something that makes no sense.
     #[error("the {store} store: {message}")]
     Broken {
