@@ -355,13 +355,17 @@ impl Gauge {
     }
 }
 
-/// An error of reading foreign bytes is the archive's fault.
+/// An error of reading foreign bytes is the archive's fault. By value, because `map_err` hands it so.
+#[allow(clippy::needless_pass_by_value)]
 pub(crate) fn unreadable(error: io::Error) -> Error {
+    // The readers below have no kind of error for this, only these words.
+    const CUT: [&str; 3] = [
+        "unexpected EOF",
+        "failed to read entire block",
+        "incomplete frame",
+    ];
     let text = error.to_string();
-    if error.kind() == io::ErrorKind::UnexpectedEof
-        || text.contains("unexpected EOF")
-        || text == "incomplete frame"
-    {
+    if error.kind() == io::ErrorKind::UnexpectedEof || CUT.iter().any(|words| text.contains(words)) {
         return Refusal::Truncated.into();
     }
     Refusal::Malformed(text).into()

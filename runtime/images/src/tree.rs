@@ -333,7 +333,7 @@ fn dress(fd: &OwnedFd, attributes: &Attributes, path: &[u8]) -> Result<()> {
     for (name, value) in attributes.xattrs.iter().filter(|(name, _)| is_kept(name)) {
         match fsetxattr(fd, name.as_str(), value, XattrFlags::empty()) {
             Err(Errno::OPNOTSUPP) => {
-                tracing::debug!(path = lossy(path), name, "attribute not supported here")
+                tracing::debug!(path = lossy(path), name, "attribute not supported here");
             }
             other => other.map_err(writing(path))?,
         }

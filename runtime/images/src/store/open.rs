@@ -78,9 +78,9 @@ impl Store {
         for name in names(&self.root.join("tmp"))? {
             let path = self.root.join("tmp").join(name);
             if path.is_dir() {
-                discard(&path)
+                discard(&path);
             } else {
-                fs::remove_file(&path).unwrap_or_default()
+                fs::remove_file(&path).unwrap_or_default();
             }
         }
         let mut state = self.state();
