@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "daemon",
         &["model", "store", "ipam", "drivers", "kernel", "controller", "names", "runtime", "images", "engine", "api"],
     ),
-    ("netlab", &["model", "kernel", "api-types"]),
+    ("netlab", &[]),
     ("demo", &["netlab"]),
     ("cli", &["api-types", "demo"]),
     ("system-tests", &[]),

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! A laboratory of hosts on one machine: network namespaces joined by an underlay segment of their own, with daemons,
+//! stores and loads in them. Tests, benchmarks and the demo are made of it.
+//!
+//! Everything is inside namespaces that the lab makes; nothing touches the machine's own interfaces. A [`Lab`] takes
+//! everything down when it is dropped, and a new one first takes down what a killed one left behind.
+#![forbid(unsafe_code)]
+
+mod api;
+mod daemon;
+mod host;
+mod lab;
+mod leftovers;
+mod process;
+mod programs;
+mod sweep;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use daemon::{Daemon, DaemonOptions};
+pub use host::Host;
+pub use lab::{Lab, OUTSIDE_ADDRESS};
+pub use leftovers::Leftovers;
+pub use process::{Finished, Process};
+pub use programs::{Programs, Store};
+pub use wait::{Interrupted, interrupted, wait_for, watch_for_interrupts};
