@@ -5,11 +5,25 @@
 //! [`store::Error::Conflict`] on one of the fragment's keys, somebody else was faster: ask again.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod intervals;
+mod null;
+mod number;
+mod pool;
+mod space;
+mod stored;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use async_trait::async_trait;
 use model::{AddressFamily, EndpointId, IpNet, Labels, NetworkId, NodeId, Pool, Scope, Subnet};
 use store::Txn;
+
+pub use null::Null;
+pub use pool::{Book, Unusable, has_room, unusable, usable};
+pub use space::{DefaultPool, DefaultPoolError, Occupant, Space};
+pub use stored::{HostRoutes, Stored};
 
 /// A pool wanted for a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +46,10 @@ pub struct PoolRequest {
     pub options: Labels,
     /// Subnets of pools already granted in the same operation (not yet in the store).
     pub siblings: Vec<Subnet>,
+    /// Subnets that a pool from the default pools must not overlap: those of the other scope's networks.
+    pub avoid: Vec<Subnet>,
+    /// Links of the host that will be the network's own, such as an adopted bridge: their routes don't count.
+    pub links: Vec<String>,
 }
 
 /// A pool granted.
@@ -106,7 +124,7 @@ pub enum Error {
     AddressInUse {
         /// The address.
         address: IpAddr,
-        /// Its holder's name.
+        /// Its holder: an endpoint's quoted name, or what the address is for.
         holder: String,
     },
     /// No address or subnet is left. Becomes 503.

@@ -1,0 +1,70 @@
+//! The built-in address management: books in memory as a hint, guarded commits as the authority.
+//!
+//! Keys: `pools/v4/172.18.0.0_24` says which network has the subnet, `leases/NETWORK/172.18.0.2` who has the address
+//! and on which host. Both are written only while absent, so of two hosts that choose the same one loses its commit and
+//! asks again. Pools of different sizes overlap without sharing a key; so every new pool also moves the family's token
+//! `spaces/v4` from the value it was chosen under.
+
+mod leases;
+mod pools;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{NetworkId, NodeId, Pool, Scope, Subnet};
+use std::net::IpAddr;
+use store::{Stores, Txn};
+
+use crate::{AddressGrant, AddressRequest, DefaultPool, Ipam, PoolGrant, PoolRequest, Result};
+use leases::Leases;
+use pools::Pools;
+
+/// Reads the host's on-link routes: each subnet with the name of its link. May block.
+pub type HostRoutes = Arc<dyn Fn() -> Vec<(Subnet, String)> + Send + Sync>;
+
+/// Pools and leases kept in the stores, next to the records they belong to.
+#[derive(Debug)]
+pub struct Stored {
+    pools: Pools,
+    leases: Leases,
+}
+
+impl Stored {
+    /// Address management over these stores. Networks without a subnet get one of `default_pools`, never one that
+    /// the host has a route into.
+    pub fn new(stores: Stores, node: NodeId, default_pools: Vec<DefaultPool>, routes: HostRoutes) -> Self {
+        Self {
+            pools: Pools::new(stores.clone(), node, default_pools, routes),
+            leases: Leases::new(stores),
+        }
+    }
+}
+
+#[async_trait]
+impl Ipam for Stored {
+    async fn request_pool(&self, request: &PoolRequest) -> Result<PoolGrant> {
+        self.pools.request(request).await
+    }
+
+    async fn release_pool(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<Txn> {
+        self.leases.forget(network, pool.subnet);
+        Ok(self.pools.release(network, scope, pool.subnet))
+    }
+
+    async fn request_address(&self, request: &AddressRequest<'_>) -> Result<AddressGrant> {
+        self.leases.request(request).await
+    }
+
+    async fn release_address(
+        &self,
+        network: NetworkId,
+        _: Scope,
+        pool: &Pool,
+        address: IpAddr,
+    ) -> Result<Txn> {
+        Ok(self.leases.release(network, pool.subnet, address).await)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! The contract over real stores, and what only the built-in management does: routes, sizes, ranges, cost.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{AddressFamily, Labels, NetworkId, NodeId, Pool, Scope, Subnet};
+use store::{Store, Stores, memory::Memory};
+
+use super::Stored;
+use crate::{AddressRequest, DefaultPool, Error, Holder, Ipam, PoolRequest, contract};
+
+fn make(stores: Stores) -> Arc<dyn Ipam> {
+    let node = NodeId::random();
+    Arc::new(Stored::new(
+        stores,
+        node,
+        DefaultPool::built_in(&node),
+        Arc::new(Vec::new),
+    ))
+}
+
+fn with_routes(store: &Arc<dyn Store>, routes: &'static [(&'static str, &'static str)]) -> Stored {
+    let node = NodeId::random();
+    let read = move || {
+        let parse = |(subnet, link): &(&str, &str)| (subnet.parse().expect("a subnet"), (*link).to_owned());
+        routes.iter().map(parse).collect()
+    };
+    let stores = Stores::alone(Arc::clone(store));
+    Stored::new(stores, node, DefaultPool::built_in(&node), Arc::new(read))
+}
+
+fn memory() -> Arc<dyn Store> {
+    Arc::new(Memory::new())
+}
+
+fn request(subnet: Option<&str>) -> PoolRequest {
+    PoolRequest {
+        network: NetworkId::random(),
+        network_name: "lab".to_owned(),
+        scope: Scope::Local,
+        family: AddressFamily::V4,
+        subnet: subnet.map(|text| text.parse().expect("a subnet")),
+        ip_range: None,
+        aux_addresses: BTreeMap::new(),
+        options: Labels::new(),
+        siblings: Vec::new(),
+        avoid: Vec::new(),
+        links: Vec::new(),
+    }
+}
+
+fn subnet(text: &str) -> Subnet {
+    text.parse().expect("a subnet")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_in_memory() {
+    contract::run(&make, &memory).await;
+}
+
+#[tokio::test]
+async fn a_route_of_the_host_is_named_and_stepped_over() {
+    let ipam = with_routes(&memory(), &[("172.18.0.0/16", "eth1"), ("0.0.0.0/0", "eth0")]);
+    let error = ipam
+        .request_pool(&request(Some("172.18.3.0/24")))
+        .await
+        .expect_err("overlap");
+    assert_eq!(
+        error.to_string(),
+        "invalid pool request: Pool overlaps with other one on this address space: 172.18.3.0/24 overlaps the \
+         host's route to 172.18.0.0/16 on link \"eth1\""
+    );
+    let grant = ipam.request_pool(&request(None)).await.expect("a default pool");
+    assert_eq!(grant.subnet, subnet("172.19.0.0/24"));
+    let mut own = request(Some("172.18.3.0/24"));
+    own.links = vec!["eth1".to_owned()];
+    ipam.request_pool(&own)
+        .await
+        .expect("a route on the network's own link does not count");
+    let global = PoolRequest {
+        scope: Scope::Global,
+        ..request(Some("172.18.3.0/24"))
+    };
+    ipam.request_pool(&global)
+        .await
+        .expect("a global network is not on the host's links");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_a_hint() {
+    type Change = fn(&mut PoolRequest);
+    let rows: [(&str, Option<&str>, Change, &str); 6] = [
+        (
+            "too small",
+            Some("10.0.0.0/32"),
+            |_| {},
+            "subnet 10.0.0.0/32 is too small for a gateway and one endpoint",
+        ),
+        (
+            "multicast",
+            Some("224.0.1.0/24"),
+            |_| {},
+            "subnet 224.0.1.0/24 can't be given to hosts",
+        ),
+        (
+            "range outside",
+            Some("10.0.0.0/24"),
+            |r| r.ip_range = Some(subnet("10.0.1.0/25")),
+            "ip-range 10.0.1.0/25 is outside of the subnet 10.0.0.0/24",
+        ),
+        (
+            "range wider",
+            Some("10.0.0.0/24"),
+            |r| r.ip_range = Some(subnet("10.0.0.0/16")),
+            "ip-range 10.0.0.0/16 is outside of the subnet 10.0.0.0/24",
+        ),
+        (
+            "range of the other family",
+            Some("10.0.0.0/24"),
+            |r| r.ip_range = Some(subnet("fd00::/64")),
+            "ip-range fd00::/64 is outside of the subnet 10.0.0.0/24",
+        ),
+        (
+            "auxiliary address outside",
+            Some("10.0.0.0/24"),
+            |r| {
+                r.aux_addresses
+                    .insert("router".to_owned(), "10.0.1.1".parse().expect("an address"));
+            },
+            "auxiliary address \"router\" (10.0.1.1) is outside of the subnet 10.0.0.0/24",
+        ),
+    ];
+    let ipam = with_routes(&memory(), &[]);
+    for (name, subnet, change, expected) in rows {
+        let mut request = request(subnet);
+        change(&mut request);
+        match ipam.request_pool(&request).await {
+            Err(Error::Invalid { message, hint }) => {
+                assert_eq!(message, expected, "{name}");
+                assert!(hint.is_some(), "{name}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn pools_of_one_operation_are_one_commit_and_never_overlap() {
+    let store = memory();
+    let ipam = with_routes(&store, &[]);
+    let mut first = request(Some("10.0.0.0/24"));
+    let one = ipam.request_pool(&first).await.expect("a pool");
+    first.siblings = vec![one.subnet];
+    let refused = ipam
+        .request_pool(&first)
+        .await
+        .expect_err("the same subnet twice");
+    assert!(matches!(refused, Error::Overlap { .. }));
+    first.subnet = Some(subnet("10.0.1.0/24"));
+    let two = ipam.request_pool(&first).await.expect("a pool");
+    store.commit(one.txn.and(two.txn)).await.expect("one transaction");
+    for taken in ["10.0.0.0/25", "10.0.1.0/25"] {
+        ipam.request_pool(&request(Some(taken))).await.expect_err("taken");
+    }
+}
+
+#[tokio::test]
+async fn auxiliary_addresses_are_set_aside_by_name() {
+    let store = memory();
+    let ipam = with_routes(&store, &[]);
+    let pool = Pool {
+        id: "p".to_owned(),
+        subnet: subnet("10.0.0.0/24"),
+        ip_range: None,
+        gateway: None,
+        aux_addresses: [("router".to_owned(), "10.0.0.1".parse().expect("an address"))].into(),
+    };
+    let network = NetworkId::random();
+    let mut request = AddressRequest {
+        network,
+        scope: Scope::Local,
+        pool: &pool,
+        holder: Holder::Gateway(network),
+        node: NodeId::random(),
+        wanted: None,
+        avoid: &[],
+    };
+    let grant = ipam.request_address(&request).await.expect("an address");
+    assert_eq!(grant.address.to_string(), "10.0.0.2/24");
+    request.wanted = Some("10.0.0.1".parse().expect("an address"));
+    let error = ipam.request_address(&request).await.expect_err("set aside");
+    assert_eq!(
+        error.to_string(),
+        "address 10.0.0.1 is already in use by the auxiliary address \"router\""
+    );
+}
+
+#[tokio::test]
+async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
+    let store = memory();
+    let ipam = with_routes(&store, &[]);
+    let pool = Pool {
+        id: "p".to_owned(),
+        subnet: subnet("10.0.0.0/30"),
+        ip_range: None,
+        gateway: None,
+        aux_addresses: BTreeMap::new(),
+    };
+    let network = NetworkId::random();
+    for _ in 0..5 {
+        let request = AddressRequest {
+            network,
+            scope: Scope::Local,
+            pool: &pool,
+            holder: Holder::Gateway(network),
+            node: NodeId::random(),
+            wanted: None,
+            avoid: &[],
+        };
+        let grant = ipam.request_address(&request).await.expect("an address");
+        assert_eq!(grant.address.addr().to_string(), "10.0.0.1");
+        let given_back = ipam
+            .release_address(network, Scope::Local, &pool, grant.address.addr())
+            .await;
+        given_back.expect("a release");
+    }
+}
