@@ -114,6 +114,9 @@ pub enum Action {
     Reject,
     /// The packet is marked.
     SetMark(u32),
+    /// Something that isn't in this vocabulary. Only ever read from a kernel, where somebody put it into our chain; a rule
+    /// with it is never written, and equals none that we want.
+    Foreign,
 }
 
 /// Where to a translation goes.
@@ -296,6 +299,7 @@ impl fmt::Display for Action {
             Self::Redirect(Some(port)) => write!(f, "redirect to :{port}"),
             Self::Reject => f.write_str("reject"),
             Self::SetMark(mark) => write!(f, "meta mark set 0x{mark:08x}"),
+            Self::Foreign => f.write_str("# somebody else's"),
         }
     }
 }

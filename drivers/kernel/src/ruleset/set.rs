@@ -20,7 +20,7 @@ pub struct Set {
     pub key: Vec<Type>,
     /// What is behind a key.
     pub content: Content,
-    /// Keys may be subnets and ranges, not only single values.
+    /// Keys hold subnets and ranges. Every address of a key is then a subnet and every port a range, if only of one.
     pub intervals: bool,
 }
 
@@ -140,13 +140,14 @@ impl Value {
         }
     }
 
-    /// Reads what [`Value::first`] and [`Value::last`] wrote; none when they are no value of that type.
-    pub(crate) fn from_bounds(kind: Type, first: &[u8], last: &[u8]) -> Option<Self> {
-        let width = kind.width();
-        let (first, last) = (first.get(..width)?, last.get(..width)?);
-        if first != last {
-            return Self::from_range(kind, first, last);
-        }
+    /// Whether it stands for several values, if only for one of them by chance.
+    pub(crate) const fn is_range(&self) -> bool {
+        matches!(self, Self::Subnet(_) | Self::Ports(..))
+    }
+
+    /// Reads what [`Value::first`] wrote; none when that is no value of the type.
+    pub(crate) fn from_bytes(kind: Type, bytes: &[u8]) -> Option<Self> {
+        let first = bytes.get(..kind.width())?;
         Some(match kind {
             Type::Ipv4 | Type::Ipv6 => Self::Address(address(first)?),
             Type::Protocol => Self::Protocol(first[0]),
@@ -159,7 +160,10 @@ impl Value {
         })
     }
 
-    fn from_range(kind: Type, first: &[u8], last: &[u8]) -> Option<Self> {
+    /// Reads what [`Value::first`] and [`Value::last`] wrote of a key of a set with intervals.
+    pub(crate) fn from_bounds(kind: Type, first: &[u8], last: &[u8]) -> Option<Self> {
+        let width = kind.width();
+        let (first, last) = (first.get(..width)?, last.get(..width)?);
         match kind {
             Type::Port => Some(Self::Ports(
                 u16::from_be_bytes(first.try_into().ok()?),
@@ -173,6 +177,7 @@ impl Value {
                 let subnet = Subnet::new(net).ok()?;
                 (octets(subnet.broadcast()) == last).then_some(Self::Subnet(subnet))
             }
+            Type::Protocol | Type::Interface | Type::Mark if first == last => Self::from_bytes(kind, first),
             Type::Protocol | Type::Interface | Type::Mark => None,
         }
     }
@@ -269,6 +274,7 @@ mod tests {
             subnet("10.0.0.0/8"),
             subnet("10.1.128.0/17"),
             subnet("0.0.0.0/0"),
+            subnet("10.0.0.1/32"),
             subnet("fd00:1:2::/49"),
             Value::TCP,
             Value::Port(53),
@@ -276,13 +282,18 @@ mod tests {
             Value::Interface(InterfaceName::new("br-0123456789ab").expect("a name")),
             Value::Mark(0xD0C4_E300),
         ] {
-            let read = Value::from_bounds(value.kind(), &value.first(), &value.last());
+            let read = if value.is_range() {
+                Value::from_bounds(value.kind(), &value.first(), &value.last())
+            } else {
+                Value::from_bytes(value.kind(), &value.first())
+            };
             assert_eq!(read, Some(value));
         }
     }
 
     #[test]
-    fn a_range_that_is_no_subnet_reads_as_none() {
+    fn what_is_no_value_reads_as_none() {
+        assert_eq!(Value::from_bytes(Type::Ipv4, &[10, 0]), None);
         assert_eq!(
             Value::from_bounds(Type::Ipv4, &[10, 0, 0, 1], &[10, 0, 0, 9]),
             None

@@ -1,0 +1,237 @@
+//! Changes in one transaction, in an order that the kernel accepts.
+
+use std::{collections::BTreeSet, io};
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
+use nix::libc;
+
+use super::{
+    connection::{Connection, Content},
+    message::{self, Message},
+};
+use crate::{
+    Mark,
+    ruleset::{Chain, Item, Table},
+};
+
+/// One change of the firewall.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::linux) enum Change<'a> {
+    /// Makes an object that must not be there.
+    Create(&'a Item),
+    /// Turns an object into another of the same key.
+    Replace { from: &'a Item, to: &'a Item },
+    /// Removes an object; that it isn't there is no error.
+    Remove(&'a Item),
+}
+
+/// A transaction that the kernel refused as a whole.
+#[derive(Debug)]
+pub(in crate::linux) struct Refused {
+    /// Index of the first change that it refused.
+    pub(in crate::linux) change: usize,
+    /// Why.
+    pub(in crate::linux) source: io::Error,
+}
+
+/// A message of a transaction and the change that it is for.
+struct Part {
+    change: usize,
+    /// That the object isn't there is as good.
+    removal: bool,
+    message: Message,
+}
+
+impl Connection {
+    /// Does all changes or none.
+    pub(in crate::linux) fn commit(&mut self, mark: &Mark, changes: &[Change<'_>]) -> Result<(), Refused> {
+        let mut parts = Phases::of(mark, changes).in_order();
+        loop {
+            let failures = self
+                .try_commit(&parts)
+                .map_err(|source| Refused { change: 0, source })?;
+            let Some((first, errno)) = failures.iter().find(|(at, errno)| !is_gone(&parts[*at], *errno))
+            else {
+                if failures.is_empty() {
+                    return Ok(());
+                }
+                let gone: BTreeSet<_> = failures.iter().map(|(at, _)| *at).collect();
+                let mut at = 0..;
+                parts.retain(|_| at.next().is_some_and(|at| !gone.contains(&at)));
+                continue;
+            };
+            return Err(Refused {
+                change: parts[*first].change,
+                source: io::Error::from_raw_os_error(*errno),
+            });
+        }
+    }
+
+    /// Sends the parts as one transaction. Returns which of them the kernel refused, each with its error number.
+    fn try_commit(&mut self, parts: &[Part]) -> io::Result<Vec<(usize, i32)>> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut datagram = message::begin(self.next());
+        let mut first = 0;
+        for (at, part) in parts.iter().enumerate() {
+            // Refusals are always answered; for the rest one answer to the last message is enough.
+            let last = if at + 1 == parts.len() { NLM_F_ACK } else { 0 };
+            let sequence = self.next();
+            if at == 0 {
+                first = sequence;
+            }
+            datagram.extend(part.message.encode(NLM_F_REQUEST | last, sequence));
+        }
+        datagram.extend(message::end(self.next()));
+        self.send(&datagram)?;
+        self.collect(first, parts.len())
+    }
+
+    fn collect(&self, first: u32, count: usize) -> io::Result<Vec<(usize, i32)>> {
+        let mut failures = Vec::new();
+        loop {
+            for answer in self.receive()? {
+                let Content::Status(errno) = answer.content else {
+                    continue;
+                };
+                let at = answer.sequence.wrapping_sub(first) as usize;
+                if errno != 0 {
+                    // A refusal of the transaction itself answers its first message.
+                    if at >= count {
+                        return Err(io::Error::from_raw_os_error(errno));
+                    }
+                    failures.push((at, errno));
+                }
+                if at + 1 == count {
+                    return Ok(failures);
+                }
+            }
+        }
+    }
+}
+
+fn is_gone(part: &Part, errno: i32) -> bool {
+    part.removal && errno == libc::ENOENT
+}
+
+/// Messages by what must come before what.
+#[derive(Default)]
+struct Phases {
+    lost_elements: Vec<Part>,
+    flushed: Vec<Part>,
+    lost: Vec<Part>,
+    lost_tables: Vec<Part>,
+    tables: Vec<Part>,
+    chains: Vec<Part>,
+    sets: Vec<Part>,
+    elements: Vec<Part>,
+    rules: Vec<Part>,
+}
+
+impl Phases {
+    fn of(mark: &Mark, changes: &[Change<'_>]) -> Self {
+        let comment = mark.to_string();
+        let removed: BTreeSet<&Table> = changes
+            .iter()
+            .filter_map(|change| change.removed_table())
+            .collect();
+        let mut phases = Self::default();
+        for (at, change) in changes.iter().enumerate() {
+            match change {
+                Change::Create(item) => phases.create(at, item, &comment),
+                Change::Remove(Item::Table(table)) => {
+                    phases.lost_tables.push(removal(at, message::delete_table(table)));
+                }
+                // It goes with its table.
+                Change::Remove(item) if removed.contains(item.key().table()) => {}
+                Change::Remove(item) => phases.remove(at, item),
+                Change::Replace {
+                    from: Item::Chain(from),
+                    to: Item::Chain(to),
+                } if from.base == to.base => {
+                    phases.flushed.push(part(at, message::flush(from)));
+                    phases.append_rules(at, to, &comment);
+                }
+                Change::Replace { from, to } => {
+                    phases.remove(at, from);
+                    phases.create(at, to, &comment);
+                }
+            }
+        }
+        phases
+    }
+
+    fn create(&mut self, at: usize, item: &Item, comment: &str) {
+        match item {
+            Item::Table(table) => self.tables.push(part(at, message::new_table(table, comment))),
+            Item::Set(set) => self.sets.push(part(at, message::new_set(set, comment))),
+            Item::Element(element) => self
+                .elements
+                .push(part(at, message::new_element(element, comment))),
+            Item::Chain(chain) => {
+                self.chains.push(part(at, message::new_chain(chain, comment)));
+                self.append_rules(at, chain, comment);
+            }
+        }
+    }
+
+    fn append_rules(&mut self, at: usize, chain: &Chain, comment: &str) {
+        let append = |rule| part(at, message::append_rule(chain, rule, comment));
+        self.rules.extend(chain.rules.iter().map(append));
+    }
+
+    fn remove(&mut self, at: usize, item: &Item) {
+        match item {
+            Item::Table(table) => self.lost_tables.push(removal(at, message::delete_table(table))),
+            Item::Set(set) => self.lost.push(removal(at, message::delete_set(set))),
+            Item::Element(element) => {
+                self.lost_elements
+                    .push(removal(at, message::delete_element(element)));
+            }
+            Item::Chain(chain) => {
+                self.flushed.push(removal(at, message::flush(chain)));
+                self.lost.push(removal(at, message::delete_chain(chain)));
+            }
+        }
+    }
+
+    fn in_order(self) -> Vec<Part> {
+        let phases = [
+            self.lost_elements,
+            self.flushed,
+            self.lost,
+            self.lost_tables,
+            self.tables,
+            self.chains,
+            self.sets,
+            self.elements,
+            self.rules,
+        ];
+        phases.into_iter().flatten().collect()
+    }
+}
+
+impl<'a> Change<'a> {
+    fn removed_table(&self) -> Option<&'a Table> {
+        match self {
+            Self::Remove(Item::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+fn part(change: usize, message: Message) -> Part {
+    Part {
+        change,
+        removal: false,
+        message,
+    }
+}
+
+fn removal(change: usize, message: Message) -> Part {
+    Part {
+        removal: true,
+        ..part(change, message)
+    }
+}
