@@ -48,6 +48,18 @@ impl Answer {
         }
     }
 
+    /// Nothing for a success, whatever its body is.
+    ///
+    /// # Errors
+    /// On any other status, with the daemon's message.
+    pub fn ok_or_message(&self) -> anyhow::Result<()> {
+        if self.status.is_success() {
+            Ok(())
+        } else {
+            bail!("{}: {}", self.status, self.message())
+        }
+    }
+
     /// The `message` of an error.
     pub fn message(&self) -> String {
         let json: Value = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -66,7 +78,11 @@ pub struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(socket: PathBuf) -> Self {
+    /// A client of the daemon on this socket.
+    ///
+    /// # Panics
+    /// When no runtime can be made, for want of file descriptors.
+    pub fn at(socket: PathBuf) -> Self {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         Self {
             socket,

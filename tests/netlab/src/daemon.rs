@@ -145,7 +145,7 @@ impl Daemon {
 
     /// A client of its API.
     pub fn api(&self) -> Api {
-        Api::new(self.socket())
+        Api::at(self.socket())
     }
 
     /// Runs `cnm ARGUMENTS` against it.

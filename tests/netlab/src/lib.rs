@@ -8,18 +8,22 @@
 mod api;
 mod daemon;
 mod host;
+mod image;
 mod lab;
 mod leftovers;
 mod process;
 mod programs;
+mod single;
 mod sweep;
 mod wait;
 
 pub use api::{Answer, Api};
 pub use daemon::{Daemon, DaemonOptions};
 pub use host::Host;
+pub use image::busybox_archive;
 pub use lab::{Lab, OUTSIDE_ADDRESS};
 pub use leftovers::Leftovers;
 pub use process::{Finished, Process};
 pub use programs::{Programs, Store};
+pub use single::Single;
 pub use wait::{Interrupted, interrupted, wait_for, watch_for_interrupts};
