@@ -1,0 +1,219 @@
+//! A container's root: the image's layers below, one writable layer on top, put together by overlayfs; and safe
+//! ways to look into it, because an image's symlinks may point anywhere.
+//!
+//! The new mount API takes each layer in a call of its own, so neither a page's size nor a colon in a path limits
+//! how many there are; the kernel's own limit does.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+        fsconfig_set_path, fsconfig_set_string, fsmount, fsopen, move_mount,
+    },
+};
+
+use crate::{Error, Result};
+
+/// The kernel takes no more lower layers.
+pub const MOST_LAYERS: usize = 500;
+
+/// No passwd or group file is read beyond this.
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// A container's directories below its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directories {
+    /// What the container has written.
+    pub upper: PathBuf,
+    /// The kernel's scratch space.
+    pub work: PathBuf,
+    /// Where the root is mounted.
+    pub root: PathBuf,
+}
+
+impl Directories {
+    /// Those of the container whose own directory is `dir`.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+            root: dir.join("rootfs"),
+        }
+    }
+}
+
+/// Mounts the root of a container from its image's layers, topmost first, and the writable layer in the container's
+/// own directory. Returns where. If it is mounted already, nothing is done.
+///
+/// # Errors
+/// For too many layers; those of the kernel.
+pub fn mount(layers: &[PathBuf], dir: &Path) -> Result<PathBuf> {
+    let directories = Directories::new(dir);
+    let Directories { upper, work, root } = &directories;
+    if layers.len() > MOST_LAYERS {
+        let reason = format!(
+            "the image has {} layers, the kernel stacks at most {MOST_LAYERS}",
+            layers.len()
+        );
+        return Err(Error::file("mounting", root)(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            reason,
+        )));
+    }
+    if is_mounted(root)? {
+        return Ok(root.clone());
+    }
+    make_upper(layers.first(), upper)?;
+    for directory in [work, root] {
+        make(directory, 0o711)?;
+    }
+    let empty = dir.join("empty");
+    let layers = if layers.is_empty() {
+        make(&empty, 0o755)?;
+        std::slice::from_ref(&empty)
+    } else {
+        layers
+    };
+    overlay(layers, &directories).map_err(|errno| Error::file("mounting", root)(errno.into()))?;
+    Ok(root.clone())
+}
+
+/// Unmounts a container's root. If it is not mounted, nothing is done.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn unmount(dir: &Path) -> Result<()> {
+    let root = Directories::new(dir).root;
+    loop {
+        // Detached: a process that still holds a file of it does not keep the name busy.
+        match rustix::mount::unmount(&root, UnmountFlags::DETACH) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(Error::file("unmounting", root)(errno.into())),
+        }
+    }
+}
+
+/// The layer's own root decides who may enter the container's root directory.
+fn make_upper(top: Option<&PathBuf>, upper: &Path) -> Result<()> {
+    let mode = top
+        .and_then(|layer| fs::metadata(layer).ok())
+        .map_or(0o755, |facts| facts.mode() & 0o7777);
+    make(upper, mode)
+}
+
+fn make(directory: &Path, mode: u32) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(directory);
+    made.map_err(Error::file("making the directory", directory))
+}
+
+fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<()> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", "overlay")?;
+    for layer in layers {
+        add_layer(&context, layer)?;
+    }
+    fsconfig_set_string(&context, "upperdir", &directories.upper)?;
+    fsconfig_set_string(&context, "workdir", &directories.work)?;
+    fsconfig_create(&context)?;
+    let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    move_mount(
+        &mounted,
+        "",
+        CWD,
+        &directories.root,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+}
+
+fn add_layer(context: &OwnedFd, layer: &Path) -> rustix::io::Result<()> {
+    match fsconfig_set_string(context, "lowerdir+", layer) {
+        // Kernels before 6.8 know the option only with a path as its value.
+        Err(Errno::INVAL) => fsconfig_set_path(context, "lowerdir+", layer, CWD),
+        other => other,
+    }
+}
+
+/// Whether something is mounted here: a mount point and its parent are on different mounts.
+fn is_mounted(root: &Path) -> Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    match statx(CWD, root, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
+        Ok(facts) => Ok(facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(Error::file("looking at", root)(errno.into())),
+    }
+}
+
+/// Reads a file of a root, following its symlinks as a process inside would; nothing if it is not there.
+///
+/// # Errors
+/// Those of the file system; a file that is unreasonably large.
+pub fn read_file(root: &Path, path: &Path) -> Result<Option<String>> {
+    let directory = open_root(root)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match openat2(&directory, path, flags, Mode::empty(), inside()) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(Error::file("reading", root.join(path))(errno.into())),
+    };
+    let error = || Error::file("reading", root.join(path));
+    if !file.metadata().map_err(error())?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(error())?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Makes a directory of a root, and its parents, following its symlinks as a process inside would.
+///
+/// # Errors
+/// Those of the file system: something else may be in the way.
+pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
+    let error = |errno: Errno| Error::file("making the directory", path)(errno.into());
+    let mut directory = open_root(root)?;
+    let mut so_far = PathBuf::from(".");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => so_far.push(name),
+            Component::ParentDir => so_far.push(".."),
+            _ => continue,
+        }
+        let base = open_root(root)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        directory = match openat2(&base, &so_far, flags, Mode::empty(), inside()) {
+            Err(Errno::NOENT) => {
+                let name = so_far.file_name().ok_or_else(|| error(Errno::NOENT))?;
+                mkdirat(&directory, name, Mode::from_raw_mode(0o755)).map_err(error)?;
+                openat2(&base, &so_far, flags, Mode::empty(), inside()).map_err(error)?
+            }
+            other => other.map_err(error)?,
+        };
+    }
+    Ok(())
+}
+
+fn open_root(root: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(root, flags, Mode::empty());
+    opened.map_err(|errno| Error::file("opening", root)(errno.into()))
+}
+
+/// Every path, absolute symlinks included, stays below the root.
+fn inside() -> ResolveFlags {
+    ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,359 @@
+//! Launches shims, finds them again after a restart, and speaks with them.
+//!
+//! Every request has a connection of its own, so a handle holds nothing open and may be cloned and kept; when the
+//! shim is gone, its exit record answers in its place.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use model::{ContainerId, Timestamp};
+use oci_spec::runtime::Spec;
+use shim_protocol::{Reply, Request, exit, launch::Paths};
+use tokio::net::UnixStream;
+
+use crate::{Error, Result, Streams};
+
+mod conversation;
+mod exec;
+mod launch;
+mod lost;
+
+pub use exec::{Exec, ExecSpec};
+pub use shim_protocol::Status;
+
+/// Where shims live and how they are run.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// The daemon's exec-root: sockets go to `shim/` below it.
+    pub exec_root: PathBuf,
+    /// The `cnm-shim` program.
+    pub shim: PathBuf,
+    /// The cgroup all containers' cgroups are below, such as `/cnm`; each daemon has its own.
+    pub cgroup_parent: String,
+}
+
+/// The way to containers' shims.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    config: Arc<RuntimeConfig>,
+}
+
+/// What a container is made from.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The container's id.
+    pub id: ContainerId,
+    /// The container's own directory, in the data-root: `config.json` and the exit record go there.
+    pub dir: PathBuf,
+    /// What to run, from [`crate::spec::prepare`]; its root is mounted already.
+    pub spec: Spec,
+    /// One terminal instead of three streams.
+    pub tty: bool,
+    /// Whether input stays open for clients; without it reads meet the end at once.
+    pub open_stdin: bool,
+    /// Whether the end of an attached client's input is the container's.
+    pub stdin_once: bool,
+    /// Where output is kept.
+    pub log: LogConfig,
+}
+
+/// Where and how long output is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The json-file log; nothing is kept without.
+    pub path: Option<PathBuf>,
+    /// A file is rotated when it would grow beyond so many bytes.
+    pub max_size: Option<u64>,
+    /// How many files are kept, the current one included.
+    pub max_files: u32,
+}
+
+impl LogConfig {
+    /// One file without a limit, as Docker's default.
+    pub fn file(path: PathBuf) -> Self {
+        Self {
+            path: Some(path),
+            max_size: None,
+            max_files: 1,
+        }
+    }
+}
+
+/// What an attached client wants to hear and say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attach {
+    /// Bytes written to [`Streams::input`] go to the process.
+    pub stdin: bool,
+    /// Standard output is in [`Streams::output`]; with a terminal, everything.
+    pub stdout: bool,
+    /// Standard error is in [`Streams::output`].
+    pub stderr: bool,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit status; 128 and the signal's number if a signal ended it; 255 if nobody was left to see it.
+    pub code: i32,
+    /// Whether the kernel killed a process of the container for want of memory.
+    pub oom_killed: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Where in its life.
+    pub status: Status,
+    /// Its pid, as the host sees it, while it runs.
+    pub pid: Option<u32>,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+}
+
+/// A container's shim. Cheap to clone; nothing happens when it is dropped.
+#[derive(Debug, Clone)]
+pub struct Shim {
+    inner: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    id: ContainerId,
+    dir: PathBuf,
+    paths: Paths,
+}
+
+impl Runtime {
+    /// A runtime; makes its directory.
+    ///
+    /// # Errors
+    /// When the directory can't be made.
+    pub fn new(config: RuntimeConfig) -> Result<Self> {
+        launch::make_directory(&config.exec_root.join("shim"))?;
+        Ok(Self {
+            config: Arc::new(config),
+        })
+    }
+
+    /// The cgroup of a container, below each hierarchy.
+    pub fn cgroup(&self, id: &ContainerId) -> String {
+        format!("{}/{id}", self.config.cgroup_parent.trim_end_matches('/'))
+    }
+
+    /// Launches the shim of a container. Its streams can be attached to from now on; nothing runs before
+    /// [`Shim::start`].
+    ///
+    /// What an earlier run of the same container left (a shim whose container has ended, an exit record) is
+    /// taken away first.
+    ///
+    /// # Errors
+    /// [`Error::Running`] if the container runs; else what kept the shim from starting.
+    pub async fn open(&self, bundle: Bundle) -> Result<Shim> {
+        let shim = self.handle(bundle.id, bundle.dir.clone());
+        shim.make_room().await?;
+        launch::write_files(&shim.inner.paths, &bundle)?;
+        launch::spawn(&self.config.shim, &shim.inner.paths, &bundle.dir).await?;
+        Ok(shim)
+    }
+
+    /// Finds a container again: its shim, or the record of how it ended, in its directory `dir`. Nothing if the
+    /// container was never started, or everything of it was deleted.
+    ///
+    /// If the shim itself was killed, what is left of the container is ended, and the record says 255.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub async fn adopt(&self, id: ContainerId, dir: &Path) -> Result<Option<Shim>> {
+        let shim = self.handle(id, dir.to_owned());
+        if !shim.is_gone().await? || shim.recorded()?.is_some() {
+            return Ok(Some(shim));
+        }
+        if !shim.inner.paths.launch.exists() {
+            return Ok(None);
+        }
+        shim.lost().await?;
+        Ok(Some(shim))
+    }
+
+    /// Removes the cgroup parent from every hierarchy, if no container is left in it.
+    pub fn remove_cgroup_parent(&self) {
+        if let Ok(parent) = shim_protocol::cgroup::Cgroup::locate(&self.config.cgroup_parent) {
+            parent.directories().for_each(|directory| {
+                // A busy one has containers of ours: it stays.
+                let _ = std::fs::remove_dir(directory);
+            });
+        }
+    }
+
+    fn handle(&self, id: ContainerId, dir: PathBuf) -> Shim {
+        let paths = Paths::new(&self.config.exec_root, &id.to_string());
+        Shim {
+            inner: Arc::new(Handle { id, dir, paths }),
+        }
+    }
+}
+
+impl Shim {
+    /// The container's id.
+    pub fn id(&self) -> ContainerId {
+        self.inner.id
+    }
+
+    /// Runs the container's command; returns its pid when it runs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason; [`Error::exit_code`] has what a shell would say. The shim must then be
+    /// deleted (another [`Runtime::open`] does so too).
+    pub async fn start(&self) -> Result<u32> {
+        self.start_process(None).await
+    }
+
+    /// How the container is.
+    ///
+    /// # Errors
+    /// When the shim is there and can't be spoken with.
+    pub async fn state(&self) -> Result<State> {
+        match self.ask(&Request::State { exec: None }).await {
+            Ok(Reply::State(state)) => Ok(state.into()),
+            Ok(other) => Err(conversation::unexpected(&other)),
+            Err(error) => Ok(State {
+                status: Status::Exited,
+                pid: None,
+                exit: Some(self.exit_without_shim(error).await?),
+            }),
+        }
+    }
+
+    /// Sends a signal to the container's first process.
+    ///
+    /// # Errors
+    /// [`Error::is_not_running`] when there is none.
+    pub async fn kill(&self, signal: i32) -> Result<()> {
+        self.done(&Request::Kill { signal }).await
+    }
+
+    /// Sets the size of the terminal, or the size it will have.
+    ///
+    /// # Errors
+    /// Those of the conversation.
+    pub async fn resize(&self, height: u16, width: u16) -> Result<()> {
+        self.done(&Request::Resize {
+            exec: None,
+            height,
+            width,
+        })
+        .await
+    }
+
+    /// Freezes every process of the container.
+    ///
+    /// # Errors
+    /// [`Error::is_not_running`]; without a freezer, the kernel's.
+    pub async fn pause(&self) -> Result<()> {
+        self.done(&Request::Pause).await
+    }
+
+    /// Lets a paused container run again.
+    ///
+    /// # Errors
+    /// As [`Shim::pause`].
+    pub async fn resume(&self) -> Result<()> {
+        self.done(&Request::Resume).await
+    }
+
+    /// Attaches to the container's streams; before the start nothing is lost.
+    ///
+    /// # Errors
+    /// Those of the conversation.
+    pub async fn attach(&self, attach: Attach) -> Result<Streams> {
+        self.attach_process(None, attach).await
+    }
+
+    /// Registers another process to run in the container; its streams can be attached to before it starts.
+    ///
+    /// # Errors
+    /// [`Error::is_not_running`]; a conflict when the id is taken.
+    pub async fn exec(&self, exec: ExecSpec) -> Result<Exec> {
+        exec::register(self.clone(), exec).await
+    }
+
+    /// Waits for the container's end. Works before the start, and long after the end.
+    ///
+    /// # Errors
+    /// When the exit record can't be read.
+    pub async fn wait(&self) -> Result<Exit> {
+        match self.wait_process(None).await {
+            Err(error) => self.exit_without_shim(error).await,
+            exit => exit,
+        }
+    }
+
+    /// Kills what runs, removes the cgroup and ends the shim. The exit record stays. Repeating it is no error.
+    ///
+    /// # Errors
+    /// Those of the conversation.
+    pub async fn delete(&self) -> Result<()> {
+        if self.is_gone().await? {
+            lost::end_leftovers(&self.inner.paths).await?;
+        } else {
+            self.say_delete().await?;
+        }
+        lost::remove_files(&self.inner.paths)
+    }
+
+    /// How the container ended, from the record on the disk.
+    ///
+    /// # Errors
+    /// When there is a record that can't be read.
+    pub fn recorded(&self) -> Result<Option<Exit>> {
+        let dir = &self.inner.dir;
+        Ok(exit::read(dir)
+            .map_err(Error::file("reading the exit record in", dir))?
+            .map(Exit::from))
+    }
+
+    async fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(&self.inner.paths.socket).await
+    }
+
+    /// Whether no shim serves the socket; only that, and no other failure, may count as its end.
+    async fn is_gone(&self) -> Result<bool> {
+        match self.connect().await {
+            Ok(_) => Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(true)
+            }
+            Err(error) => Err(Error::Conversation(error)),
+        }
+    }
+}
+
+impl From<shim_protocol::Exit> for Exit {
+    fn from(exit: shim_protocol::Exit) -> Self {
+        Self {
+            code: exit.code,
+            oom_killed: exit.oom_killed,
+            at: Timestamp::from_unix_nanos(exit.at),
+        }
+    }
+}
+
+impl From<shim_protocol::State> for State {
+    fn from(state: shim_protocol::State) -> Self {
+        Self {
+            status: state.status,
+            pid: state.pid.map(i32::unsigned_abs),
+            exit: state.exit.map(Exit::from),
+        }
+    }
+}
