@@ -3,12 +3,61 @@
 //! A caller says what objects should be; [`plan`] is the pure difference to what is; [`ensure`] closes the gap and walks
 //! back on failure. Synchronous throughout and free of tokio: a namespace belongs to a thread, and sync code can't
 //! migrate. Callers run it on a small pool of blocking workers.
+//!
+//! To add a kind of object: `object.rs`, a file in `linux/`, a row in `fake.rs` and in `contract.rs`.
 
+#[cfg(any(test, feature = "fake"))]
+pub mod contract;
+mod ensure;
+mod error;
+#[cfg(any(test, feature = "fake"))]
+mod fake;
+pub mod linux;
 pub mod object;
 pub mod owner;
+mod plan;
 pub mod ruleset;
 pub mod state;
 
+use std::{net::IpAddr, time::Duration};
+
+use model::{InterfaceName, NodeId, Subnet};
+
+pub use ensure::{ensure, holds, remove};
+pub use error::{Error, Failure, Result};
+#[cfg(any(test, feature = "fake"))]
+pub use fake::FakeKernel;
+pub use linux::{Linux, netns};
 pub use object::{Key, Netns, Object};
 pub use owner::{Mark, Owner};
+pub use plan::{Step, plan};
 pub use state::KernelState;
+
+/// A kernel: Linux, or the fake that obeys the same rules.
+///
+/// Callers rarely need [`Kernel::apply`]: [`ensure`] and [`remove`] are made of it. All methods block.
+pub trait Kernel: Send + Sync + std::fmt::Debug {
+    /// Looks up the objects of these keys, each with a get of its own. What isn't there is left out, also when its
+    /// link or namespace isn't there.
+    fn observe(&self, keys: &[Key]) -> Result<KernelState>;
+
+    /// Every link of this node in a namespace, by its marks. A dump: for start-up, timers and sweeps only. A link whose
+    /// maker died before it could write down more than the group has the owner [`Owner::Host`]; its name tells more.
+    fn observe_owned(&self, netns: &Netns, node: NodeId) -> Result<Vec<(Mark, Object)>>;
+
+    /// Carries out steps in order, with all consecutive firewall steps of a namespace in one transaction.
+    ///
+    /// Creating is exclusive: what is there already is [`Error::Exists`]. Removing what isn't there is no error; removing
+    /// a link that isn't this node's does nothing (it was adopted). Stops at the first failure and says which steps
+    /// were done. A bridge's removal goes on in the background once its name is free: see [`Kernel::settle`].
+    fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure>;
+
+    /// On-link routes of the host, with the links they leave by: subnets that a new network must not overlap.
+    fn host_routes(&self) -> Result<Vec<(Subnet, InterfaceName)>>;
+
+    /// The MTU of the host's link that carries this address: what a tunnel over it can use. None if no link does.
+    fn underlay_mtu(&self, address: IpAddr) -> Result<Option<u32>>;
+
+    /// Waits until removals that went on in the background are done; false if they aren't within `limit`.
+    fn settle(&self, limit: Duration) -> bool;
+}

@@ -1,6 +1,6 @@
 //! The vocabulary: every kind of kernel object we make, as a plain value with a key.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 use model::{InterfaceName, IpNet, MacAddress, Subnet, Vni};
 
@@ -13,6 +13,19 @@ pub enum Netns {
     Host,
     /// A namespace pinned at this path (a bind mount or `/proc/PID/ns/net`).
     Pinned(PathBuf),
+    /// A namespace known only by the number that the observed link's own namespace has for it (`link-netnsid`), below
+    /// zero for the link's own. Only observed: it is where a veth's other end was found.
+    Numbered(i32),
+}
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("the host"),
+            Self::Pinned(path) => write!(f, "namespace {path:?}"),
+            Self::Numbered(number) => write!(f, "namespace number {number}"),
+        }
+    }
 }
 
 /// What identifies an object: two objects of one key can't exist at once.
@@ -34,6 +47,42 @@ pub enum Key {
     Sysctl(Netns, String),
     /// A firewall object: table, chain, set, map or element.
     Firewall(Netns, ruleset::Key),
+}
+
+impl Key {
+    /// The namespace that the object is in; for a namespace, itself.
+    pub fn netns(&self) -> Netns {
+        match self {
+            Self::Namespace(path) => Netns::Pinned(path.clone()),
+            Self::Link(netns, ..)
+            | Self::Address(netns, ..)
+            | Self::Route(netns, ..)
+            | Self::Neighbor(netns, ..)
+            | Self::Fdb(netns, ..)
+            | Self::Sysctl(netns, ..)
+            | Self::Firewall(netns, ..) => netns.clone(),
+        }
+    }
+}
+
+/// For messages; the host's objects go without a namespace.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(path) => return write!(f, "namespace {path:?}"),
+            Self::Link(_, name) => write!(f, "link {:?}", name.as_str())?,
+            Self::Address(_, link, address) => write!(f, "address {address} on {:?}", link.as_str())?,
+            Self::Route(_, destination) => write!(f, "route to {destination}")?,
+            Self::Neighbor(_, link, address) => write!(f, "neighbour {address} on {:?}", link.as_str())?,
+            Self::Fdb(_, link, mac) => write!(f, "forwarding entry {mac} on {:?}", link.as_str())?,
+            Self::Sysctl(_, name) => write!(f, "sysctl {name:?}")?,
+            Self::Firewall(_, key) => write!(f, "firewall {key}")?,
+        }
+        match self.netns() {
+            Netns::Host => Ok(()),
+            netns => write!(f, " in {netns}"),
+        }
+    }
 }
 
 /// One object. Its owner is not part of it: see [`crate::Owner`].
@@ -197,7 +246,7 @@ pub struct Neighbor {
     pub mac: MacAddress,
 }
 
-/// A static forwarding entry.
+/// A static forwarding entry. On a VXLAN link with a master, the master too learns that the address is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fdb {
     /// Where the link lives.
@@ -219,6 +268,17 @@ pub struct Sysctl {
     pub name: String,
     /// Its value, without the newline.
     pub value: String,
+}
+
+impl Link {
+    /// Its flags as a bridge port, if its kind has some.
+    pub fn port(&self) -> Option<BridgePort> {
+        match &self.kind {
+            LinkKind::Veth { port, .. } => Some(*port),
+            LinkKind::Vxlan(vxlan) => Some(vxlan.bridge_port),
+            LinkKind::Bridge | LinkKind::VethPeer | LinkKind::Existing => None,
+        }
+    }
 }
 
 impl Object {

@@ -1,0 +1,161 @@
+//! Closes the gap between what is and what should be, and walks back when it can't.
+//!
+//! Optimistic: a new object is made exclusively and looked at only if the kernel says that it exists, so the cost
+//! follows what changed and not what is there. Only what is there without us (sysctls, adopted links, a veth's other
+//! end) is looked up first, because undo needs to know how it was.
+
+use crate::{
+    Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
+    object::{Link, LinkKind},
+    plan,
+    plan::satisfied,
+};
+
+/// Brings the objects of `desired` about. On failure everything done is undone; what could not be is in
+/// [`Error::NotUndone`] together with the reason. Calling again repairs, or changes nothing.
+pub fn ensure(kernel: &dyn Kernel, mark: &Mark, desired: &KernelState) -> Result<()> {
+    let known: Vec<_> = desired
+        .objects()
+        .filter(|object| there_before_us(object, desired))
+        .map(Object::key)
+        .collect();
+    let actual = match known.is_empty() {
+        true => KernelState::new(),
+        false => kernel.observe(&known)?,
+    };
+    let mut attempt = Attempt {
+        kernel,
+        mark,
+        done: Vec::new(),
+    };
+    attempt
+        .close_gap(&actual, desired)
+        .map_err(|error| attempt.walk_back(error))
+}
+
+/// Removes objects, dependents first. What is gone already is no error; on a failure the rest is removed all the same.
+pub fn remove(kernel: &dyn Kernel, mark: &Mark, objects: &KernelState) -> Result<()> {
+    let steps = plan(objects, &KernelState::new());
+    let mut errors = carry_on(kernel, mark, steps);
+    match errors.len() {
+        0 => Ok(()),
+        1 => Err(errors.remove(0)),
+        _ => Err(Error::Several(errors)),
+    }
+}
+
+/// Objects that exist whether we want them or not, in namespaces that exist already.
+fn there_before_us(object: &Object, desired: &KernelState) -> bool {
+    let by_nature = match object {
+        Object::Sysctl(_) => true,
+        Object::Link(Link { kind, .. }) => matches!(kind, LinkKind::Existing | LinkKind::VethPeer),
+        _ => false,
+    };
+    by_nature && !in_new_namespace(object, desired)
+}
+
+fn in_new_namespace(object: &Object, desired: &KernelState) -> bool {
+    match object.key().netns() {
+        Netns::Pinned(path) => desired.get(&Key::Namespace(path)).is_some(),
+        Netns::Host | Netns::Numbered(_) => false,
+    }
+}
+
+struct Attempt<'a> {
+    kernel: &'a dyn Kernel,
+    mark: &'a Mark,
+    done: Vec<Step>,
+}
+
+impl Attempt<'_> {
+    /// Applies the plan; where something exists unexpectedly, looks at everything and plans once more.
+    fn close_gap(&mut self, actual: &KernelState, desired: &KernelState) -> Result<()> {
+        let Err(error) = self.apply(plan(actual, desired)) else {
+            return Ok(());
+        };
+        if !matches!(error, Error::Exists(_)) {
+            return Err(error);
+        }
+        let keys: Vec<_> = desired.keys().cloned().collect();
+        let actual = self.kernel.observe(&keys)?;
+        refuse_foreign(&actual, desired)?;
+        self.apply(plan(&actual, desired))
+    }
+
+    fn apply(&mut self, steps: Vec<Step>) -> Result<()> {
+        tracing::debug!(steps = steps.len(), owner = ?self.mark.owner, "applying a plan");
+        match self.kernel.apply(self.mark, &steps) {
+            Ok(()) => {
+                self.done.extend(steps);
+                Ok(())
+            }
+            Err(Failure { done, error, .. }) => {
+                self.done.extend(done.into_iter().map(|at| steps[at].clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn walk_back(&mut self, error: Error) -> Error {
+        let undo: Vec<_> = self.done.drain(..).rev().map(Step::undo).collect();
+        let left = carry_on(self.kernel, self.mark, undo);
+        match left.is_empty() {
+            true => error,
+            false => Error::NotUndone {
+                error: Box::new(error),
+                left,
+            },
+        }
+    }
+}
+
+/// A link of our name but of another kind was made by somebody else: replacing it would take it from them.
+fn refuse_foreign(actual: &KernelState, desired: &KernelState) -> Result<()> {
+    let foreign = desired
+        .objects()
+        .find(|wanted| match (actual.get(&wanted.key()), wanted) {
+            (Some(Object::Link(there)), Object::Link(wanted)) => !comparable(&there.kind, &wanted.kind),
+            _ => false,
+        });
+    foreign.map_or(Ok(()), |object| Err(Error::Foreign(object.key().into())))
+}
+
+fn comparable(there: &LinkKind, wanted: &LinkKind) -> bool {
+    use LinkKind::{Existing, Veth, VethPeer, Vxlan};
+    matches!(
+        (there, wanted),
+        (_, Existing)
+            | (LinkKind::Bridge, LinkKind::Bridge)
+            | (Veth { .. } | VethPeer, Veth { .. } | VethPeer)
+            | (Vxlan(_), Vxlan(_))
+    )
+}
+
+/// Applies steps, leaving out each one that fails, and returns why they did.
+fn carry_on(kernel: &dyn Kernel, mark: &Mark, mut steps: Vec<Step>) -> Vec<Error> {
+    let mut errors = Vec::new();
+    while let Err(Failure { done, failed, error }) = kernel.apply(mark, &steps) {
+        errors.push(error);
+        let mut at = 0;
+        steps.retain(|_| {
+            let open = at != failed && !done.contains(&at);
+            at += 1;
+            open
+        });
+    }
+    errors
+}
+
+/// Whether everything wanted is there.
+pub fn holds(kernel: &dyn Kernel, desired: &KernelState) -> Result<bool> {
+    let keys: Vec<_> = desired.keys().cloned().collect();
+    let actual = kernel.observe(&keys)?;
+    Ok(desired.objects().all(|wanted| {
+        actual
+            .get(&wanted.key())
+            .is_some_and(|object| satisfied(object, wanted))
+    }))
+}
+
+#[cfg(test)]
+mod tests;

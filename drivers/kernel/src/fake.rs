@@ -1,0 +1,277 @@
+//! A kernel in memory that obeys Linux's rules and fails on demand.
+//!
+//! What it may do is what the contract proves of both; it learns no trick that the contract doesn't test.
+
+mod rules;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::{InterfaceName, NodeId, Subnet};
+
+use self::rules::World;
+use crate::{Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step, object::Link};
+
+/// A kernel for tests: a host with a loopback and nothing else.
+#[derive(Debug)]
+pub struct FakeKernel {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    world: World,
+    steps: usize,
+    observed: usize,
+    failing: Failing,
+}
+
+/// Which steps fail, counted from the call that says so.
+#[derive(Debug, Default)]
+enum Failing {
+    #[default]
+    None,
+    /// That one, once.
+    At(usize),
+    /// That one and all that follow.
+    From(usize),
+}
+
+impl Default for FakeKernel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeKernel {
+    /// One with nothing but the host's loopback.
+    pub fn new() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                world: World::new(),
+                ..Inner::default()
+            }),
+        }
+    }
+
+    /// Puts an object there without any rule, as somebody else would have made it: it bears no mark.
+    pub fn put(&self, object: Object) {
+        self.inner().world.put(object);
+    }
+
+    /// Takes an object away with all that the kernel takes along, as somebody else would.
+    pub fn take(&self, key: &Key) {
+        self.inner().world.take(key);
+    }
+
+    /// Everything there is: what a test compares to see that nothing was left behind.
+    pub fn state(&self) -> KernelState {
+        self.inner().world.objects.clone()
+    }
+
+    /// The mark of an object, if it was made with one.
+    pub fn mark_of(&self, key: &Key) -> Option<Mark> {
+        self.inner().world.marks.get(key).copied()
+    }
+
+    /// How many steps were carried out so far.
+    pub fn steps(&self) -> usize {
+        self.inner().steps
+    }
+
+    /// How many objects were looked up so far.
+    pub fn observed(&self) -> usize {
+        self.inner().observed
+    }
+
+    /// Lets the `n`th step from now fail (0 is the next), once.
+    pub fn fail_at(&self, n: usize) {
+        self.inner().failing = Failing::At(n);
+    }
+
+    /// Lets the `n`th step from now and all that follow fail, until [`FakeKernel::heal`].
+    pub fn fail_from(&self, n: usize) {
+        self.inner().failing = Failing::From(n);
+    }
+
+    /// No step fails any more. Answers whether the failure asked for is still to come, so that a test that fails a
+    /// operation at each step knows when there are no more.
+    pub fn heal(&self) -> bool {
+        match std::mem::take(&mut self.inner().failing) {
+            Failing::None => false,
+            Failing::At(_) | Failing::From(_) => true,
+        }
+    }
+
+    /// The namespaces that are pinned.
+    pub fn namespaces(&self) -> BTreeSet<PathBuf> {
+        let state = self.state();
+        state
+            .keys()
+            .filter_map(|key| match key {
+                Key::Namespace(path) => Some(path.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// A link as it is now.
+    pub fn link(&self, netns: &Netns, name: &str) -> Option<Link> {
+        let name = InterfaceName::new(name).ok()?;
+        match self.inner().world.objects.get(&Key::Link(netns.clone(), name)) {
+            Some(Object::Link(link)) => Some(link.clone()),
+            _ => None,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Whether the step that is about to be carried out is to fail.
+    fn trip(&mut self) -> bool {
+        match &mut self.failing {
+            Failing::None => false,
+            Failing::At(0) => {
+                self.failing = Failing::None;
+                true
+            }
+            Failing::From(0) => true,
+            Failing::At(n) | Failing::From(n) => {
+                *n -= 1;
+                false
+            }
+        }
+    }
+
+    fn step(&mut self, mark: &Mark, step: &Step) -> Result<()> {
+        if self.trip() {
+            return Err(broken(step));
+        }
+        self.steps += 1;
+        self.world.step(mark, step)
+    }
+
+    /// All firewall steps of one namespace, or none.
+    fn transaction(&mut self, mark: &Mark, steps: &[Step]) -> Result<(), (usize, Error)> {
+        if let Some(at) = (0..steps.len()).find(|_| self.trip()) {
+            return Err((at, broken(&steps[at])));
+        }
+        self.steps += steps.len();
+        self.world.transaction(mark, steps)
+    }
+}
+
+fn broken(step: &Step) -> Error {
+    Error::System {
+        object: step.object().key().to_string(),
+        action: "the step that a test wants to fail",
+        source: io::Error::other("broken on demand"),
+    }
+}
+
+fn firewall_of(step: &Step) -> Option<Netns> {
+    match step.object() {
+        Object::Firewall(netns, _) => Some(netns.clone()),
+        _ => None,
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn observe(&self, keys: &[Key]) -> Result<KernelState> {
+        let mut inner = self.inner();
+        inner.observed += keys.len();
+        Ok(keys.iter().filter_map(|key| inner.world.observe(key)).collect())
+    }
+
+    fn observe_owned(&self, netns: &Netns, node: NodeId) -> Result<Vec<(Mark, Object)>> {
+        let inner = self.inner();
+        let marked = inner.world.marks.iter();
+        let ours = marked.filter(|(key, mark)| mark.node == node && key.netns() == *netns);
+        Ok(ours
+            .filter(|(key, _)| matches!(key, Key::Link(..) | Key::Firewall(..)))
+            .filter_map(|(key, mark)| Some((*mark, inner.world.objects.get(key)?.clone())))
+            .collect())
+    }
+
+    fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure> {
+        let mut inner = self.inner();
+        let mut done = Vec::new();
+        let mut at = 0;
+        while at < steps.len() {
+            let Some(netns) = firewall_of(&steps[at]) else {
+                match inner.step(mark, &steps[at]) {
+                    Ok(()) => done.push(at),
+                    Err(error) => {
+                        return Err(Failure {
+                            done,
+                            failed: at,
+                            error,
+                        });
+                    }
+                }
+                at += 1;
+                continue;
+            };
+            let run = steps[at..]
+                .iter()
+                .take_while(|step| firewall_of(step).as_ref() == Some(&netns))
+                .count();
+            match inner.transaction(mark, &steps[at..at + run]) {
+                Ok(()) => done.extend(at..at + run),
+                Err((which, error)) => {
+                    return Err(Failure {
+                        done,
+                        failed: at + which,
+                        error,
+                    });
+                }
+            }
+            at += run;
+        }
+        Ok(())
+    }
+
+    fn host_routes(&self) -> Result<Vec<(Subnet, InterfaceName)>> {
+        let inner = self.inner();
+        let on_link = inner.world.objects.objects().filter_map(|object| match object {
+            Object::Address(o) if o.netns == Netns::Host && o.link.as_str() != "lo" => {
+                Some((Subnet::around(o.address), o.link.clone()))
+            }
+            Object::Route(o) if o.netns == Netns::Host && o.gateway.is_none() => {
+                Some((o.destination, o.link.clone()))
+            }
+            _ => None,
+        });
+        Ok(on_link.collect())
+    }
+
+    fn underlay_mtu(&self, address: IpAddr) -> Result<Option<u32>> {
+        let inner = self.inner();
+        let objects = &inner.world.objects;
+        let link = objects.objects().find_map(|object| match object {
+            Object::Address(o) if o.netns == Netns::Host && o.address.addr() == address => Some(&o.link),
+            _ => None,
+        });
+        let found = link.and_then(|link| objects.get(&Key::Link(Netns::Host, link.clone())));
+        Ok(match found {
+            Some(Object::Link(link)) => link.mtu.or(Some(1500)),
+            _ => None,
+        })
+    }
+
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! The real kernel.
+//!
+//! One file for each kind of object says how it is told and asked in messages; here steps are sorted to them: runs of
+//! addresses, routes, neighbours and forwarding entries of one namespace go in one datagram, runs of firewall steps in
+//! one transaction, runs of sysctls in one visit of their namespace.
+
+mod addresses;
+mod apply;
+mod links;
+mod neighbors;
+mod netlink;
+pub mod netns;
+mod nft;
+mod routes;
+mod sysctl;
+mod visit;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::IpAddr,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use model::{InterfaceName, NodeId, Subnet};
+
+use self::{
+    links::Removals,
+    visit::{Connections, Visits},
+};
+use crate::{Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step};
+
+/// Sockets into the host's namespace kept for the next call.
+const KEPT: usize = 8;
+
+/// Linux, seen from one namespace: "the host".
+pub struct Linux {
+    host: Host,
+}
+
+/// The namespace that is the host, with what outlives a call.
+struct Host {
+    descriptor: Arc<OwnedFd>,
+    idle: Mutex<Vec<Connections>>,
+    sent: Arc<AtomicU64>,
+    removals: Removals,
+}
+
+impl Linux {
+    /// The host is the calling thread's own namespace, from now on and for every thread that uses this.
+    pub fn here() -> io::Result<Self> {
+        let sent = Arc::new(AtomicU64::new(0));
+        Ok(Self {
+            host: Host {
+                descriptor: Arc::new(netns::current()?),
+                idle: Mutex::default(),
+                removals: Removals::new(Arc::clone(&sent)),
+                sent,
+            },
+        })
+    }
+
+    /// How many route netlink messages were sent so far: what tests count.
+    pub fn messages_sent(&self) -> u64 {
+        self.host.sent.load(Ordering::Relaxed)
+    }
+
+    fn visits(&self) -> Visits<'_> {
+        Visits::new(&self.host)
+    }
+}
+
+impl fmt::Debug for Linux {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Linux").finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    fn descriptor(&self, netns: &Netns, key: &Key) -> Result<Arc<OwnedFd>> {
+        match netns {
+            Netns::Host => Ok(Arc::clone(&self.descriptor)),
+            Netns::Pinned(path) => match netns::open(path) {
+                Ok(descriptor) => Ok(Arc::new(descriptor)),
+                Err(Error::NoSuch { .. }) => Err(Error::NoSuch {
+                    object: key.clone().into(),
+                    missing: netns.to_string(),
+                }),
+                Err(error) => Err(error),
+            },
+            Netns::Numbered(_) => Err(Error::Unsupported(key.clone().into())),
+        }
+    }
+
+    fn take_connections(&self) -> Connections {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop().unwrap_or_default()
+    }
+
+    fn keep_connections(&self, connections: Connections) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(connections);
+        }
+    }
+}
+
+impl Kernel for Linux {
+    fn observe(&self, keys: &[Key]) -> Result<KernelState> {
+        let mut visits = self.visits();
+        let mut state = KernelState::new();
+        let mut sysctls: BTreeMap<Netns, Vec<&Key>> = BTreeMap::new();
+        for key in keys {
+            match observe_one(&mut visits, key) {
+                Ok(Some(object)) => drop(state.insert(object)),
+                Ok(None) if matches!(key, Key::Sysctl(..)) => {
+                    sysctls.entry(key.netns()).or_default().push(key);
+                }
+                // Its namespace isn't there.
+                Ok(None) | Err(Error::NoSuch { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for (netns, keys) in sysctls {
+            match sysctl::observe(&mut visits, &netns, &keys) {
+                Ok(objects) => state.extend(objects),
+                Err(Error::NoSuch { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(state)
+    }
+
+    fn observe_owned(&self, netns: &Netns, node: NodeId) -> Result<Vec<(Mark, Object)>> {
+        let mut visits = self.visits();
+        let everything = Key::Link(netns.clone(), any_link());
+        let visit = visits.visit(netns, &everything)?;
+        let mut owned = links::owned(visit, netns, node)?;
+        let items = visit
+            .firewall(&everything)?
+            .dump_ours()
+            .map_err(|source| Error::System {
+                object: format!("firewall of {netns}"),
+                action: "listing it",
+                source,
+            })?;
+        owned.extend(items.into_iter().filter_map(|(comment, item)| {
+            let mark = Mark::from_alias(node, &comment?)?;
+            Some((mark, Object::Firewall(netns.clone(), item)))
+        }));
+        Ok(owned)
+    }
+
+    fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure> {
+        apply::apply(&mut self.visits(), mark, steps)
+    }
+
+    fn host_routes(&self) -> Result<Vec<(Subnet, InterfaceName)>> {
+        let mut visits = self.visits();
+        let everything = Key::Link(Netns::Host, any_link());
+        let visit = visits.visit(&Netns::Host, &everything)?;
+        let mut routes = Vec::new();
+        for found in routes::dump(visit)? {
+            let on_link = found.gateway.is_none() && found.destination.prefix_len() > 0;
+            if on_link && let Some(link) = visit.name_of(found.index, &everything)? {
+                routes.push((found.destination, link));
+            }
+        }
+        Ok(routes)
+    }
+
+    fn underlay_mtu(&self, address: IpAddr) -> Result<Option<u32>> {
+        let mut visits = self.visits();
+        let visit = visits.visit(&Netns::Host, &Key::Link(Netns::Host, any_link()))?;
+        let addresses = addresses::dump(visit)?;
+        let Some((index, _)) = addresses.into_iter().find(|(_, net)| net.addr() == address) else {
+            return Ok(None);
+        };
+        let links = links::dump(visit, &Netns::Host)?;
+        Ok(links
+            .into_iter()
+            .find(|link| link.index == index)
+            .and_then(|link| link.mtu))
+    }
+
+    fn settle(&self, limit: Duration) -> bool {
+        self.host.removals.settle(limit)
+    }
+}
+
+/// Looks one object up; sysctls are left for a visit of their own.
+fn observe_one(visits: &mut Visits<'_>, key: &Key) -> Result<Option<Object>> {
+    match key {
+        Key::Namespace(path) => {
+            let there = netns::open(path);
+            Ok(there.map(|_| Some(Object::Namespace(path.clone())))?)
+        }
+        Key::Link(netns, name) => links::observe(visits.visit(netns, key)?, name, key),
+        Key::Address(netns, link, address) => {
+            addresses::observe(visits.visit(netns, key)?, netns, link, *address, key)
+        }
+        Key::Route(netns, destination) => {
+            routes::observe(visits.visit(netns, key)?, netns, *destination, key)
+        }
+        Key::Neighbor(netns, link, address) => {
+            neighbors::observe_neighbor(visits.visit(netns, key)?, netns, link, *address, key)
+        }
+        Key::Fdb(netns, link, mac) => {
+            neighbors::observe_fdb(visits.visit(netns, key)?, netns, link, *mac, key)
+        }
+        Key::Sysctl(..) => Ok(None),
+        Key::Firewall(netns, item) => {
+            let found = visits.visit(netns, key)?.firewall(key)?.observe(item);
+            let found =
+                found.map_err(|error| Error::from_errno(key, "looking it up", "such object", error, ""))?;
+            Ok(found.map(|item| Object::Firewall(netns.clone(), item)))
+        }
+    }
+}
+
+/// For messages about a namespace's links as such.
+fn any_link() -> InterfaceName {
+    InterfaceName::new("lo").expect("a name that every namespace has")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Links: made in one request each, marked right after, changed in place.
+//!
+//! The kernel ignores an alias in a creating request but honours a group, so a link is never without a sign of its
+//! owner: see [`Mark`].
+
+mod message;
+mod read;
+mod removal;
+
+use std::{io, os::fd::AsRawFd};
+
+use model::{InterfaceName, NodeId};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+};
+
+use super::{
+    netlink::{CHANGE, CREATE, Connection, Refusal},
+    visit::{Visit, Visits, refused},
+};
+use crate::{
+    Error, Key, Mark, Netns, Object, Result,
+    object::{Link, LinkKind},
+};
+
+pub(super) use read::Found;
+pub(super) use removal::{Removals, remove};
+
+/// Brings the loopback of a connection's namespace up.
+pub(super) fn loopback_up(connection: &mut Connection) -> io::Result<()> {
+    let mut up = message::named("lo");
+    message::set_up(&mut up, true);
+    Ok(connection.change(RouteNetlinkMessage::NewLink(up), CHANGE)?)
+}
+
+/// Makes a link with its master, its address, its MTU and, for a veth, its other end in one request, and marks it.
+pub(super) fn create(visits: &mut Visits<'_>, mark: &Mark, link: &Link) -> Result<()> {
+    let key = Key::Link(link.netns.clone(), link.name.clone());
+    let request = match &link.kind {
+        LinkKind::Existing | LinkKind::VethPeer => {
+            return Err(Error::NoSuch {
+                object: key.into(),
+                missing: "such link".to_owned(),
+            });
+        }
+        LinkKind::Bridge => message::bridge(link),
+        LinkKind::Veth { peer, .. } => {
+            let target = visits.descriptor(&peer.netns, &key)?;
+            message::veth(link, peer, target.as_raw_fd())
+        }
+        LinkKind::Vxlan(vxlan) => message::vxlan(link, vxlan),
+    };
+    let request = message::owned(request, mark);
+    send_creation(visits, &key, link, request)?;
+    mark_and_tune(visits.visit(&link.netns, &key)?, &key, mark, link)
+}
+
+fn send_creation(visits: &mut Visits<'_>, key: &Key, link: &Link, mut request: LinkMessage) -> Result<()> {
+    if let Some(master) = &link.master {
+        let index = visits.visit(&link.netns, key)?.index_of(master, key)?;
+        request.attributes.push(LinkAttribute::Controller(index));
+    }
+    let from = match &link.kind {
+        LinkKind::Vxlan(vxlan) if vxlan.created_in != link.netns => {
+            let target = visits.descriptor(&link.netns, key)?;
+            request
+                .attributes
+                .push(LinkAttribute::NetNsFd(target.as_raw_fd()));
+            &vxlan.created_in
+        }
+        _ => &link.netns,
+    };
+    let connection = visits.visit(from, key)?.connection(key)?;
+    connection
+        .change(RouteNetlinkMessage::NewLink(request), CREATE)
+        .map_err(refused(key, "creating it", "master or namespace"))
+}
+
+/// The alias, and what a new port can be told only once it is one.
+fn mark_and_tune(visit: &mut Visit, key: &Key, mark: &Mark, link: &Link) -> Result<()> {
+    let mut request = message::named(&link.name);
+    request.attributes.push(LinkAttribute::IfAlias(mark.to_string()));
+    if let (Some(port), Some(_)) = (link.port(), &link.master) {
+        request.attributes.push(message::port(port));
+    }
+    let marked = visit
+        .connection(key)?
+        .change(RouteNetlinkMessage::NewLink(request), CHANGE)
+        .map_err(refused(key, "marking it", "such link"));
+    marked.inspect_err(|_| withdraw(visit, key, link))
+}
+
+/// A link that could be made but not finished goes again: a failed step has done nothing.
+fn withdraw(visit: &mut Visit, key: &Key, link: &Link) {
+    let gone = visit.connection(key).and_then(|connection| {
+        connection
+            .change(RouteNetlinkMessage::DelLink(message::named(&link.name)), CHANGE)
+            .map_err(refused(key, "withdrawing it", "such link"))
+    });
+    if let Err(error) = gone {
+        tracing::warn!(%key, %error, "a half made link is left behind");
+    }
+}
+
+/// Gives a link its new values. Of a link that isn't ours only the MTU and whether it is up.
+pub(super) fn change(visits: &mut Visits<'_>, from: &Link, to: &Link) -> Result<()> {
+    let key = Key::Link(to.netns.clone(), to.name.clone());
+    let visit = visits.visit(&to.netns, &key)?;
+    let mut request = message::difference(from, to);
+    let adopted = to.kind == LinkKind::Existing;
+    if !adopted && from.master != to.master {
+        let master = match &to.master {
+            Some(master) => visit.index_of(master, &key)?,
+            None => 0,
+        };
+        request.attributes.push(LinkAttribute::Controller(master));
+    }
+    let mut requests = vec![(RouteNetlinkMessage::NewLink(request), CHANGE)];
+    if let (Some(port), Some(_)) = (to.port(), &to.master) {
+        let mut tuning = message::named(&to.name);
+        tuning.attributes.push(message::port(port));
+        requests.push((RouteNetlinkMessage::NewLink(tuning), CHANGE));
+    }
+    let answers = visit
+        .connection(&key)?
+        .change_all(requests)
+        .map_err(|error| refused(&key, "changing it", "such link")(error.into()))?;
+    answers
+        .into_iter()
+        .collect::<Result<(), Refusal>>()
+        .map_err(refused(&key, "changing it", "such link"))
+}
+
+/// Looks one up.
+pub(super) fn observe(visit: &mut Visit, name: &InterfaceName, key: &Key) -> Result<Option<Object>> {
+    let Some(found) = find(visit, name, key)? else {
+        return Ok(None);
+    };
+    Ok(Some(Object::Link(read::complete(visit, found, key)?)))
+}
+
+/// Looks one up by name, without who its master and its other end are.
+pub(super) fn find(visit: &mut Visit, name: &InterfaceName, key: &Key) -> Result<Option<Found>> {
+    let mut request = message::named(name);
+    request
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let answer = visit
+        .connection(key)?
+        .get(RouteNetlinkMessage::GetLink(request))
+        .map_err(refused(key, "looking it up", "such link"))?;
+    Ok(answer.and_then(Found::read))
+}
+
+/// All links of a node in a namespace.
+pub(super) fn owned(visit: &mut Visit, netns: &Netns, node: NodeId) -> Result<Vec<(Mark, Object)>> {
+    let mut owned = Vec::new();
+    for found in dump(visit, netns)? {
+        if let Some(mark) = found.mark(node) {
+            let key = Key::Link(netns.clone(), found.name.clone());
+            owned.push((mark, Object::Link(read::complete(visit, found, &key)?)));
+        }
+    }
+    Ok(owned)
+}
+
+/// All links of a namespace.
+pub(super) fn dump(visit: &mut Visit, netns: &Netns) -> Result<Vec<Found>> {
+    let mut request = LinkMessage::default();
+    request
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let links = visit
+        .raw_connection()
+        .map_err(Refusal::from)
+        .and_then(|connection| connection.dump(RouteNetlinkMessage::GetLink(request)))
+        .map_err(|refusal| Error::System {
+            object: format!("links of {netns}"),
+            action: "listing them",
+            source: refusal.source,
+        })?;
+    Ok(links.into_iter().filter_map(Found::read).collect())
+}

@@ -1,0 +1,156 @@
+//! Neighbour entries (who answers for an address) and forwarding entries (behind which port or tunnel endpoint a
+//! MAC address is). To the kernel they are one kind of message.
+
+use std::net::IpAddr;
+
+use model::{InterfaceName, MacAddress};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
+};
+
+use super::visit::{Visit, refused};
+use crate::{
+    Key, Netns, Object, Result,
+    object::{Fdb, Neighbor},
+};
+
+/// `NUD_NOARP | NUD_REACHABLE`, "static": the state that both bridges and tunnels take for an entry that never ages.
+/// `NUD_PERMANENT` would tell a bridge that the address is its own.
+const STATIC: NeighbourState = NeighbourState::Other(0x42);
+
+/// The message that is about this neighbour on the link of that index.
+pub(super) fn neighbor(entry: &Neighbor, index: u32) -> NeighbourMessage {
+    let mut message = about(family(entry.address), index);
+    message.header.state = NeighbourState::Permanent;
+    message.attributes = vec![
+        NeighbourAttribute::Destination(entry.address.into()),
+        NeighbourAttribute::LinkLayerAddress(entry.mac.octets().to_vec()),
+    ];
+    message
+}
+
+/// The message that is about this forwarding entry on the link of that index. On a tunnel it goes to the tunnel and,
+/// if that is a port, to its bridge in one request.
+pub(super) fn fdb(entry: &Fdb, index: u32) -> NeighbourMessage {
+    let mut message = about(AddressFamily::Bridge, index);
+    message.header.state = STATIC;
+    message.header.flags = NeighbourFlags::Controller;
+    message.attributes = vec![NeighbourAttribute::LinkLayerAddress(entry.mac.octets().to_vec())];
+    if let Some(vtep) = entry.vtep {
+        message.header.flags |= NeighbourFlags::Own;
+        message
+            .attributes
+            .push(NeighbourAttribute::Destination(vtep.into()));
+    }
+    message
+}
+
+/// Looks a neighbour up.
+pub(super) fn observe_neighbor(
+    visit: &mut Visit,
+    netns: &Netns,
+    link: &InterfaceName,
+    address: IpAddr,
+    key: &Key,
+) -> Result<Option<Object>> {
+    let Some(index) = visit.find_index(link, key)? else {
+        return Ok(None);
+    };
+    let mut request = about(family(address), index);
+    request.attributes = vec![NeighbourAttribute::Destination(address.into())];
+    let Some(found) = get(visit, request, key)? else {
+        return Ok(None);
+    };
+    // What the kernel learned for itself is not an entry of ours, and gives way to one.
+    let permanent = found.header.state == NeighbourState::Permanent;
+    Ok(mac(&found).filter(|_| permanent).map(|mac| {
+        Object::Neighbor(Neighbor {
+            netns: netns.clone(),
+            link: link.clone(),
+            address,
+            mac,
+        })
+    }))
+}
+
+/// Looks a forwarding entry up: on the tunnel, else on the bridge that the link is a port of.
+pub(super) fn observe_fdb(
+    visit: &mut Visit,
+    netns: &Netns,
+    link: &InterfaceName,
+    address: MacAddress,
+    key: &Key,
+) -> Result<Option<Object>> {
+    let Some(index) = visit.find_index(link, key)? else {
+        return Ok(None);
+    };
+    let entry = |vtep| {
+        Object::Fdb(Fdb {
+            netns: netns.clone(),
+            link: link.clone(),
+            mac: address,
+            vtep,
+        })
+    };
+    for flags in [NeighbourFlags::Own, NeighbourFlags::Controller] {
+        let mut request = about(AddressFamily::Bridge, index);
+        request.header.flags = flags;
+        request.attributes = vec![NeighbourAttribute::LinkLayerAddress(address.octets().to_vec())];
+        if let Some(found) = get(visit, request, key)? {
+            return Ok(Some(entry(vtep(&found))));
+        }
+    }
+    Ok(None)
+}
+
+fn get(visit: &mut Visit, request: NeighbourMessage, key: &Key) -> Result<Option<NeighbourMessage>> {
+    use nix::libc::{EINVAL, EOPNOTSUPP};
+    let answer = visit
+        .connection(key)?
+        .get(RouteNetlinkMessage::GetNeighbour(request));
+    match answer {
+        Ok(Some(RouteNetlinkMessage::NewNeighbour(found))) => Ok(Some(found)),
+        Ok(_) => Ok(None),
+        // Asking a link that is no tunnel, or no port, for such entries.
+        Err(refusal) if matches!(refusal.source.raw_os_error(), Some(EINVAL | EOPNOTSUPP)) => Ok(None),
+        Err(refusal) => Err(refused(key, "looking it up", "such entry")(refusal)),
+    }
+}
+
+fn about(family: AddressFamily, index: u32) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family;
+    message.header.ifindex = index;
+    message
+}
+
+fn mac(found: &NeighbourMessage) -> Option<MacAddress> {
+    found.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => {
+            MacAddress::new(bytes.as_slice().try_into().ok()?).ok()
+        }
+        _ => None,
+    })
+}
+
+/// In a bridge message the parser can't tell the address's family but by its length.
+fn vtep(found: &NeighbourMessage) -> Option<IpAddr> {
+    found.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Other(bytes)) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
+            16 => <[u8; 16]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
