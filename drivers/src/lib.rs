@@ -4,6 +4,15 @@
 //! repairs. To add a built-in driver, write a [`Planner`] (pure: records to kernel objects) and name it in the catalog.
 #![forbid(unsafe_code)]
 
+pub mod bridge;
+mod catalog;
+#[cfg(test)]
+mod contract;
+mod host;
+mod null;
+mod options;
+pub mod overlay;
+mod planner;
 mod view;
 
 use std::sync::Arc;
@@ -11,6 +20,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{Endpoint, Network, Scope};
 
+pub use catalog::{BuiltIn, HostSettings, VXLAN_PORT};
+pub use host::Host;
+pub use null::Null;
+pub use planner::{Planned, Planner, desired};
 pub use view::{Attachment, Capabilities, Draft, Link, Needs, NetworkView, Peer, StaticRoute, Target};
 
 /// Why a driver refused or failed.

@@ -80,10 +80,6 @@ impl<'a> Received<'a> {
         Some(u32::from_be_bytes(self.bytes(kind)?.try_into().ok()?))
     }
 
-    pub(super) fn u64(&self, kind: u16) -> Option<u64> {
-        Some(u64::from_be_bytes(self.bytes(kind)?.try_into().ok()?))
-    }
-
     pub(super) fn string(&self, kind: u16) -> Option<Cow<'a, str>> {
         let bytes = self.bytes(kind)?;
         let text = bytes.split(|byte| *byte == 0).next()?;

@@ -84,8 +84,13 @@ impl Connection {
             datagram.extend(part.message.encode(NLM_F_REQUEST | last, sequence));
         }
         datagram.extend(message::end(self.next()));
-        self.send(&datagram)?;
-        self.collect(first, parts.len())
+        let answer = self
+            .send(&datagram)
+            .and_then(|()| self.collect(first, parts.len()));
+        if answer.is_err() {
+            self.drain();
+        }
+        answer
     }
 
     fn collect(&self, first: u32, count: usize) -> io::Result<Vec<(usize, i32)>> {

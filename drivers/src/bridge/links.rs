@@ -1,0 +1,113 @@
+//! Links, addresses and sysctls of bridge networks.
+
+use kernel::{
+    Netns, Object,
+    object::{Address, BridgePort, Link, LinkKind, Sysctl, VethPeer},
+};
+use model::{Endpoint, InterfaceName, MacAddress, Network};
+
+use crate::{Error, Result, Target};
+
+/// The device of a network: as named, else `br-` and its id.
+pub(super) fn device(network: &Network, named: Option<&InterfaceName>) -> InterfaceName {
+    let derived = || InterfaceName::new(format!("br-{}", network.id.short()));
+    match named {
+        Some(name) => name.clone(),
+        None => derived().expect("15 bytes of letters, digits and a dash"),
+    }
+}
+
+/// The host's end of an endpoint's veth.
+pub(crate) fn veth_name(endpoint: &Endpoint) -> InterfaceName {
+    let name = InterfaceName::new(format!("veth{}", endpoint.id.prefix(11)));
+    name.expect("15 bytes of letters and digits")
+}
+
+/// The bridge and the gateways' addresses on it.
+pub(super) fn network(network: &Network, device: &InterfaceName, mtu: Option<u32>) -> Vec<Object> {
+    let gateways = network
+        .pools
+        .iter()
+        .filter_map(|pool| Some((pool.subnet, pool.gateway?)));
+    let bridge = Link {
+        netns: Netns::Host,
+        name: device.clone(),
+        kind: LinkKind::Bridge,
+        // Said, lest it follow the lowest of its ports'.
+        mac: gateways
+            .clone()
+            .next()
+            .map(|(_, gateway)| MacAddress::from_ip(gateway)),
+        mtu,
+        master: None,
+        up: true,
+    };
+    let addresses = gateways.map(|(subnet, gateway)| {
+        Object::Address(Address {
+            netns: Netns::Host,
+            link: device.clone(),
+            address: subnet.with_address(gateway),
+        })
+    });
+    std::iter::once(Object::Link(bridge)).chain(addresses).collect()
+}
+
+/// How IPv6 behaves on the bridge: not at all, or as a router that believes nobody's advertisements.
+pub(super) fn ipv6(network: &Network, device: &InterfaceName) -> Vec<Object> {
+    let here = |setting: &str| format!("net/ipv6/conf/{device}/{setting}");
+    if network.enable_ipv6 {
+        let forwarding = "net/ipv6/conf/all/forwarding".to_owned();
+        vec![sysctl(forwarding, "1"), sysctl(here("accept_ra"), "0")]
+    } else {
+        vec![sysctl(here("disable_ipv6"), "1")]
+    }
+}
+
+/// Forwarding of IPv4.
+pub(super) fn forwarding() -> Object {
+    sysctl("net/ipv4/ip_forward".to_owned(), "1")
+}
+
+fn sysctl(name: String, value: &str) -> Object {
+    Object::Sysctl(Sysctl {
+        netns: Netns::Host,
+        name,
+        value: value.to_owned(),
+    })
+}
+
+/// The veth of an endpoint: this end a port of the bridge, the other in the sandbox under its final name.
+pub(crate) fn veth(
+    netns: Netns,
+    endpoint: &Endpoint,
+    target: &Target,
+    master: InterfaceName,
+    mtu: Option<u32>,
+    port: BridgePort,
+) -> Result<Object> {
+    let Some(sandbox) = &target.netns else {
+        return Err(Error::Forbidden {
+            message: format!(
+                "{:?} shares the host's network and can't join another one",
+                endpoint.name
+            ),
+            hint: Some("create the container without the host's network".to_owned()),
+        });
+    };
+    let peer = VethPeer {
+        netns: Netns::Pinned(sandbox.clone()),
+        name: target.interface.clone(),
+        mac: endpoint.addresses.mac,
+        mtu,
+        up: true,
+    };
+    Ok(Object::Link(Link {
+        netns,
+        name: veth_name(endpoint),
+        kind: LinkKind::Veth { peer, port },
+        mac: None,
+        mtu,
+        master: Some(master),
+        up: true,
+    }))
+}

@@ -1,0 +1,98 @@
+//! The built-in drivers by name.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
+
+use kernel::{Kernel, Key, Netns, Object};
+use model::{NodeId, Subnet};
+
+use crate::{
+    Catalog, Driver,
+    bridge::{Bridge, BridgeHost},
+    host::Host,
+    null::Null,
+    overlay::{Overlay, OverlayHost},
+    planner::Planned,
+};
+
+/// The UDP port of VXLAN (RFC 7348, section 5).
+pub const VXLAN_PORT: u16 = 4789;
+
+/// What drivers must know of the host.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    /// This host's node.
+    pub node: NodeId,
+    /// The underlay address that other hosts send to.
+    pub address: IpAddr,
+    /// UDP port of tunnels, the same on all hosts.
+    pub vxlan_port: u16,
+    /// Folder of the daemon's running state; overlay networks' namespaces are pinned below it.
+    pub exec_root: PathBuf,
+}
+
+/// The drivers `null`, `host`, `bridge` and `overlay`.
+#[derive(Debug)]
+pub struct BuiltIn {
+    drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+}
+
+impl BuiltIn {
+    /// The drivers, acting on this kernel. Looks at the host once, for its MTUs and whether it has IPv6.
+    pub fn new(settings: &HostSettings, kernel: &Arc<dyn Kernel>) -> kernel::Result<Self> {
+        let ipv6 = has_ipv6(&**kernel)?;
+        let bridge = Bridge::new(BridgeHost {
+            node: settings.node,
+            mtu: uplink_mtu(&**kernel)?,
+            ipv6,
+        });
+        let overlay = Overlay::new(OverlayHost {
+            address: settings.address,
+            port: settings.vxlan_port,
+            underlay_mtu: kernel.underlay_mtu(settings.address)?,
+            exec_root: settings.exec_root.clone(),
+            ipv6,
+        });
+        let node = settings.node;
+        let drivers: [(&str, Arc<dyn Driver>); 4] = [
+            ("null", Arc::new(Null)),
+            ("host", Arc::new(Host)),
+            ("bridge", Arc::new(Planned::new(bridge, Arc::clone(kernel), node))),
+            (
+                "overlay",
+                Arc::new(Planned::new(overlay, Arc::clone(kernel), node)),
+            ),
+        ];
+        Ok(Self {
+            drivers: drivers.into(),
+        })
+    }
+}
+
+impl Catalog for BuiltIn {
+    fn driver(&self, name: &str) -> Option<Arc<dyn Driver>> {
+        self.drivers.get(name).cloned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.drivers.keys().map(ToString::to_string).collect()
+    }
+}
+
+/// The MTU of the link that the host's default route leaves by.
+fn uplink_mtu(kernel: &dyn Kernel) -> kernel::Result<Option<u32>> {
+    let everywhere: Subnet = "0.0.0.0/0".parse().expect("a subnet without host bits");
+    let routes = kernel.observe(&[Key::Route(Netns::Host, everywhere)])?;
+    let Some(Object::Route(route)) = routes.objects().next() else {
+        return Ok(None);
+    };
+    let links = kernel.observe(&[Key::Link(Netns::Host, route.link.clone())])?;
+    Ok(match links.objects().next() {
+        Some(Object::Link(link)) => link.mtu,
+        _ => None,
+    })
+}
+
+fn has_ipv6(kernel: &dyn Kernel) -> kernel::Result<bool> {
+    let sysctl = Key::Sysctl(Netns::Host, "net/ipv6/conf/all/forwarding".to_owned());
+    Ok(!kernel.observe(&[sysctl])?.is_empty())
+}
