@@ -1,1 +1,156 @@
-//! Placeholder.
+//! Where containers, images and networks meet.
+//!
+//! The controller knows networks and no processes, the runtime processes and no networks, the image store neither:
+//! this crate makes a container's documented life of the three. It decides what Docker's users rely on (which network
+//! a container is on, when it is started again, what `rm` may do) and tells everything that happens on one bus. It
+//! speaks no HTTP.
+#![forbid(unsafe_code)]
+
+mod containers;
+mod error;
+mod event;
+mod images;
+pub mod record;
+
+use std::{path::PathBuf, sync::Arc};
+
+use controller::Controller;
+use runtime::Runtime;
+use store::Store;
+use tokio::task::JoinHandle;
+
+pub use ::images::{Image, ImageId, Import, Loaded, Reference, Removed};
+pub use containers::{
+    AskedMode, Attached, Containers, CreateContainer, CreateExec, ExecView, LogQuery, LogStream, Missing,
+    Query, StopOptions, View, Wait, WaitCondition, Waited, name_matches,
+};
+pub use controller::{CreateNetwork, Error as NetworkError, Gateways, Networks, PruneFilter};
+pub use error::{Error, Result};
+pub use event::{Event, Events, Subject, Subscription};
+pub use images::Images;
+pub use record::{Record, Settings};
+pub use runtime::{Attach, Streams};
+
+/// What the runtime is asked for, in its own words.
+pub mod run {
+    pub use runtime::spec::{
+        ContainerConfig, Device, Mount, Namespace, Resources, Seccomp, Ulimit, exec::ExecConfig,
+    };
+}
+
+use containers::Core;
+
+/// Everything an engine is made of.
+#[derive(Debug, Clone)]
+pub struct EngineParts {
+    /// Networks, endpoints, sandboxes.
+    pub controller: Arc<Controller>,
+    /// Processes.
+    pub runtime: Runtime,
+    /// Images.
+    pub images: Arc<::images::Store>,
+    /// The store of this host's own records.
+    pub store: Arc<dyn Store>,
+    /// Containers' folders are in `containers/` below it.
+    pub data_root: PathBuf,
+    /// The host's name, which containers in its network have too.
+    pub hostname: String,
+    /// What `info` and `version` say of this daemon.
+    pub about: About,
+}
+
+/// What `info` and `version` say of this daemon beyond what the engine knows itself.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// The daemon's identity.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The commit it was built from; empty when not known.
+    pub commit: String,
+    /// When it was built, RFC 3339; empty when not known.
+    pub built: String,
+    /// The compiler's version.
+    pub compiler: String,
+    /// It logs at debug level.
+    pub debug: bool,
+    /// The cluster store, as it was configured; empty for none.
+    pub cluster_store: String,
+    /// The address that other hosts reach this one at; empty for none.
+    pub cluster_advertise: String,
+    /// Pools that networks without a subnet are cut from, with the prefix length of a piece.
+    pub default_pools: Vec<(String, u8)>,
+    /// The daemon's labels, `key=value`.
+    pub labels: Vec<String>,
+}
+
+/// Containers, images and networks.
+#[derive(Debug)]
+pub struct Engine {
+    /// Containers.
+    pub containers: Containers,
+    /// Images.
+    pub images: Images,
+    /// Networks: the controller's own service.
+    pub networks: Networks,
+    /// What happens.
+    pub events: Arc<Events>,
+    /// What `info` and `version` say of this daemon.
+    pub about: About,
+    controller: Arc<Controller>,
+    data_root: PathBuf,
+    forwarding: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Reads the records, takes over the containers that run, undoes what a crash left half done, and starts what is
+    /// to run with the daemon.
+    ///
+    /// # Errors
+    /// When the records can't be read. What fails for one container is logged.
+    pub async fn start(parts: EngineParts) -> Result<Arc<Self>> {
+        let events = Arc::new(Events::new());
+        let forwarding = tokio::spawn(forward(parts.controller.events(), events.clone()));
+        let core = Core::open(&parts, events.clone()).await?;
+        let engine = Self {
+            containers: Containers { core: core.clone() },
+            images: Images { core },
+            networks: parts.controller.networks.clone(),
+            events,
+            about: parts.about,
+            controller: parts.controller,
+            data_root: parts.data_root,
+            forwarding,
+        };
+        engine.containers.adopt().await;
+        Ok(Arc::new(engine))
+    }
+
+    /// Every record of networks, endpoints and hosts, now.
+    pub fn snapshot(&self) -> Arc<model::Snapshot> {
+        self.controller.snapshot().borrow().clone()
+    }
+
+    /// Where everything is kept.
+    pub const fn data_root(&self) -> &PathBuf {
+        &self.data_root
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.forwarding.abort();
+    }
+}
+
+/// Tells the controller's events on the engine's bus.
+async fn forward(mut from: tokio::sync::broadcast::Receiver<controller::Event>, to: Arc<Events>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match from.recv().await {
+            Ok(event) => to.send(event.into()),
+            Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "network events came too fast"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

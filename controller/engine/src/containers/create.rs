@@ -1,0 +1,238 @@
+//! `create`: the image is found, what was asked is checked and merged with it, a name is claimed. Nothing runs yet.
+
+use std::{collections::BTreeMap, fs, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+
+use model::{ContainerId, ContainerName, NetworkId, Timestamp};
+
+use super::{Core, container::Container, merge, naming, networks};
+use crate::{
+    error::{Error, Result},
+    record::{ImageUse, NetworkMode, Record, Settings, State, Wishes},
+};
+
+/// A container wanted.
+#[derive(Debug)]
+pub struct CreateContainer {
+    /// Its name; none for one made up here.
+    pub name: Option<String>,
+    /// The image, by reference, id or unique id prefix.
+    pub image: String,
+    /// Where its network is.
+    pub mode: AskedMode,
+    /// What is asked of its endpoints, by the network as it was named.
+    pub networks: Vec<(String, Wishes)>,
+    /// Host paths it mounts, and what to do about those that are not there.
+    pub sources: Vec<(PathBuf, Missing)>,
+    /// The rest. `network_mode` is decided here from `mode`, and an empty hostname is filled in.
+    pub settings: Settings,
+}
+
+/// What to do about a host path that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make a folder, as `-v` does.
+    Make,
+    /// Refuse, as `--mount` does.
+    Refuse,
+}
+
+/// Where a container's network is, as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskedMode {
+    /// On the default bridge.
+    Bridge,
+    /// Loopback only.
+    None,
+    /// The host's namespace.
+    Host,
+    /// Another container's, by name or id.
+    Container(String),
+    /// On this network, by name or id.
+    Network(String),
+}
+
+/// Makes a container.
+pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<Container>> {
+    let name = request.name.map(checked_name).transpose()?;
+    let (images, asked) = (core.images.clone(), request.image.clone());
+    let image = super::blocking(move || Ok(images.get(&asked)?)).await?;
+    let mut settings = request.settings;
+    merge::merge(&mut settings, &image.document.config)?;
+    let id = ContainerId::random();
+    let networks = decide_networks(core, &request.mode, request.networks)?;
+    settings.network_mode = decide_mode(core, &request.mode)?;
+    decide_hostname(core, &mut settings, &id);
+    let image = ImageUse {
+        id: image.id,
+        asked: request.image,
+    };
+    let record = |name: ContainerName| Record {
+        id,
+        name,
+        created: Timestamp::now(),
+        image: image.clone(),
+        settings: settings.clone(),
+        networks: networks.clone(),
+        state: State::created(),
+    };
+    check_sources(&request.sources)?;
+    make_home(core, &id)?;
+    let created = match name {
+        Some(name) => core.registry.create(record(name)).await,
+        None => create_with_any_name(core, record).await,
+    };
+    match created {
+        Ok(container) => {
+            core.events.send(container.event("create", &[]));
+            Ok(container)
+        }
+        Err(error) => {
+            let home = core.paths(&id).home;
+            if let Err(undo) = fs::remove_dir_all(&home) {
+                tracing::warn!(path = %home.display(), error = %undo, "undoing a creation");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn create_with_any_name(
+    core: &Core,
+    record: impl Fn(ContainerName) -> Record,
+) -> Result<Arc<Container>> {
+    let mut retries = 0;
+    loop {
+        let draw = u64::from_le_bytes(std::array::from_fn(|at| ContainerId::random().as_bytes()[at]));
+        match core
+            .registry
+            .create(record(naming::generate(draw, retries)))
+            .await
+        {
+            Err(Error::Conflict { .. }) if retries < 20 => retries += 1,
+            other => return other,
+        }
+    }
+}
+
+/// A name as clients give it, perhaps with a leading slash.
+pub(super) fn checked_name(text: String) -> Result<ContainerName> {
+    let bare = text.strip_prefix('/').unwrap_or(&text).to_owned();
+    ContainerName::new(bare).map_err(|_| {
+        Error::invalid(format!(
+            "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        ))
+        .with_hint("a name has 2 to 255 characters and begins with a letter or digit")
+    })
+}
+
+fn decide_mode(core: &Core, asked: &AskedMode) -> Result<NetworkMode> {
+    Ok(match asked {
+        AskedMode::Bridge => NetworkMode::Bridge,
+        AskedMode::None => NetworkMode::None,
+        AskedMode::Host => NetworkMode::Host,
+        AskedMode::Network(name) => NetworkMode::Network(name.clone()),
+        AskedMode::Container(text) => {
+            let other = core.registry.find(text)?;
+            if matches!(other.record().settings.network_mode, NetworkMode::Container(_)) {
+                return Err(Error::conflict(format!(
+                    "cannot join the network of container {text}: it shares another container's itself"
+                ))
+                .with_hint("name that other container"));
+            }
+            NetworkMode::Container(other.id())
+        }
+    })
+}
+
+/// Every network it is to be on. They must exist, and what is asked of them must be possible.
+fn decide_networks(
+    core: &Core,
+    mode: &AskedMode,
+    asked: Vec<(String, Wishes)>,
+) -> Result<BTreeMap<NetworkId, Wishes>> {
+    let main = match mode {
+        AskedMode::Bridge => "bridge",
+        AskedMode::None => "none",
+        AskedMode::Host => "host",
+        AskedMode::Network(name) => name,
+        AskedMode::Container(_) if asked.is_empty() => return Ok(BTreeMap::new()),
+        AskedMode::Container(_) => {
+            return Err(Error::invalid(
+                "conflicting options: a container that shares another's network can be on no network of its own",
+            ));
+        }
+    };
+    let mut networks = BTreeMap::new();
+    for (name, wishes) in std::iter::once((main.to_owned(), Wishes::default())).chain(asked) {
+        let network = core
+            .controller
+            .networks
+            .find(&name)
+            .map_err(Error::network("finding the network"))?;
+        let wishes = Wishes {
+            network: network.name.to_string(),
+            ..wishes
+        };
+        networks::check(&network, &wishes)?;
+        networks.insert(network.id, wishes);
+    }
+    let alone = matches!(mode, AskedMode::None | AskedMode::Host);
+    if networks.len() > 1
+        && (alone
+            || networks
+                .values()
+                .any(|wishes| ["none", "host"].contains(&&*wishes.network)))
+    {
+        return Err(Error::invalid(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        )
+        .with_hint("the networks \"host\" and \"none\" can't be combined with others"));
+    }
+    Ok(networks)
+}
+
+fn decide_hostname(core: &Core, settings: &mut Settings, id: &ContainerId) {
+    if !settings.hostname.is_empty() {
+        return;
+    }
+    settings.hostname = match &settings.network_mode {
+        NetworkMode::Host => core.hostname.clone(),
+        NetworkMode::Container(other) => match core.registry.get(other) {
+            Some(other) => other.record().settings.hostname.clone(),
+            None => id.short(),
+        },
+        _ => id.short(),
+    };
+}
+
+fn check_sources(sources: &[(PathBuf, Missing)]) -> Result<()> {
+    for (source, missing) in sources {
+        if source.exists() {
+            continue;
+        }
+        match missing {
+            Missing::Refuse => {
+                return Err(Error::invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    source.display()
+                )));
+            }
+            Missing::Make => fs::create_dir_all(source).map_err(Error::internal(format!(
+                "making the bind source {}",
+                source.display()
+            )))?,
+        }
+    }
+    Ok(())
+}
+
+fn make_home(core: &Core, id: &ContainerId) -> Result<()> {
+    let paths = core.paths(id);
+    let make = |path: &std::path::Path| -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o710).create(path)
+    };
+    for path in [&paths.home, &paths.files, &paths.bundle] {
+        make(path).map_err(Error::internal(format!("making {}", path.display())))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! A container's place on networks: what is allowed together, and the way from wishes to an endpoint.
+
+use std::sync::Arc;
+
+use controller::Connect;
+use model::{Endpoint, Labels, Network, NetworkId, SandboxId};
+
+use super::{Core, container::Container};
+use crate::{
+    error::{Error, Result},
+    record::{NetworkMode, Record, Wishes},
+};
+
+/// A container's networks in the order they are joined: the one of its mode first, as `eth0`.
+pub(super) fn in_order(record: &Record) -> Vec<(&NetworkId, &Wishes)> {
+    let main = record.settings.network_mode.to_string();
+    let mut networks: Vec<_> = record.networks.iter().collect();
+    networks.sort_by_key(|(id, wishes)| {
+        let is_main = wishes.network == main || (main.len() >= 12 && id.to_string().starts_with(&main));
+        (!is_main, wishes.network.clone())
+    });
+    networks
+}
+
+/// Joins one network.
+pub(super) async fn connect(
+    core: &Core,
+    record: &Record,
+    sandbox: SandboxId,
+    network: NetworkId,
+    wishes: &Wishes,
+) -> Result<Arc<Endpoint>> {
+    if !core
+        .controller
+        .snapshot()
+        .borrow()
+        .networks
+        .contains_key(&network)
+    {
+        return Err(Error::not_found(format!("network {} not found", wishes.network))
+            .with_hint("it was removed while the container was stopped: disconnect the container from it, or make the container anew"));
+    }
+    let request = Connect {
+        container: Some(record.id),
+        aliases: wishes.aliases.clone(),
+        links: links(core, &wishes.links)?,
+        ipv4: wishes.ipv4,
+        ipv6: wishes.ipv6,
+        link_local: wishes.link_local.clone(),
+        mac: wishes.mac,
+        gateway_priority: wishes.gateway_priority,
+        options: wishes.options.clone(),
+        ..Connect::new(network, sandbox, record.name.to_string())
+    };
+    let endpoint = core.controller.endpoints.connect(request).await;
+    endpoint.map_err(Error::network(format!(
+        "connecting to network {}",
+        wishes.network
+    )))
+}
+
+/// `container[:alias]` pairs as `alias → name`. The container need not be there yet; an id becomes its name.
+fn links(core: &Core, typed: &[String]) -> Result<Labels> {
+    let pair = |link: &String| {
+        let (target, alias) = link.split_once(':').unwrap_or((link, link));
+        if target.is_empty() || alias.is_empty() || alias.contains(':') {
+            return Err(Error::invalid(format!("bad format for links: {link}"))
+                .with_hint("a link is NAME or NAME:ALIAS"));
+        }
+        let name = core
+            .registry
+            .find(target)
+            .map_or_else(|_| target.to_owned(), |found| found.record().name.to_string());
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        Ok((alias.to_owned(), name))
+    };
+    typed.iter().map(pair).collect()
+}
+
+/// Refuses what Docker refuses of an endpoint on this network.
+pub(super) fn check(network: &Network, wishes: &Wishes) -> Result<()> {
+    let user_network = !network.predefined;
+    if !user_network && wishes.has_address() {
+        return Err(
+            Error::invalid("user specified IP address is supported on user defined networks only")
+                .with_hint("make a network with \"network create --subnet\" and use that"),
+        );
+    }
+    if !user_network && !wishes.aliases.is_empty() {
+        return Err(
+            Error::invalid("network-scoped aliases are only supported for user-defined networks")
+                .with_hint("make a network with \"network create\" and use that"),
+        );
+    }
+    for address in wishes
+        .ipv4
+        .map(Into::into)
+        .into_iter()
+        .chain(wishes.ipv6.map(Into::into))
+    {
+        if network.pool_around(address).is_none() {
+            let pools: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+            return Err(Error::invalid(format!(
+                "invalid endpoint settings: no configured subnet contains IP address {address}"
+            ))
+            .with_hint(format!("network {} has {}", network.name, pools.join(" and "))));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses connections that the container's mode rules out.
+fn check_mode(record: &Record, network: &Network) -> Result<()> {
+    let mode = &record.settings.network_mode;
+    match (mode, network.driver.as_str()) {
+        (NetworkMode::Container(_), _) => Err(Error::invalid(
+            "container sharing network namespace with another container or host cannot be connected to any other network",
+        )),
+        (NetworkMode::Host, _) | (_, "host") => Err(Error::invalid(
+            "container cannot be disconnected from host network or connected to host network",
+        )),
+        (NetworkMode::None, driver) if driver != "null" => Err(Error::invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        )),
+        (_, "null") => Err(Error::invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// `network connect`: at once when it runs, else recorded for its next start.
+pub(super) async fn attach(
+    core: &Core,
+    container: &Container,
+    network: &str,
+    mut wishes: Wishes,
+) -> Result<()> {
+    let network = core
+        .controller
+        .networks
+        .find(network)
+        .map_err(Error::network("finding the network"))?;
+    let _operation = container.operation.lock().await;
+    let record = container.record();
+    check_mode(&record, &network)?;
+    wishes.network = network.name.to_string();
+    check(&network, &wishes)?;
+    if record.state.phase.has_process() {
+        if record.networks.contains_key(&network.id) {
+            return Err(Error::forbidden(format!(
+                "endpoint with name {} already exists in network {}",
+                record.name, network.name
+            )));
+        }
+        let sandbox = sandbox(container)?;
+        let endpoint = connect(core, &record, sandbox, network.id, &wishes).await?;
+        let recorded = core.registry.update(container, |record| {
+            record.networks.insert(network.id, wishes);
+        });
+        if let Err(error) = recorded.await {
+            let undo = core.controller.endpoints.disconnect(endpoint.id, true).await;
+            if let Err(undo) = undo {
+                tracing::warn!(container = %record.name, network = %network.name, error = %undo, "undoing a connection");
+            }
+            return Err(error);
+        }
+        return Ok(());
+    }
+    core.registry
+        .update(container, |record| {
+            record.networks.insert(network.id, wishes);
+        })
+        .await
+        .map(drop)
+}
+
+/// `network disconnect`.
+pub(super) async fn detach(core: &Core, container: &Container, network: &str, force: bool) -> Result<()> {
+    let network = core
+        .controller
+        .networks
+        .find(network)
+        .map_err(Error::network("finding the network"))?;
+    let _operation = container.operation.lock().await;
+    let record = container.record();
+    if record.settings.network_mode == NetworkMode::Host {
+        return Err(Error::invalid(
+            "container cannot be disconnected from host network or connected to host network",
+        ));
+    }
+    let endpoint = endpoint_of(core, &record, &network);
+    if endpoint.is_none() && !record.networks.contains_key(&network.id) {
+        return Err(Error::forbidden(format!(
+            "container {} is not connected to network {}",
+            record.id, network.name
+        )));
+    }
+    if let Some(endpoint) = endpoint {
+        let disconnected = core.controller.endpoints.disconnect(endpoint.id, force).await;
+        disconnected.map_err(Error::network(format!(
+            "disconnecting from network {}",
+            network.name
+        )))?;
+    }
+    core.registry
+        .update(container, |record| {
+            record.networks.remove(&network.id);
+        })
+        .await
+        .map(drop)
+}
+
+/// The container's endpoint on a network, while it has one.
+pub(super) fn endpoint_of(core: &Core, record: &Record, network: &Network) -> Option<Arc<Endpoint>> {
+    let endpoints = core.controller.networks.endpoints(network.id);
+    endpoints
+        .into_iter()
+        .find(|endpoint| endpoint.container == Some(record.id))
+}
+
+fn sandbox(container: &Container) -> Result<SandboxId> {
+    container
+        .prepared()
+        .and_then(|prepared| prepared.sandbox)
+        .ok_or_else(|| Error::conflict("the container has no network namespace of its own"))
+}
+
+/// `network disconnect -f` of a container that is gone: the endpoint of that name or container id goes.
+pub(super) async fn detach_lost(core: &Core, container: &str, network: &str) -> Result<()> {
+    let network = core
+        .controller
+        .networks
+        .find(network)
+        .map_err(Error::network("finding the network"))?;
+    let endpoints = core.controller.networks.endpoints(network.id);
+    let left = endpoints.iter().find(|endpoint| {
+        endpoint.name == container || endpoint.container.is_some_and(|id| id.to_string() == container)
+    });
+    let Some(endpoint) = left else {
+        return Err(Error::not_found(format!("No such container: {container}")));
+    };
+    let disconnected = core.controller.endpoints.disconnect(endpoint.id, true).await;
+    disconnected.map_err(Error::network(format!(
+        "disconnecting from network {}",
+        network.name
+    )))
+}

@@ -1,0 +1,195 @@
+//! From record to a shim that can be attached to: a sandbox, a mounted root, an OCI spec.
+//!
+//! Done by the first attach or start, whichever comes first, so that an attached client misses no byte. Everything
+//! made here is found again by the container's id and taken away by [`super::release`].
+
+use std::{path::PathBuf, sync::Arc};
+
+use controller::{CreateSandbox, Namespace as NetworkNamespace};
+use model::{HostEntry, Sandbox, SandboxId};
+use runtime::{
+    Bundle, LogConfig, Shim,
+    spec::{ContainerConfig, ImageDefaults, Mount, Namespace, Place},
+};
+
+use super::{
+    Core,
+    container::{Container, Prepared},
+};
+use crate::{
+    error::{Error, Result},
+    record::{NetworkMode, Paths, Record},
+};
+
+/// Makes what is missing. The caller holds the container's operation lock and releases on failure.
+pub(super) async fn prepare(core: &Core, container: &Container) -> Result<Prepared> {
+    if let Some(prepared) = container.prepared() {
+        return Ok(prepared);
+    }
+    let record = container.record();
+    let paths = core.paths(&record.id);
+    let (network, sandbox) = join_namespace(core, &record, &paths).await?;
+    mount_root(core, &record, &paths).await?;
+    let shim = open(core, &record, &paths, network).await?;
+    let prepared = Prepared { shim, sandbox };
+    container.set_prepared(Some(prepared.clone()));
+    Ok(prepared)
+}
+
+/// A network namespace with the folder of the files that go with it.
+struct NetworkSide {
+    namespace: Namespace,
+    files: PathBuf,
+}
+
+async fn join_namespace(
+    core: &Core,
+    record: &Record,
+    paths: &Paths,
+) -> Result<(NetworkSide, Option<SandboxId>)> {
+    if let NetworkMode::Container(other) = record.settings.network_mode {
+        let sandbox = sandbox_of_running(core, other)?;
+        return Ok((side_of(&sandbox), None));
+    }
+    let kind = match record.settings.network_mode {
+        NetworkMode::Host => NetworkNamespace::Host,
+        _ => NetworkNamespace::New,
+    };
+    let request = CreateSandbox {
+        container: Some(record.id),
+        kind,
+        hostname: record.settings.hostname.clone(),
+        domainname: record.settings.domainname.clone(),
+        dns: record.settings.dns.clone(),
+        extra_hosts: extra_hosts(core, record)?,
+        files: paths.files.clone(),
+    };
+    let sandbox = core
+        .controller
+        .sandboxes
+        .create(request)
+        .await
+        .map_err(Error::network("making the sandbox"))?;
+    Ok((side_of(&sandbox), Some(sandbox.id)))
+}
+
+fn sandbox_of_running(core: &Core, other: model::ContainerId) -> Result<Arc<Sandbox>> {
+    let container = core.registry.get(&other).ok_or_else(|| {
+        Error::not_found(format!("No such container: {other}"))
+            .with_hint("the container whose network this one shares is gone: make this one anew")
+    })?;
+    let sandbox = container.prepared().and_then(|prepared| prepared.sandbox);
+    match sandbox {
+        Some(id) if container.record().state.phase.has_process() => core
+            .controller
+            .sandboxes
+            .get(id)
+            .map_err(Error::network("joining the other container's network")),
+        _ => Err(Error::conflict(format!(
+            "cannot join network of a non running container: {other}"
+        ))),
+    }
+}
+
+fn side_of(sandbox: &Sandbox) -> NetworkSide {
+    let namespace = sandbox
+        .netns()
+        .map_or(Namespace::Host, |path| Namespace::Path(path.clone()));
+    NetworkSide {
+        namespace,
+        files: sandbox.files.clone(),
+    }
+}
+
+/// `host-gateway` is the default bridge's own address.
+fn extra_hosts(core: &Core, record: &Record) -> Result<Vec<HostEntry>> {
+    let gateway = || {
+        let bridge = core.controller.networks.find("bridge").ok()?;
+        bridge.pools.iter().find_map(|pool| pool.gateway)
+    };
+    let entry = |host: &crate::record::ExtraHost| {
+        let address = host.address.or_else(gateway).ok_or_else(|| {
+            Error::invalid(format!(
+                "unable to derive the IP value for host-gateway (extra host {:?})",
+                host.name
+            ))
+        })?;
+        Ok(HostEntry {
+            name: host.name.clone(),
+            address,
+        })
+    };
+    record.settings.extra_hosts.iter().map(entry).collect()
+}
+
+async fn mount_root(core: &Core, record: &Record, paths: &Paths) -> Result<()> {
+    let (images, id, home) = (core.images.clone(), record.image.id, paths.home.clone());
+    super::blocking(move || {
+        let image = images.get_by_id(id)?;
+        runtime::rootfs::mount(&image.layers, &home)?;
+        Ok(())
+    })
+    .await
+}
+
+async fn open(core: &Core, record: &Record, paths: &Paths, network: NetworkSide) -> Result<Shim> {
+    let config = with_files(record, network);
+    let place = Place {
+        rootfs: paths.root.root.clone(),
+        cgroup: core.runtime.cgroup(&record.id),
+    };
+    let spec = super::blocking(move || {
+        let host = runtime::spec::HostFacts::read();
+        Ok(runtime::spec::prepare(
+            &config,
+            &ImageDefaults::default(),
+            &place,
+            &host,
+        )?)
+    })
+    .await?;
+    let log = &record.settings.log;
+    let bundle = Bundle {
+        id: record.id,
+        dir: paths.bundle.clone(),
+        spec,
+        tty: record.settings.tty,
+        open_stdin: record.settings.open_stdin,
+        stdin_once: record.settings.stdin_once,
+        log: LogConfig {
+            path: log.keep.then(|| paths.log.clone()),
+            max_size: log.max_size,
+            max_files: log.max_files,
+        },
+    };
+    Ok(core.runtime.open(bundle).await?)
+}
+
+/// What the user asked to run, with the network namespace and its files put in.
+fn with_files(record: &Record, network: NetworkSide) -> ContainerConfig {
+    let mut config = record.settings.run.clone();
+    config.network = network.namespace;
+    let user_mounts: Vec<PathBuf> = config
+        .mounts
+        .iter()
+        .map(|mount| destination(mount).clone())
+        .collect();
+    for name in ["hosts", "resolv.conf", "hostname"] {
+        let target = PathBuf::from("/etc").join(name);
+        if !user_mounts.contains(&target) {
+            config.mounts.push(Mount::Bind {
+                source: network.files.join(name),
+                destination: target,
+                readonly: false,
+                propagation: String::new(),
+            });
+        }
+    }
+    config
+}
+
+fn destination(mount: &Mount) -> &PathBuf {
+    match mount {
+        Mount::Bind { destination, .. } | Mount::Tmpfs { destination, .. } => destination,
+    }
+}

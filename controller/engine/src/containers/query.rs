@@ -1,0 +1,244 @@
+//! Which containers `list` shows. Pure.
+
+use super::view::View;
+use crate::record::Phase;
+
+/// What is asked for. Values of one kind are alternatives; kinds must all hold, and so must all labels.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Those that don't run too.
+    pub all: bool,
+    /// The newest so many, whether they run or not.
+    pub limit: Option<usize>,
+    /// Id prefixes.
+    pub ids: Vec<String>,
+    /// Parts of names; `^` and `$` bind them to an end.
+    pub names: Vec<String>,
+    /// Labels, with the value where one is given.
+    pub labels: Vec<(String, Option<String>)>,
+    /// States; asking for any shows those that don't run too.
+    pub phases: Vec<Phase>,
+    /// Exit statuses of those that exited.
+    pub exited: Vec<i64>,
+    /// Network names or ids.
+    pub networks: Vec<String>,
+    /// Images, as they were asked for or by id.
+    pub ancestors: Vec<String>,
+    /// Only those made before this one.
+    pub before: Option<String>,
+    /// Only those made after this one.
+    pub since: Option<String>,
+    /// Paths or sources of mounts.
+    pub mounts: Vec<String>,
+    /// Exposed ports as `80/tcp`.
+    pub exposed: Vec<String>,
+}
+
+/// Those of `views` that are asked for, the newest first.
+pub(super) fn select(mut views: Vec<View>, query: &Query) -> Vec<View> {
+    views.sort_by_key(|view| std::cmp::Reverse(view.record.created));
+    let made = |text: &Option<String>| {
+        let text = text.as_deref()?.trim_start_matches('/');
+        let found = views.iter().find(|view| {
+            view.record.name.as_str() == text
+                || (!text.is_empty() && view.record.id.to_string().starts_with(text))
+        });
+        found.map(|view| view.record.created)
+    };
+    let (before, since) = (made(&query.before), made(&query.since));
+    let everybody = query.all || query.limit.is_some() || !query.phases.is_empty();
+    views.retain(|view| {
+        let record = &view.record;
+        (everybody || record.state.phase.is_up())
+            && before.is_none_or(|moment| record.created < moment)
+            && since.is_none_or(|moment| record.created > moment)
+            && matches(view, query)
+    });
+    views.truncate(query.limit.unwrap_or(usize::MAX));
+    views
+}
+
+fn matches(view: &View, query: &Query) -> bool {
+    let record = &view.record;
+    let id = record.id.to_string();
+    any(&query.ids, |prefix| id.starts_with(prefix.as_str()))
+        && any(&query.names, |pattern| {
+            name_matches(pattern, record.name.as_str())
+        })
+        && query.labels.iter().all(|(key, value)| {
+            record
+                .settings
+                .labels
+                .get(key)
+                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        })
+        && any(&query.phases, |phase| *phase == record.state.phase)
+        && any(&query.exited, |code| {
+            record.state.phase == Phase::Exited && record.state.exit_code == *code
+        })
+        && any(&query.networks, |network| {
+            view.networks
+                .iter()
+                .any(|attached| attached.name == *network || attached.id.to_string().starts_with(network))
+        })
+        && any(&query.ancestors, |image| image_matches(&record.image, image))
+        && any(&query.mounts, |place| mounted(view, place))
+        && any(&query.exposed, |port| {
+            record.settings.exposed_ports.contains(port)
+        })
+}
+
+/// Whether nothing is asked, or one of what is.
+fn any<T>(asked: &[T], holds: impl FnMut(&T) -> bool) -> bool {
+    asked.is_empty() || asked.iter().any(holds)
+}
+
+/// Docker takes regular expressions here; in use are parts of names and the two anchors, with or without the slash
+/// that names used to begin with.
+pub fn name_matches(pattern: &str, name: &str) -> bool {
+    let (pattern, from_start) = match pattern.strip_prefix('^') {
+        Some(rest) => (rest, true),
+        None => (pattern, false),
+    };
+    let (pattern, to_end) = match pattern.strip_suffix('$') {
+        Some(rest) => (rest, true),
+        None => (pattern, false),
+    };
+    let (pattern, from_start) = match pattern.strip_prefix('/') {
+        Some(rest) => (rest, true),
+        None => (pattern, from_start),
+    };
+    match (from_start, to_end) {
+        (true, true) => name == pattern,
+        (true, false) => name.starts_with(pattern),
+        (false, true) => name.ends_with(pattern),
+        (false, false) => name.contains(pattern),
+    }
+}
+
+fn image_matches(image: &crate::record::ImageUse, asked: &str) -> bool {
+    let full = |text: &str| text.parse::<images::Reference>().ok();
+    let digits = asked.strip_prefix("sha256:").unwrap_or(asked);
+    image.asked == asked
+        || (full(&image.asked).is_some() && full(&image.asked) == full(asked))
+        || (digits.len() >= 12 && image.id.hex().starts_with(digits))
+}
+
+fn mounted(view: &View, place: &str) -> bool {
+    use runtime::spec::Mount;
+    view.record.settings.run.mounts.iter().any(|mount| match mount {
+        Mount::Bind {
+            source, destination, ..
+        } => source.as_os_str() == place || destination.as_os_str() == place,
+        Mount::Tmpfs { destination, .. } => destination.as_os_str() == place,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::testing;
+
+    #[test]
+    fn names_match_in_part_and_at_anchors() {
+        for (pattern, name, wanted) in [
+            ("web", "web1", true),
+            ("web", "myweb", true),
+            ("^web", "myweb", false),
+            ("^/web$", "web", true),
+            ("/web", "myweb", false),
+            ("^web$", "web1", false),
+            ("1$", "web1", true),
+        ] {
+            assert_eq!(name_matches(pattern, name), wanted, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn filters_of_one_kind_are_alternatives_and_kinds_must_all_hold() {
+        let views = vec![
+            testing::view("web", Phase::Running, 1),
+            testing::view("db", Phase::Exited, 2),
+            testing::view("job", Phase::Created, 3),
+        ];
+        let names = |query: Query| -> Vec<String> {
+            select(views.clone(), &query)
+                .iter()
+                .map(|view| view.record.name.to_string())
+                .collect()
+        };
+        assert_eq!(names(Query::default()), ["web"], "running ones only");
+        assert_eq!(
+            names(Query {
+                all: true,
+                ..Query::default()
+            }),
+            ["job", "db", "web"],
+            "newest first"
+        );
+        assert_eq!(
+            names(Query {
+                limit: Some(2),
+                ..Query::default()
+            }),
+            ["job", "db"]
+        );
+        assert_eq!(
+            names(Query {
+                phases: vec![Phase::Exited, Phase::Created],
+                ..Query::default()
+            }),
+            ["job", "db"]
+        );
+        assert_eq!(
+            names(Query {
+                all: true,
+                names: vec!["b".into()],
+                phases: vec![Phase::Exited],
+                ..Query::default()
+            }),
+            ["db"]
+        );
+        assert_eq!(
+            names(Query {
+                all: true,
+                before: Some("db".into()),
+                ..Query::default()
+            }),
+            ["web"]
+        );
+        assert_eq!(
+            names(Query {
+                all: true,
+                since: Some("db".into()),
+                ..Query::default()
+            }),
+            ["job"]
+        );
+        assert_eq!(
+            names(Query {
+                all: true,
+                ancestors: vec!["docker.io/library/busybox".into()],
+                ..Query::default()
+            })
+            .len(),
+            3
+        );
+        assert_eq!(
+            names(Query {
+                all: true,
+                exited: vec![0],
+                ..Query::default()
+            }),
+            ["db"]
+        );
+        assert!(
+            names(Query {
+                all: true,
+                labels: vec![("no".into(), None)],
+                ..Query::default()
+            })
+            .is_empty()
+        );
+    }
+}

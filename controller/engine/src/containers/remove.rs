@@ -1,0 +1,77 @@
+//! `rm`: everything of a container goes, its record last.
+
+use std::{io, sync::Arc};
+
+use super::{Core, container::Container, release, stop};
+use crate::{
+    error::{Error, Result},
+    record::Phase,
+};
+
+/// Removes a container; with `force` a running one too.
+///
+/// # Errors
+/// `Conflict` when it runs, or is being removed.
+pub(super) async fn remove(core: &Arc<Core>, container: &Container, force: bool) -> Result<()> {
+    let record = container.record();
+    if record.state.phase.is_up() {
+        if !force {
+            return Err(running(&record.name, record.state.phase));
+        }
+        match stop::end(core, container).await {
+            // It exited by itself in this moment.
+            Err(Error::Conflict { .. }) => {}
+            other => other?,
+        }
+    }
+    let _operation = container.operation.lock().await;
+    if container.subscribe().borrow().removed {
+        return Ok(()); // --rm was quicker
+    }
+    if container.record().state.phase.is_up() {
+        return Err(running(&record.name, container.record().state.phase));
+    }
+    core.registry
+        .update(container, |record| record.state.phase = Phase::Removing)
+        .await?;
+    if let Err(error) = forget(core, container).await {
+        let dead = core
+            .registry
+            .update(container, |record| record.state.phase = Phase::Dead)
+            .await;
+        if let Err(dead) = dead {
+            tracing::warn!(container = %record.name, error = %dead, "recording a failed removal");
+        }
+        return Err(error);
+    }
+    core.events.send(container.event("destroy", &[]));
+    container.publish_removed();
+    Ok(())
+}
+
+async fn forget(core: &Core, container: &Container) -> Result<()> {
+    release::release(core, container).await?;
+    let home = core.paths(&container.id()).home;
+    super::blocking(move || match std::fs::remove_dir_all(&home) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::internal(format!("removing {}", home.display()))(error))
+        }
+        _ => Ok(()),
+    })
+    .await?;
+    for exec in container.execs().keys() {
+        core.forget_exec(exec);
+    }
+    core.registry.remove(container).await
+}
+
+fn running(name: &model::ContainerName, phase: Phase) -> Error {
+    let advice = match phase {
+        Phase::Paused => "unpause and stop the container before removing or force remove",
+        _ => "stop the container before removing or force remove",
+    };
+    Error::conflict(format!(
+        "cannot remove container \"/{name}\": container is {}: {advice}",
+        phase.as_str()
+    ))
+}

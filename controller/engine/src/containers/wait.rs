@@ -1,0 +1,66 @@
+//! `wait`: from the moment it is asked, so that no exit between asking and listening is lost.
+
+use tokio::sync::watch;
+
+use super::container::{Container, Published};
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WaitCondition {
+    /// It does not run; at once if it doesn't now.
+    #[default]
+    NotRunning,
+    /// It exits once more.
+    NextExit,
+    /// It is gone.
+    Removed,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    /// The exit status.
+    pub exit_code: i64,
+    /// Why the last start failed; empty when it did not.
+    pub error: String,
+}
+
+/// A wait under way.
+#[derive(Debug)]
+pub struct Wait {
+    changes: watch::Receiver<Published>,
+    condition: WaitCondition,
+    exits: u64,
+}
+
+impl Wait {
+    pub(super) fn new(container: &Container, condition: WaitCondition) -> Self {
+        let mut changes = container.subscribe();
+        let exits = changes.borrow_and_update().exits;
+        Self {
+            changes,
+            condition,
+            exits,
+        }
+    }
+
+    /// Waits.
+    pub async fn finish(mut self) -> Waited {
+        let (condition, exits) = (self.condition, self.exits);
+        let met = |now: &Published| {
+            now.removed
+                || match condition {
+                    WaitCondition::NotRunning => !now.record.state.phase.is_up(),
+                    WaitCondition::NextExit => now.exits > exits,
+                    WaitCondition::Removed => false,
+                }
+        };
+        // An error says that the container itself is gone; what was published last still tells how it ended.
+        let _ = self.changes.wait_for(met).await;
+        let last = self.changes.borrow().record.clone();
+        Waited {
+            exit_code: last.state.exit_code,
+            error: last.state.error.clone(),
+        }
+    }
+}
