@@ -46,16 +46,16 @@ async fn embedded() -> Start {
 }
 
 #[cfg(feature = "etcd")]
-async fn etcd() -> Start {
+pub(crate) async fn etcd() -> Start {
     let server = Server::etcd()?;
-    let store = Arc::new(crate::etcd::Etcd::connect(vec![server.address()], "cnm-test"));
+    let store = Arc::new(crate::etcd::Etcd::connect(&[server.address()], "cnm-test"));
     started(store, server).await
 }
 
 #[cfg(feature = "consul")]
 async fn consul() -> Start {
     let server = Server::consul()?;
-    let store = Arc::new(crate::consul::Consul::connect(vec![server.address()], "cnm-test"));
+    let store = Arc::new(crate::consul::Consul::connect(&[server.address()], "cnm-test"));
     started(store, server).await
 }
 

@@ -9,10 +9,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
 };
@@ -45,7 +42,7 @@ impl Shared {
     /// How often the file was made durable.
     #[cfg(test)]
     fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
+        self.syncs.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The records now. A persistent map: this costs nothing.

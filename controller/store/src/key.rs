@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 /// A path of one or more segments joined by `/`. A segment is 1 to 255 bytes of ASCII letters, digits and `._:-`,
-/// which every back end takes as it is.
+/// which every back end takes as it is; `.` and `..` are none, because a URL would lose them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
@@ -14,7 +14,7 @@ pub struct KeyError(String);
 
 fn is_segment(text: &str) -> bool {
     let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
-    (1..=255).contains(&text.len()) && text.chars().all(clean)
+    (1..=255).contains(&text.len()) && text.chars().all(clean) && !matches!(text, "." | "..")
 }
 
 impl Key {
@@ -77,5 +77,46 @@ impl FromStr for Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_under_itself_and_its_ancestors_but_not_under_its_neighbours() {
+        let key: Key = "a/b/c".parse().unwrap();
+        for (prefix, under) in [
+            ("a", true),
+            ("a/b", true),
+            ("a/b/c", true),
+            ("a/b/cd", false),
+            ("a/bc", false),
+        ] {
+            assert_eq!(key.is_under(&prefix.parse().unwrap()), under, "{prefix}");
+        }
+        assert!(!Key::root("ab").is_under(&Key::root("a")));
+    }
+
+    #[test]
+    fn what_a_back_end_would_not_take_as_it_is_is_no_key() {
+        let long = "x".repeat(256);
+        for text in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a b",
+            "ü",
+            "a/../b",
+            ".",
+            "a?b",
+            long.as_str(),
+        ] {
+            assert!(text.parse::<Key>().is_err(), "{text:?}");
+        }
+        assert!("networks/fe80::1/x_y-z.0".parse::<Key>().is_ok());
     }
 }

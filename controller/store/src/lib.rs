@@ -5,12 +5,19 @@
 //! only that something under a prefix changed; the reader lists again, and no reader needs every version.
 #![forbid(unsafe_code)]
 
+pub mod cluster;
+#[cfg(feature = "consul")]
+pub mod consul;
 #[cfg(test)]
 mod contract;
 pub mod embedded;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod image;
 mod key;
 mod leases;
+#[cfg(any(feature = "etcd", feature = "consul"))]
+mod members;
 pub mod memory;
 mod stores;
 mod table;

@@ -12,7 +12,7 @@ fn server(subject: &Subject) -> &Server {
     subject.server.as_ref().expect("a back end with a server")
 }
 
-fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, Error>) {
+fn assert_unavailable<T: std::fmt::Debug>(result: &Result<T, Error>) {
     assert!(matches!(result, Err(Error::Unavailable { .. })), "{result:?}");
 }
 
@@ -31,8 +31,8 @@ pub(super) async fn a_killed_server_is_told_once_as_lost_and_its_return_as_resyn
 
     server(subject).kill();
     next_that(watch.as_mut(), "lost", |change| change == Change::Lost).await;
-    assert_unavailable(store.get(&key("killed/a")).await);
-    assert_unavailable(store.commit(Txn::new().put(key("killed/a"), vec![])).await);
+    assert_unavailable(&store.get(&key("killed/a")).await);
+    assert_unavailable(&store.commit(Txn::new().put(key("killed/a"), vec![])).await);
     let quiet = tokio::time::timeout(Duration::from_secs(2), watch.next()).await;
     assert!(quiet.is_err(), "told again while it is down: {quiet:?}");
 
@@ -81,7 +81,7 @@ pub(super) async fn a_watch_opened_while_the_server_is_down_comes_up_with_it(sub
     server(subject).kill();
     let mut watch = store.watch(&key("down")).await.unwrap();
     assert_eq!(watch.next().await, Change::Resync);
-    assert_unavailable(store.list(&key("down")).await);
+    assert_unavailable(&store.list(&key("down")).await);
     next_that(watch.as_mut(), "lost", |change| change == Change::Lost).await;
     server(subject).start();
     next_that(watch.as_mut(), "resync", |change| change == Change::Resync).await;

@@ -72,7 +72,7 @@ impl Server {
         let files = tempfile::tempdir().expect("a directory for etcd");
         let member = format!("default={peer}");
         let arguments = [
-            ("--listen-client-urls", &client),
+            ("--listen-client-urls", client.as_str()),
             ("--advertise-client-urls", &client),
             ("--listen-peer-urls", &peer),
             ("--initial-advertise-peer-urls", &peer),

@@ -29,10 +29,7 @@ impl File {
     /// Opens it, removes what leases of an earlier process left behind, and reads the rest.
     pub(super) fn open(path: &Path) -> Result<(Self, Image)> {
         let database = open(path)?;
-        let leftovers = match read(&database, path)? {
-            Some(image) => image,
-            None => Image::default(),
-        };
+        let leftovers = read(&database, path)?.unwrap_or_default();
         let image = without_leases(leftovers.clone());
         let gone = leftovers
             .records

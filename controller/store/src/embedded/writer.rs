@@ -91,7 +91,7 @@ impl Writer {
         });
         match written {
             Ok(batch) => self.publish(batch),
-            Err(error) => self.refuse(work.len(), error),
+            Err(error) => self.refuse(work.len(), &error),
         }
     }
 
@@ -146,10 +146,10 @@ impl Writer {
         batch.answers
     }
 
-    fn refuse(&self, requests: usize, error: Error) -> Vec<Result<Revision>> {
+    fn refuse(&self, requests: usize, error: &Error) -> Vec<Result<Revision>> {
         let path = self.file.path();
-        tracing::error!(path = %path.display(), error = &error as &dyn std::error::Error, "write failed");
-        let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        tracing::error!(path = %path.display(), error = error as &dyn std::error::Error, "write failed");
+        let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         let again = |_| Err(unavailable(path, io::Error::other(text.clone())));
         (0..requests).map(again).collect()
     }
