@@ -13,6 +13,8 @@ mod null;
 mod options;
 pub mod overlay;
 mod planner;
+#[cfg(test)]
+mod samples;
 mod view;
 
 use std::sync::Arc;
