@@ -24,7 +24,7 @@ pub enum Error {
         /// What is missing.
         missing: String,
     },
-    /// A route's next hop can't be reached over its link.
+    /// A route's next hop can't be reached over its link, or the link is down.
     #[error("{0}: its next hop is not reachable")]
     Unreachable(Box<Key>),
     /// The process lacks the privilege.
@@ -114,7 +114,9 @@ impl Error {
             Some(libc::EEXIST) => Self::Exists(object.clone().into()),
             Some(libc::EBUSY) => Self::InUse(object.clone().into()),
             Some(libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL) => no_such(),
-            Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => Self::Unreachable(object.clone().into()),
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN) => {
+                Self::Unreachable(object.clone().into())
+            }
             Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(object.clone().into()),
             Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => Self::Unsupported(object.clone().into()),
             Some(libc::EINVAL | libc::ERANGE) => Self::Invalid {

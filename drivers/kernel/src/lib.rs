@@ -6,8 +6,8 @@
 //!
 //! To add a kind of object: `object.rs`, a file in `linux/`, a row in `fake.rs` and in `contract.rs`.
 
-#[cfg(any(test, feature = "fake"))]
-pub mod contract;
+#[cfg(test)]
+mod contract;
 mod ensure;
 mod error;
 #[cfg(any(test, feature = "fake"))]

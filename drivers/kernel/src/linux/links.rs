@@ -53,7 +53,33 @@ pub(super) fn create(visits: &mut Visits<'_>, mark: &Mark, link: &Link) -> Resul
     };
     let request = message::owned(request, mark);
     send_creation(visits, &key, link, request)?;
-    mark_and_tune(visits.visit(&link.netns, &key)?, &key, mark, link)
+    finish(visits, &key, mark, link).inspect_err(|_| withdraw(visits, &key, link))
+}
+
+/// What a creating request can't say: the alias, what a port can be told only once it is one, and that the other end is
+/// up, which the kernel refuses while the ends don't know each other.
+fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Result<()> {
+    let mut request = message::named(&link.name);
+    request.attributes.push(LinkAttribute::IfAlias(mark.to_string()));
+    if let (Some(port), Some(_)) = (link.port(), &link.master) {
+        request.attributes.push(message::port(port));
+    }
+    request_change(visits.visit(&link.netns, key)?, key, request)?;
+    match &link.kind {
+        LinkKind::Veth { peer, .. } if peer.up => {
+            let mut request = message::named(&peer.name);
+            message::set_up(&mut request, true);
+            request_change(visits.visit(&peer.netns, key)?, key, request)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn request_change(visit: &mut Visit, key: &Key, request: LinkMessage) -> Result<()> {
+    visit
+        .connection(key)?
+        .change(RouteNetlinkMessage::NewLink(request), CHANGE)
+        .map_err(refused(key, "finishing it", "such link"))
 }
 
 fn send_creation(visits: &mut Visits<'_>, key: &Key, link: &Link, mut request: LinkMessage) -> Result<()> {
@@ -77,23 +103,12 @@ fn send_creation(visits: &mut Visits<'_>, key: &Key, link: &Link, mut request: L
         .map_err(refused(key, "creating it", "master or namespace"))
 }
 
-/// The alias, and what a new port can be told only once it is one.
-fn mark_and_tune(visit: &mut Visit, key: &Key, mark: &Mark, link: &Link) -> Result<()> {
-    let mut request = message::named(&link.name);
-    request.attributes.push(LinkAttribute::IfAlias(mark.to_string()));
-    if let (Some(port), Some(_)) = (link.port(), &link.master) {
-        request.attributes.push(message::port(port));
-    }
-    let marked = visit
-        .connection(key)?
-        .change(RouteNetlinkMessage::NewLink(request), CHANGE)
-        .map_err(refused(key, "marking it", "such link"));
-    marked.inspect_err(|_| withdraw(visit, key, link))
-}
-
 /// A link that could be made but not finished goes again: a failed step has done nothing.
-fn withdraw(visit: &mut Visit, key: &Key, link: &Link) {
-    let gone = visit.connection(key).and_then(|connection| {
+fn withdraw(visits: &mut Visits<'_>, key: &Key, link: &Link) {
+    let connection = visits
+        .visit(&link.netns, key)
+        .and_then(|visit| visit.connection(key));
+    let gone = connection.and_then(|connection| {
         connection
             .change(RouteNetlinkMessage::DelLink(message::named(&link.name)), CHANGE)
             .map_err(refused(key, "withdrawing it", "such link"))

@@ -58,7 +58,6 @@ pub(super) fn veth(link: &Link, peer: &VethPeer, target: RawFd) -> LinkMessage {
     if let Some(mtu) = peer.mtu {
         end.attributes.push(LinkAttribute::Mtu(mtu));
     }
-    set_up(&mut end, peer.up);
     creation(link, InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(end)))
 }
 
