@@ -1,0 +1,222 @@
+//! What the services share: the parts they were made of, the records, the locks.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use drivers::{Catalog, Driver, Peer, Target};
+use ipam::Ipam;
+use model::{Endpoint, EndpointId, InterfaceName, NetworkId, Node, Sandbox};
+use store::Stores;
+use tokio::sync::Notify;
+
+use crate::{
+    Parts,
+    attachments::Attachments,
+    error::{Error, Result},
+    events::Events,
+    locks::Locks,
+    name_service::NameService,
+    records::Records,
+    settings::Settings,
+    worker::Worker,
+};
+
+/// Shared by the services and the reconciler.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) node: Node,
+    pub(crate) stores: Stores,
+    pub(crate) ipam: Arc<dyn Ipam>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) worker: Worker,
+    pub(crate) names: Arc<dyn NameService>,
+    pub(crate) settings: Settings,
+    pub(crate) records: Records,
+    pub(crate) locks: Locks,
+    pub(crate) attachments: Attachments,
+    pub(crate) events: Events,
+    /// Wakes the reconciler.
+    pub(crate) wake: Notify,
+    /// The host has IPv6 at all.
+    pub(crate) ipv6: bool,
+    fence: Mutex<Fence>,
+    made: Mutex<Made>,
+}
+
+/// Whether this host's global endpoints are off the network, because it could not renew its lease for too long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Fence {
+    /// It never was so: their interfaces are left as their driver made them.
+    #[default]
+    Never,
+    /// They are off.
+    Down,
+    /// They were off and are on again.
+    Lifted,
+}
+
+/// What drivers were told.
+#[derive(Debug, Default)]
+struct Made {
+    networks: HashSet<NetworkId>,
+    peers: HashMap<NetworkId, BTreeMap<EndpointId, Peer>>,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            worker: Worker::new(parts.kernel, parts.node.id),
+            records: Records::new(parts.stores.clone()),
+            node: parts.node,
+            stores: parts.stores,
+            ipam: parts.ipam,
+            catalog: parts.catalog,
+            names: parts.names,
+            settings: parts.settings,
+            locks: Locks::default(),
+            attachments: Attachments::default(),
+            events: Events::new(),
+            wake: Notify::new(),
+            ipv6: std::path::Path::new("/proc/sys/net/ipv6").exists(),
+            fence: Mutex::default(),
+            made: Mutex::default(),
+        })
+    }
+
+    /// The driver of that name.
+    pub(crate) fn driver(&self, name: &str) -> Result<Arc<dyn Driver>> {
+        self.catalog.driver(name).ok_or_else(|| {
+            let error = Error::not_found(format!("plugin {name:?} not found"));
+            match nearest(name, &self.catalog.names()) {
+                Some(known) => error.with_hint(format!("did you mean the driver {known:?}?")),
+                None => error.with_hint(format!("drivers here are {}", self.catalog.names().join(", "))),
+            }
+        })
+    }
+
+    /// A call of a driver, under the deadline.
+    pub(crate) async fn call<T>(
+        &self,
+        driver: &str,
+        doing: impl Into<String> + Send,
+        call: impl Future<Output = drivers::Result<T>> + Send,
+    ) -> Result<T> {
+        let deadline = self.settings.driver_deadline;
+        match tokio::time::timeout(deadline, call).await {
+            Ok(answer) => answer.map_err(Error::from),
+            Err(late) => {
+                tracing::warn!(driver, ?deadline, "the driver does not answer");
+                Err(Error::internal(doing, late))
+            }
+        }
+    }
+
+    /// Waits a little for the name service; an operation is not failed because names come late.
+    pub(crate) async fn names_caught_up(&self, generation: u64) {
+        let limit = std::time::Duration::from_secs(2);
+        match tokio::time::timeout(limit, self.names.caught_up(generation)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, generation, "names are not served yet"),
+            Err(_) => tracing::warn!(generation, "names are not served yet"),
+        }
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_fence(&self, fence: Fence) {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
+    }
+
+    /// How interfaces on global networks should be; none leaves them alone.
+    pub(crate) fn global_up(&self) -> Option<bool> {
+        match self.fence() {
+            Fence::Never => None,
+            Fence::Down => Some(false),
+            Fence::Lifted => Some(true),
+        }
+    }
+
+    /// Whether the network is made on this host.
+    pub(crate) fn is_made(&self, id: NetworkId) -> bool {
+        self.made().networks.contains(&id)
+    }
+
+    pub(crate) fn set_made(&self, id: NetworkId, made: bool) {
+        let mut state = self.made();
+        if made {
+            state.networks.insert(id);
+        } else {
+            state.networks.remove(&id);
+            state.peers.remove(&id);
+        }
+    }
+
+    /// The peers that the network's driver knows of.
+    pub(crate) fn peers(&self, id: NetworkId) -> BTreeMap<EndpointId, Peer> {
+        self.made().peers.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_peers(&self, id: NetworkId, peers: BTreeMap<EndpointId, Peer>) {
+        self.made().peers.insert(id, peers);
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        // The maps are whole even if a holder of the lock panicked.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an endpoint joins. One without an interface has a name here that no interface wears.
+pub(crate) fn target(sandbox: &Sandbox, endpoint: &Endpoint) -> Target {
+    let none = || InterfaceName::new("none").expect("a literal follows the kernel's rule");
+    Target {
+        netns: sandbox.netns().cloned(),
+        interface: endpoint.interface.clone().unwrap_or_else(none),
+    }
+}
+
+/// The name that was probably meant.
+fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a str> {
+    let near = known.iter().map(|name| (distance(typed, name), name));
+    let (distance, name) = near.min()?;
+    (distance <= 2.max(typed.len() / 3)).then_some(name)
+}
+
+/// Edits between two words (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let best = (diagonal + usize::from(from != *to))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_driver_is_recognised_and_a_strange_one_is_not() {
+        let known = ["bridge", "host", "null", "overlay"].map(str::to_owned);
+        for (typed, meant) in [
+            ("brige", Some("bridge")),
+            ("overlya", Some("overlay")),
+            ("hosts", Some("host")),
+            ("weave-net", None),
+        ] {
+            assert_eq!(nearest(typed, &known), meant, "{typed:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The endpoints service: a sandbox joins a network and leaves it.
+
+mod addresses;
+mod connect;
+mod disconnect;
+mod gateway_bridge;
+mod join;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use model::{ContainerId, Endpoint, EndpointId, Labels, MacAddress, NetworkId, SandboxId};
+
+use crate::{
+    core::Core,
+    error::{Error, Result},
+};
+
+pub(crate) use connect::undo_creating;
+pub(crate) use disconnect::{finish_deleting, leave, reap, release_noted};
+pub(crate) use gateway_bridge::{adjust as adjust_gateway_bridge, is_gateway_bridge};
+pub(crate) use join::rejoin;
+
+/// An endpoint wanted.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// The network.
+    pub network: NetworkId,
+    /// The sandbox that joins.
+    pub sandbox: SandboxId,
+    /// The container behind it, when an engine runs one.
+    pub container: Option<ContainerId>,
+    /// The endpoint's name, unique on the network: normally the container's.
+    pub name: String,
+    /// More names that resolve to it, after `name` and before the container's short id and the sandbox's hostname,
+    /// which are added here.
+    pub aliases: Vec<String>,
+    /// `alias → name` pairs that only this sandbox sees.
+    pub links: Labels,
+    /// An IPv4 address of one of the network's pools; none for the next free one.
+    pub ipv4: Option<Ipv4Addr>,
+    /// An IPv6 address of one of the network's pools; none for the next free one.
+    pub ipv6: Option<Ipv6Addr>,
+    /// More, link-local addresses.
+    pub link_local: Vec<IpAddr>,
+    /// The interface's Ethernet address; none to derive one from the IP address.
+    pub mac: Option<MacAddress>,
+    /// Precedence in the choice of the default gateway; the highest wins.
+    pub gateway_priority: i32,
+    /// The driver's options for this endpoint.
+    pub options: Labels,
+}
+
+impl Connect {
+    /// A connection with every default.
+    pub fn new(network: NetworkId, sandbox: SandboxId, name: impl Into<String>) -> Self {
+        Self {
+            network,
+            sandbox,
+            container: None,
+            name: name.into(),
+            aliases: Vec::new(),
+            links: Labels::new(),
+            ipv4: None,
+            ipv6: None,
+            link_local: Vec::new(),
+            mac: None,
+            gateway_priority: 0,
+            options: Labels::new(),
+        }
+    }
+}
+
+/// The default gateways that an endpoint's network offers its sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gateways {
+    /// IPv4 gateway.
+    pub v4: Option<IpAddr>,
+    /// IPv6 gateway.
+    pub v6: Option<IpAddr>,
+}
+
+/// Endpoints of this host, and what is known of others'.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Endpoints {
+    /// Connects a sandbox to a network. When it returns, the interface is there and its names are served.
+    ///
+    /// # Errors
+    /// `Forbidden` for a taken name or address, naming the holder; `Unavailable` when a new lease on a global
+    /// network is wanted while the cluster store does not answer.
+    pub async fn connect(&self, request: Connect) -> Result<Arc<Endpoint>> {
+        connect::connect(&self.core, request).await
+    }
+
+    /// Disconnects an endpoint. With `force`, what the driver or the kernel refuse is logged and the rest is done.
+    /// With the cluster store down, an endpoint on a global network is gone here at once, and its addresses and
+    /// names there as soon as the store is back.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` for another host's endpoint, unless forced and that host is dead.
+    pub async fn disconnect(&self, id: EndpointId, force: bool) -> Result<()> {
+        disconnect::disconnect(&self.core, id, force).await
+    }
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn get(&self, id: EndpointId) -> Result<Arc<Endpoint>> {
+        let snapshot = self.core.records.snapshot();
+        let found = snapshot.endpoints.get(&id).cloned();
+        found.ok_or_else(|| Error::not_found(format!("endpoint {} not found", id.short())))
+    }
+
+    /// The gateways that this host's endpoint offers, for `inspect`.
+    pub fn gateways(&self, id: EndpointId) -> Gateways {
+        self.core
+            .attachments
+            .get(id)
+            .map_or_else(Gateways::default, |attachment| Gateways {
+                v4: attachment.gateway_v4,
+                v6: attachment.gateway_v6,
+            })
+    }
+}

@@ -1,0 +1,207 @@
+//! An endpoint's addresses: one per enabled family, from the pool that holds the one asked for or the first with room.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ipam::{AddressRequest, Error as IpamError, Holder};
+use model::{AddressFamily, EndpointAddresses, EndpointId, IpNet, MacAddress, Network, Pool};
+use store::Txn;
+
+use super::Connect;
+use crate::{
+    core::Core,
+    error::{Error, Result},
+};
+
+/// Addresses chosen. They don't hold until `txn` is committed.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    pub(super) addresses: EndpointAddresses,
+    pub(super) txn: Txn,
+}
+
+/// Chooses addresses; `avoid` are those that lost commits have shown to be taken.
+pub(super) async fn choose(
+    core: &Arc<Core>,
+    network: &Network,
+    id: EndpointId,
+    request: &Connect,
+    avoid: &[IpAddr],
+) -> Result<Chosen> {
+    let mut chosen = Chosen::default();
+    let wanted = [
+        (
+            AddressFamily::V4,
+            network.enable_ipv4,
+            request.ipv4.map(IpAddr::V4),
+        ),
+        (
+            AddressFamily::V6,
+            network.enable_ipv6,
+            request.ipv6.map(IpAddr::V6),
+        ),
+    ];
+    for (family, enabled, wanted) in wanted {
+        refuse_disabled(network, family, enabled, wanted)?;
+        if network.pools_of(family).next().is_none() {
+            continue;
+        }
+        match one(core, network, id, request, family, wanted, avoid).await {
+            Ok((address, txn)) => {
+                set(&mut chosen.addresses, address);
+                chosen.txn = std::mem::take(&mut chosen.txn).and(txn);
+            }
+            Err(error) => {
+                give_back(core, network, &chosen.addresses).await;
+                return Err(error);
+            }
+        }
+    }
+    chosen.addresses.link_local = link_local(&request.link_local)?;
+    chosen.addresses.mac = request.mac.or_else(|| mac(&chosen.addresses));
+    Ok(chosen)
+}
+
+/// Tells address management that nothing was committed.
+pub(super) async fn give_back(core: &Core, network: &Network, addresses: &EndpointAddresses) {
+    for address in addresses.iter() {
+        if let Some(pool) = network.pool_around(address.addr()) {
+            // Only its memory is put right: there is nothing to commit.
+            let _ = core
+                .ipam
+                .release_address(network.id, network.scope, pool, address.addr())
+                .await;
+        }
+    }
+}
+
+/// The transaction that gives addresses back.
+pub(super) async fn release(core: &Core, network: &Network, addresses: &EndpointAddresses) -> Result<Txn> {
+    let mut txn = Txn::new();
+    for address in addresses.iter() {
+        if let Some(pool) = network.pool_around(address.addr()) {
+            let given_back = core
+                .ipam
+                .release_address(network.id, network.scope, pool, address.addr());
+            txn = txn.and(given_back.await?);
+        }
+    }
+    Ok(txn)
+}
+
+fn refuse_disabled(
+    network: &Network,
+    family: AddressFamily,
+    enabled: bool,
+    wanted: Option<IpAddr>,
+) -> Result<()> {
+    match wanted {
+        Some(address) if !enabled || network.pools_of(family).next().is_none() => {
+            Err(Error::invalid(format!(
+                "address {address} is asked for, but network {} has no {family}",
+                network.name
+            ))
+            .with_hint("leave the address out, or use a network made with that family"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn one(
+    core: &Arc<Core>,
+    network: &Network,
+    id: EndpointId,
+    request: &Connect,
+    family: AddressFamily,
+    wanted: Option<IpAddr>,
+    avoid: &[IpAddr],
+) -> Result<(IpNet, Txn)> {
+    let pools = candidates(network, family, wanted)?;
+    let mut full = None;
+    for pool in pools {
+        let lost: Vec<_> = avoid
+            .iter()
+            .copied()
+            .filter(|address| pool.subnet.contains(address))
+            .collect();
+        let request = AddressRequest {
+            network: network.id,
+            scope: network.scope,
+            pool,
+            holder: Holder::Endpoint(id, request.name.clone()),
+            node: core.node.id,
+            wanted,
+            avoid: &lost,
+        };
+        match core.ipam.request_address(&request).await {
+            Ok(grant) => return Ok((grant.address, grant.txn)),
+            Err(error @ IpamError::Exhausted { .. }) => full = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let none_left = || Error::Unavailable {
+        message: format!("no available {family} addresses on network {}", network.name),
+        hint: None,
+    };
+    Err(full.map_or_else(none_left, Error::from))
+}
+
+/// The pool around the address asked for, or all of the family in their order.
+fn candidates(network: &Network, family: AddressFamily, wanted: Option<IpAddr>) -> Result<Vec<&Pool>> {
+    let Some(address) = wanted else {
+        return Ok(network.pools_of(family).collect());
+    };
+    match network.pool_around(address) {
+        Some(pool) => Ok(vec![pool]),
+        None => {
+            let subnets: Vec<_> = network
+                .pools_of(family)
+                .map(|pool| pool.subnet.to_string())
+                .collect();
+            Err(Error::invalid(format!(
+                "address {address} is not in a subnet of network {}",
+                network.name
+            ))
+            .with_hint(format!("its subnets are {}", subnets.join(", "))))
+        }
+    }
+}
+
+fn set(addresses: &mut EndpointAddresses, address: IpNet) {
+    match address {
+        IpNet::V4(v4) => addresses.ipv4 = Some(v4),
+        IpNet::V6(v6) => addresses.ipv6 = Some(v6),
+    }
+}
+
+/// The Ethernet address that every host can compute from the IP address.
+fn mac(addresses: &EndpointAddresses) -> Option<MacAddress> {
+    addresses
+        .iter()
+        .next()
+        .map(|address| MacAddress::from_ip(address.addr()))
+}
+
+/// Link-local addresses with the prefix lengths of their ranges (RFC 3927: /16; RFC 4291: /64).
+fn link_local(asked: &[IpAddr]) -> Result<Vec<IpNet>> {
+    let one = |address: &IpAddr| match address {
+        IpAddr::V4(v4) if v4.is_link_local() => Ok(IpNet::new_assert(*address, 16)),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Ok(IpNet::new_assert(*address, 64)),
+        _ => Err(Error::invalid(format!("{address} is not a link-local address"))
+            .with_hint("those of 169.254.0.0/16 and fe80::/64 are")),
+    };
+    asked.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_local_addresses_get_the_prefix_of_their_range_and_others_are_refused() {
+        let parse = |text: &str| text.parse().unwrap();
+        let nets = link_local(&[parse("169.254.7.8"), parse("fe80::7")]).unwrap();
+        let texts: Vec<_> = nets.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["169.254.7.8/16", "fe80::7/64"]);
+        assert!(link_local(&[parse("10.0.0.1")]).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! The driver's part of a connection: its interface in the sandbox, and the answer that the sandbox's side needs.
+
+use std::sync::Arc;
+
+use drivers::{Attachment, Link};
+use model::{Endpoint, Network, Sandbox};
+
+use crate::{
+    core::{Core, target},
+    error::{Error, Result},
+};
+
+/// Joins, and remembers the driver's answer.
+pub(super) async fn join(
+    core: &Core,
+    network: &Network,
+    endpoint: &Endpoint,
+    sandbox: &Sandbox,
+) -> Result<()> {
+    let driver = core.driver(&network.driver)?;
+    let target = target(sandbox, endpoint);
+    let doing = format!("joining network {}", network.name);
+    let attachment = core
+        .call(&network.driver, doing, driver.join(network, endpoint, &target))
+        .await?;
+    refuse_left_on_host(network, &attachment)?;
+    core.attachments.insert(endpoint.id, attachment);
+    Ok(())
+}
+
+/// Joins again after a restart, or to repair.
+pub(crate) async fn rejoin(
+    core: &Arc<Core>,
+    network: &Arc<Network>,
+    endpoint: &Arc<Endpoint>,
+    sandbox: &Arc<Sandbox>,
+) -> Result<()> {
+    join(core, network, endpoint, sandbox).await
+}
+
+/// Leaves, and forgets the driver's answer.
+pub(super) async fn leave(
+    core: &Core,
+    network: &Network,
+    endpoint: &Endpoint,
+    sandbox: &Sandbox,
+) -> Result<()> {
+    let driver = core.driver(&network.driver)?;
+    let target = target(sandbox, endpoint);
+    let doing = format!("leaving network {}", network.name);
+    core.call(&network.driver, doing, driver.leave(network, endpoint, &target))
+        .await?;
+    core.attachments.remove(endpoint.id);
+    Ok(())
+}
+
+/// Only plugins make interfaces on the host, and those come with a driver that moves them itself.
+fn refuse_left_on_host(network: &Network, attachment: &Attachment) -> Result<()> {
+    match &attachment.link {
+        Some(Link::OnHost(name)) => Err(Error::invalid(format!(
+            "the driver {:?} left its interface {name} on the host",
+            network.driver.as_str()
+        ))),
+        Some(Link::InPlace) | None => Ok(()),
+    }
+}

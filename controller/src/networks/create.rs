@@ -1,0 +1,262 @@
+//! Makes a network: check, allocate, record the intent, realize, record the result, publish.
+//!
+//! A global network and one that realizes nothing are whole after their first commit. A local one that is made in the
+//! kernel has two: the intent, with names, leases and numbers in it, and the result.
+
+mod allocate;
+mod request;
+
+use std::sync::Arc;
+
+use drivers::{Driver, Needs};
+use model::{DriverName, Lifecycle, Network, NetworkId, Scope, Timestamp};
+use store::Txn;
+
+use self::{allocate::Allocation, request::Checked};
+use super::{CreateNetwork, Created};
+use crate::{
+    claims,
+    core::Core,
+    error::{Error, Result},
+    events::EventKind,
+    locks::LockKey,
+    records,
+    undo::UndoStack,
+};
+
+/// Names that users can't give: the predefined networks', and what the CLI means by "the default".
+const RESERVED: [&str; 4] = ["bridge", "host", "none", "default"];
+
+/// How often a lost race for a subnet, an address or a number is run again.
+const TURNS: usize = 32;
+
+pub(super) async fn create(core: &Arc<Core>, request: CreateNetwork) -> Result<Created> {
+    if RESERVED.contains(&request.name.as_str()) {
+        let name = &request.name;
+        return Err(
+            Error::forbidden(format!("operation is not permitted on predefined {name} network"))
+                .with_hint("choose another name"),
+        );
+    }
+    let network = make(core, request, false).await?;
+    Ok(Created {
+        id: network.id,
+        warning: String::new(),
+    })
+}
+
+/// Makes a network that a user asked for, or a predefined one.
+#[tracing::instrument(skip_all, fields(network = %request.name))]
+pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: bool) -> Result<Arc<Network>> {
+    let driver_name = request.driver.clone().unwrap_or_else(default_driver);
+    let driver = core.driver(&driver_name)?;
+    let checked = request::check(core, request, driver_name, &*driver)?;
+    let id = NetworkId::random();
+    let needs = core
+        .call(
+            &checked.driver,
+            "checking the network",
+            driver.check(&checked.draft(id)),
+        )
+        .await?;
+    let _network = core.locks.exclusive(LockKey::Network(id)).await;
+    let name = LockKey::Name(checked.scope, checked.name.to_string());
+    let _name = core.locks.exclusive(name).await;
+    refuse_taken_name(core, &checked)?;
+    let whole = checked.scope == Scope::Global || !driver.capabilities().addresses;
+    let lifecycle = if whole {
+        Lifecycle::Active
+    } else {
+        Lifecycle::Creating
+    };
+    let network = record(core, &checked, id, &needs, lifecycle, predefined).await?;
+    if whole {
+        keep_copy(core, &network).await;
+        core.events.send(EventKind::Created, Arc::clone(&network));
+        return Ok(network);
+    }
+    let mut undo = UndoStack::new();
+    match realize(core, &*driver, &network, &mut undo).await {
+        Ok(network) => {
+            core.events.send(EventKind::Created, Arc::clone(&network));
+            Ok(network)
+        }
+        Err(error) => Err(undo.unwind(error).await),
+    }
+}
+
+fn default_driver() -> DriverName {
+    DriverName::new("bridge").expect("a literal follows the rule")
+}
+
+/// Names are unique among everything this host can see, so that a name never means two networks.
+fn refuse_taken_name(core: &Core, checked: &Checked) -> Result<()> {
+    let snapshot = core.records.snapshot();
+    match snapshot
+        .networks
+        .values()
+        .find(|network| network.name == checked.name)
+    {
+        Some(other) => Err(name_taken(&checked.name).with_hint(format!(
+            "it is a network of the driver {} with the id {}",
+            other.driver,
+            other.id.short()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn name_taken(name: &str) -> Error {
+    Error::conflict(format!("network with name {name} already exists"))
+}
+
+/// Allocates and commits the record, as often as somebody else is faster.
+async fn record(
+    core: &Arc<Core>,
+    checked: &Checked,
+    id: NetworkId,
+    needs: &Needs,
+    lifecycle: Lifecycle,
+    predefined: bool,
+) -> Result<Arc<Network>> {
+    let _allocation = core.locks.exclusive(LockKey::Allocation(checked.scope)).await;
+    let mut turns = TURNS;
+    loop {
+        let allocation = allocate::allocate(core, checked, id, needs).await?;
+        let network = Arc::new(assemble(checked, id, &allocation, lifecycle, predefined));
+        let claims = claim(checked, &network, needs)?;
+        let txn = records::networks()
+            .create(id, &network)
+            .and(claims)
+            .and(allocation.txn.clone());
+        let published = Arc::clone(&network);
+        let committed = core.records.commit(checked.scope, txn, move |snapshot| {
+            snapshot.networks.insert(published.id, published);
+        });
+        let Err(error) = committed.await else {
+            return Ok(network);
+        };
+        allocation.give_back(core, id, checked.scope).await;
+        let lost = lost_race(core, checked, error).await?;
+        turns -= 1;
+        if turns == 0 {
+            return Err(lost);
+        }
+    }
+}
+
+/// What a failed commit means: `Ok` with the error to report in the end when another try may win.
+async fn lost_race(core: &Core, checked: &Checked, error: store::Error) -> Result<Error> {
+    let store::Error::Conflict { key } = &error else {
+        return Err(error.into());
+    };
+    if *key == claims::network_name(&checked.name) {
+        return Err(name_taken(&checked.name));
+    }
+    if key.as_str().starts_with("devices/") {
+        let holder = claims::holder(core, checked.scope, key).await?;
+        let by = holder.map_or_else(String::new, |claim| format!(" by network {:?}", claim.name));
+        let device = key.last();
+        return Err(
+            Error::forbidden(format!("device name {device:?} is already in use{by}"))
+                .with_hint("choose another device name"),
+        );
+    }
+    Ok(error.into())
+}
+
+/// Names that nobody else may have: the network's, and those of its devices on this host.
+fn claim(checked: &Checked, network: &Network, needs: &Needs) -> Result<Txn> {
+    let name = claims::for_network(claims::network_name(&network.name), network.id, &network.name);
+    let devices = needs.claims.iter().try_fold(name, |txn, device| {
+        let key = claims::device(device)?;
+        Ok::<_, Error>(txn.and(claims::for_network(key, network.id, &network.name)))
+    })?;
+    Ok(match checked.scope {
+        Scope::Global => devices.and(records::changed(network.id)),
+        Scope::Local => devices,
+    })
+}
+
+fn assemble(
+    checked: &Checked,
+    id: NetworkId,
+    allocation: &Allocation,
+    lifecycle: Lifecycle,
+    predefined: bool,
+) -> Network {
+    Network {
+        id,
+        name: checked.name.clone(),
+        driver: checked.driver.clone(),
+        scope: checked.scope,
+        lifecycle,
+        created: Timestamp::now(),
+        labels: checked.labels.clone(),
+        options: checked.options.clone(),
+        enable_ipv4: checked.enable_ipv4,
+        enable_ipv6: checked.enable_ipv6,
+        internal: checked.internal,
+        attachable: checked.attachable,
+        predefined,
+        ipam: checked.ipam.clone(),
+        pools: allocation.pools.clone(),
+        vnis: allocation.vnis.clone(),
+    }
+}
+
+/// Makes it in the kernel and records that it is made.
+async fn realize(
+    core: &Arc<Core>,
+    driver: &dyn Driver,
+    network: &Arc<Network>,
+    undo: &mut UndoStack,
+) -> Result<Arc<Network>> {
+    undo.push(format!("removing network {}", network.name), {
+        let (core, network) = (Arc::clone(core), Arc::clone(network));
+        async move { super::undo_creating(&core, &network).await }
+    });
+    let doing = format!("creating network {}", network.name);
+    core.call(&network.driver, doing, driver.create_network(network))
+        .await?;
+    core.set_made(network.id, true);
+    let active = Arc::new(Network {
+        lifecycle: Lifecycle::Active,
+        ..Network::clone(network)
+    });
+    let txn = records::networks().put(active.id, &active);
+    let published = Arc::clone(&active);
+    core.records
+        .commit(network.scope, txn, move |snapshot| {
+            snapshot.networks.insert(published.id, published);
+        })
+        .await?;
+    Ok(active)
+}
+
+/// Keeps what a restart without the cluster store will list. The watch does the same for other hosts' networks.
+async fn keep_copy(core: &Core, network: &Network) {
+    if !core.records.shared(network.scope) {
+        return;
+    }
+    let txn = records::network_copies().put(network.id, network);
+    if let Err(error) = core.stores.local.commit(txn).await {
+        tracing::warn!(%error, network = %network.name, "keeping a copy failed");
+    }
+}
+
+/// The families and subnets of a network that is made, as its draft had them.
+pub(super) fn draft_parts(network: &Network) -> (Vec<model::AddressFamily>, Vec<model::Subnet>) {
+    let mut families = Vec::new();
+    families.extend(network.enable_ipv4.then_some(model::AddressFamily::V4));
+    families.extend(network.enable_ipv6.then_some(model::AddressFamily::V6));
+    (
+        families,
+        network
+            .ipam
+            .subnets
+            .iter()
+            .filter_map(|request| request.subnet)
+            .collect(),
+    )
+}

@@ -1,0 +1,174 @@
+//! What a network needs of pools, gateway addresses and VXLAN network identifiers, as one transaction fragment.
+
+use std::sync::Arc;
+
+use drivers::Needs;
+use ipam::{AddressRequest, Error as IpamError, Holder, Ipam, Null, PoolRequest};
+use model::{AddressFamily, NetworkId, Pool, Scope, Subnet, SubnetRequest, Vni};
+use store::Txn;
+
+use super::request::Checked;
+use crate::{
+    claims,
+    core::Core,
+    error::{Error, Result},
+};
+
+/// What was chosen. Nothing of it holds until `txn` is committed.
+#[derive(Debug)]
+pub(super) struct Allocation {
+    pub(super) pools: Vec<Pool>,
+    pub(super) vnis: Vec<Vni>,
+    pub(super) txn: Txn,
+}
+
+impl Allocation {
+    /// Tells address management that nothing of it was committed.
+    pub(super) async fn give_back(&self, core: &Core, id: NetworkId, scope: Scope) {
+        for pool in &self.pools {
+            if let Some(gateway) = pool.gateway {
+                // Only its memory is put right: there is nothing to commit.
+                let _ = core.ipam.release_address(id, scope, pool, gateway).await;
+            }
+            let _ = core.ipam.release_pool(id, scope, pool).await;
+        }
+    }
+}
+
+/// Chooses everything, or gives back what was chosen before the refusal.
+pub(super) async fn allocate(
+    core: &Arc<Core>,
+    checked: &Checked,
+    id: NetworkId,
+    needs: &Needs,
+) -> Result<Allocation> {
+    let ipam = management(core, checked)?;
+    let mut allocation = Allocation {
+        pools: Vec::new(),
+        vnis: Vec::new(),
+        txn: Txn::new(),
+    };
+    let result = choose(core, &*ipam, checked, id, needs, &mut allocation).await;
+    match result {
+        Ok(()) => Ok(allocation),
+        Err(error) => {
+            allocation.give_back(core, id, checked.scope).await;
+            Err(error)
+        }
+    }
+}
+
+fn management(core: &Core, checked: &Checked) -> Result<Arc<dyn Ipam>> {
+    match checked.ipam.driver.as_str() {
+        "default" | "" => Ok(Arc::clone(&core.ipam)),
+        "null" => Ok(Arc::new(Null)),
+        other => Err(Error::not_found(format!("plugin {other:?} not found"))
+            .with_hint("IPAM drivers here are \"default\" and \"null\"")),
+    }
+}
+
+async fn choose(
+    core: &Arc<Core>,
+    ipam: &dyn Ipam,
+    checked: &Checked,
+    id: NetworkId,
+    needs: &Needs,
+    allocation: &mut Allocation,
+) -> Result<()> {
+    for (family, wanted) in &checked.pools {
+        let request = pool_request(core, checked, id, needs, *family, wanted, &allocation.pools);
+        let grant = ipam.request_pool(&request).await?;
+        allocation.txn = std::mem::take(&mut allocation.txn).and(grant.txn);
+        allocation.pools.push(Pool {
+            id: grant.id,
+            subnet: grant.subnet,
+            ip_range: wanted.ip_range,
+            gateway: None,
+            aux_addresses: wanted.aux_addresses.clone(),
+        });
+        if needs.gateway || wanted.gateway.is_some() {
+            gateway(core, ipam, checked, id, wanted, allocation).await?;
+        }
+    }
+    if needs.vnis {
+        let count = allocation.pools.len();
+        let (vnis, txn) =
+            claims::vnis(core, checked.scope, id, &checked.name, count, &needs.wanted_vnis).await?;
+        allocation.vnis = vnis;
+        allocation.txn = std::mem::take(&mut allocation.txn).and(txn);
+    }
+    Ok(())
+}
+
+fn pool_request(
+    core: &Core,
+    checked: &Checked,
+    id: NetworkId,
+    needs: &Needs,
+    family: AddressFamily,
+    wanted: &SubnetRequest,
+    granted: &[Pool],
+) -> PoolRequest {
+    PoolRequest {
+        network: id,
+        network_name: checked.name.to_string(),
+        scope: checked.scope,
+        family,
+        subnet: wanted.subnet,
+        ip_range: wanted.ip_range,
+        aux_addresses: wanted.aux_addresses.clone(),
+        options: checked.ipam.options.clone(),
+        siblings: granted.iter().map(|pool| pool.subnet).collect(),
+        avoid: other_scope(core, checked.scope),
+        links: needs.claims.clone(),
+    }
+}
+
+/// Subnets of the other scope's networks: a container may be on networks of both.
+fn other_scope(core: &Core, scope: Scope) -> Vec<Subnet> {
+    let snapshot = core.records.snapshot();
+    let others = snapshot
+        .networks
+        .values()
+        .filter(|network| network.scope != scope);
+    others
+        .flat_map(|network| network.pools.iter().map(|pool| pool.subnet))
+        .collect()
+}
+
+/// The gateway's address in the pool granted last.
+async fn gateway(
+    core: &Core,
+    ipam: &dyn Ipam,
+    checked: &Checked,
+    id: NetworkId,
+    wanted: &SubnetRequest,
+    allocation: &mut Allocation,
+) -> Result<()> {
+    let pool = allocation
+        .pools
+        .last_mut()
+        .expect("a pool was granted just before");
+    let request = AddressRequest {
+        network: id,
+        scope: checked.scope,
+        pool,
+        holder: Holder::Gateway(id),
+        node: core.node.id,
+        wanted: wanted.gateway,
+        avoid: &[],
+    };
+    let grant = ipam
+        .request_address(&request)
+        .await
+        .map_err(|error| match error {
+            IpamError::AddressInUse { address, holder } => {
+                Error::invalid(format!("gateway {address} is already in use by {holder}"))
+                    .with_hint("choose another gateway")
+            }
+            other => other.into(),
+        })?;
+    pool.gateway = Some(grant.address.addr());
+    allocation.txn = std::mem::take(&mut allocation.txn).and(grant.txn);
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Reads the records, reads the world, acts. It takes no input: signals only wake it sooner.
+//!
+//! Start-up, the timer, a flushed firewall and a change in the cluster store all end in the verbs that a request uses.
+
+mod load;
+mod repair;
+mod sweep;
+mod watch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    sync::watch::{Receiver, Sender},
+    task::JoinHandle,
+};
+
+use crate::{core::Core, error::Result, networks};
+
+/// The tasks behind a controller.
+#[derive(Debug)]
+pub(crate) struct Reconciler {
+    stop: Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Loads, finishes, repairs, sweeps; then goes on watching.
+pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
+    load::local(core).await?;
+    if let Some(store) = core.stores.global.clone() {
+        watch::first(core, &*store).await;
+    }
+    repair::finish(core).await;
+    networks::ensure_predefined(core).await?;
+    repair::realize_all(core).await;
+    sweep::sweep(core).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut tasks = vec![tokio::spawn(repair::run(Arc::clone(core), stopped.clone()))];
+    if let Some(store) = core.stores.global.clone() {
+        tasks.extend(watch::spawn(core, &store, &stopped));
+    }
+    Ok(Reconciler {
+        stop,
+        tasks: Mutex::new(tasks),
+    })
+}
+
+/// Returns when the tasks are to end, also when nobody is left who could say so.
+async fn asked_to_stop(stopped: &mut Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+impl Reconciler {
+    /// Ends the tasks, after what they are doing right now.
+    pub(crate) async fn stop(&self) {
+        self.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the reconciler panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        // Dropped without `stop`, as when a process ends: no task outlives it.
+        self.stop.send_replace(true);
+        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Makes a sandbox: the intent, the namespace with its redirect, the files, the result.
+
+use std::{path::PathBuf, sync::Arc};
+
+use model::{DnsPorts, Lifecycle, Sandbox, SandboxId, SandboxKind, Scope, Timestamp};
+
+use super::{CreateSandbox, Namespace, delete, refresh};
+use crate::{
+    core::Core,
+    error::{Error, Result},
+    locks::LockKey,
+    records,
+    undo::UndoStack,
+};
+
+#[tracing::instrument(skip_all, fields(hostname = %request.hostname))]
+pub(super) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<Arc<Sandbox>> {
+    let sandbox = Arc::new(assemble(core, request));
+    let _sandbox = core.locks.exclusive(LockKey::Deletion(sandbox.id)).await;
+    record(core, &sandbox).await?;
+    let mut undo = UndoStack::new();
+    undo.push("removing the sandbox", {
+        let (core, sandbox) = (Arc::clone(core), Arc::clone(&sandbox));
+        async move { delete::finish_deleting(&core, &sandbox).await }
+    });
+    match walk(core, &sandbox).await {
+        Ok(active) => Ok(active),
+        Err(error) => Err(undo.unwind(error).await),
+    }
+}
+
+async fn walk(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<Arc<Sandbox>> {
+    realize(core, sandbox).await?;
+    let active = Arc::new(Sandbox {
+        lifecycle: Lifecycle::Active,
+        ..Sandbox::clone(sandbox)
+    });
+    record(core, &active).await?;
+    Ok(active)
+}
+
+/// Makes the namespace with what is in it, and the files. Again, it repairs.
+pub(crate) async fn realize(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> {
+    let folders = [pins(core), sandbox.files.clone()];
+    let made = tokio::task::spawn_blocking(move || folders.iter().try_for_each(std::fs::create_dir_all));
+    let made = made
+        .await
+        .map_err(|panic| Error::internal("making the sandbox's folders", panic))?;
+    made.map_err(|error| Error::internal("making the sandbox's folders", error))?;
+    let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
+    refresh::apply(core, sandbox).await
+}
+
+/// Where namespaces are pinned.
+pub(crate) fn pins(core: &Core) -> PathBuf {
+    core.settings.exec_root.join("netns")
+}
+
+/// Where the namespace of a sandbox made here is pinned.
+pub(crate) fn pin(core: &Core, id: SandboxId) -> PathBuf {
+    pins(core).join(id.to_string())
+}
+
+async fn record(core: &Core, sandbox: &Arc<Sandbox>) -> Result<()> {
+    let txn = records::sandboxes().put(sandbox.id, sandbox);
+    let published = Arc::clone(sandbox);
+    core.records
+        .commit(Scope::Local, txn, move |snapshot| {
+            snapshot.sandboxes.insert(published.id, published);
+        })
+        .await?;
+    Ok(())
+}
+
+fn assemble(core: &Core, request: CreateSandbox) -> Sandbox {
+    let id = SandboxId::random();
+    Sandbox {
+        id,
+        container: request.container,
+        node: core.node.id,
+        lifecycle: Lifecycle::Creating,
+        created: Timestamp::now(),
+        kind: match request.kind {
+            Namespace::New => SandboxKind::Own(pin(core, id)),
+            Namespace::Adopt(path) => SandboxKind::Own(path),
+            Namespace::Host => SandboxKind::Host,
+        },
+        hostname: request.hostname,
+        domainname: request.domainname,
+        dns: request.dns,
+        extra_hosts: request.extra_hosts,
+        files: request.files,
+        dns_ports: dns_ports(id),
+    }
+}
+
+/// Pure: two ports out of the id's random bytes, from the upper half, where few programs listen of themselves.
+fn dns_ports(id: SandboxId) -> DnsPorts {
+    let bytes = id.as_bytes();
+    let port = |high: u8, low: u8| 0x8000 | u16::from_be_bytes([high, low]);
+    DnsPorts {
+        udp: port(bytes[30], bytes[31]),
+        tcp: port(bytes[28], bytes[29]),
+    }
+}

@@ -1,0 +1,83 @@
+//! Removes a sandbox: its endpoints, the name service's sockets, the namespace, the record.
+
+use std::sync::Arc;
+
+use kernel::{Object, Owner};
+use model::{EndpointId, Lifecycle, Sandbox, SandboxId, Scope};
+
+use crate::{
+    core::Core,
+    endpoints,
+    error::{Error, Result},
+    locks::LockKey,
+    records,
+};
+
+#[tracing::instrument(skip_all, fields(sandbox = %id.short()))]
+pub(super) async fn delete(core: &Arc<Core>, id: SandboxId) -> Result<()> {
+    let _sandbox = core.locks.exclusive(LockKey::Deletion(id)).await;
+    let Some(sandbox) = core.records.snapshot().sandboxes.get(&id).cloned() else {
+        return Ok(());
+    };
+    let deleting = Arc::new(Sandbox {
+        lifecycle: Lifecycle::Deleting,
+        ..Sandbox::clone(&sandbox)
+    });
+    let txn = records::sandboxes().put(id, &deleting);
+    let published = Arc::clone(&deleting);
+    core.records
+        .commit(Scope::Local, txn, move |snapshot| {
+            snapshot.sandboxes.insert(id, published);
+        })
+        .await?;
+    let result = finish_deleting(core, &deleting).await;
+    if result.is_err() {
+        core.wake.notify_one();
+    }
+    result
+}
+
+/// Removes what is left of a sandbox whose removal was recorded, or that was never finished.
+pub(crate) async fn finish_deleting(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> {
+    leave_all(core, sandbox.id).await?;
+    // An open socket keeps a namespace alive, so its name service goes first.
+    core.names_caught_up(core.records.snapshot().generation).await;
+    if let Some(path) = sandbox.netns() {
+        let namespace = [Object::Namespace(path.clone())].into_iter().collect();
+        core.worker
+            .remove(
+                Owner::Sandbox(sandbox.id),
+                "removing the sandbox's namespace",
+                namespace,
+            )
+            .await?;
+    }
+    core.attachments.forget(sandbox.id);
+    let (id, txn) = (sandbox.id, records::sandboxes().delete(sandbox.id));
+    core.records
+        .commit(Scope::Local, txn, move |snapshot| {
+            snapshot.sandboxes.remove(&id);
+        })
+        .await?;
+    Ok(())
+}
+
+/// Every endpoint, going on past what fails; the gateway bridge's goes like the others.
+async fn leave_all(core: &Arc<Core>, id: SandboxId) -> Result<()> {
+    let snapshot = core.records.snapshot();
+    let own = snapshot
+        .endpoints_of(&id)
+        .filter(|endpoint| endpoint.node == core.node.id);
+    let present: Vec<EndpointId> = own.map(|endpoint| endpoint.id).collect();
+    let mut failed: Option<Error> = None;
+    for endpoint in present {
+        match endpoints::leave(core, endpoint).await {
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, endpoint = %endpoint.short(), "not disconnected");
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}

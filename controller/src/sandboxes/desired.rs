@@ -1,0 +1,243 @@
+//! Pure: what a sandbox's namespace should look like, from its record and its joined endpoints.
+
+use std::{net::IpAddr, path::Path};
+
+use drivers::Attachment;
+use kernel::{
+    KernelState, Netns, Object,
+    object::{Address, Link, LinkKind, Route, Sysctl},
+};
+use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Network, Sandbox, Subnet};
+
+use super::{gateway, redirect};
+use crate::error::{Error, Result};
+
+/// An endpoint that has joined, with everything its sandbox's side depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) network: &'a Network,
+    pub(crate) attachment: &'a Attachment,
+    pub(crate) gateway_bridge: bool,
+}
+
+/// What is decided for all sandboxes alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    /// Namespaces under this folder were made here; others are adopted.
+    pub(crate) pins: &'a Path,
+    /// The host has IPv6 at all.
+    pub(crate) ipv6: bool,
+    /// Interfaces on global networks are taken down, or brought up again; none leaves them alone.
+    pub(crate) global_up: Option<bool>,
+}
+
+/// The namespace and what is in it. Empty for a sandbox in the host's namespace.
+pub(crate) fn desired(sandbox: &Sandbox, joined: &[Joined<'_>], rules: Rules<'_>) -> Result<KernelState> {
+    let Some(path) = sandbox.netns() else {
+        return Ok(KernelState::new());
+    };
+    let netns = Netns::Pinned(path.clone());
+    let mut state = base(sandbox, path, &netns, rules);
+    for one in joined {
+        if let Some(interface) = &one.endpoint.interface {
+            state.extend(endpoint(one, interface, &netns, rules)?);
+        }
+    }
+    state.extend(default_routes(joined, &netns));
+    Ok(state)
+}
+
+fn base(sandbox: &Sandbox, path: &Path, netns: &Netns, rules: Rules<'_>) -> KernelState {
+    let made_here = path.starts_with(rules.pins);
+    let namespace = match made_here {
+        true => Object::Namespace(path.to_owned()),
+        false => loopback(netns),
+    };
+    let firewall = redirect::items(sandbox.dns_ports).into_iter();
+    [namespace]
+        .into_iter()
+        .chain(firewall.map(|item| Object::Firewall(netns.clone(), item)))
+        .collect()
+}
+
+fn loopback(netns: &Netns) -> Object {
+    existing(
+        netns,
+        InterfaceName::new("lo").expect("a literal follows the kernel's rule"),
+        LinkKind::Existing,
+        true,
+    )
+}
+
+fn existing(netns: &Netns, name: InterfaceName, kind: LinkKind, up: bool) -> Object {
+    Object::Link(Link {
+        netns: netns.clone(),
+        name,
+        kind,
+        mac: None,
+        mtu: None,
+        master: None,
+        up,
+    })
+}
+
+fn endpoint(
+    one: &Joined<'_>,
+    interface: &InterfaceName,
+    netns: &Netns,
+    rules: Rules<'_>,
+) -> Result<Vec<Object>> {
+    let addresses = &one.endpoint.addresses;
+    let mut state = Vec::new();
+    if let (Some(up), model::Scope::Global) = (rules.global_up, one.network.scope) {
+        state.push(existing(netns, interface.clone(), LinkKind::VethPeer, up));
+    }
+    for address in addresses.iter().chain(addresses.link_local.iter().copied()) {
+        state.push(Object::Address(Address {
+            netns: netns.clone(),
+            link: interface.clone(),
+            address,
+        }));
+    }
+    if rules.ipv6 && !has_ipv6(addresses) {
+        // Without this the kernel gives it a link-local address and listens to router advertisements.
+        state.push(sysctl(
+            netns,
+            format!("net/ipv6/conf/{interface}/disable_ipv6"),
+            "1",
+        ));
+    }
+    for route in &one.attachment.routes {
+        state.push(self::route(netns, interface, route.destination, route.next_hop));
+    }
+    state.extend(sysctls(one.endpoint, interface, netns)?);
+    Ok(state)
+}
+
+fn has_ipv6(addresses: &model::EndpointAddresses) -> bool {
+    let mut all = addresses.iter().chain(addresses.link_local.iter().copied());
+    all.any(|address| matches!(address, IpNet::V6(_)))
+}
+
+fn sysctl(netns: &Netns, name: String, value: &str) -> Object {
+    Object::Sysctl(Sysctl {
+        netns: netns.clone(),
+        name,
+        value: value.to_owned(),
+    })
+}
+
+fn route(netns: &Netns, link: &InterfaceName, destination: Subnet, gateway: Option<IpAddr>) -> Object {
+    Object::Route(Route {
+        netns: netns.clone(),
+        destination,
+        gateway,
+        link: link.clone(),
+        source: None,
+    })
+}
+
+fn default_routes(joined: &[Joined<'_>], netns: &Netns) -> Vec<Object> {
+    let with_interface = joined.iter().filter(|one| one.endpoint.interface.is_some());
+    let candidates: Vec<_> = with_interface.map(candidate).collect();
+    let choice = gateway::choose(&candidates);
+    let chosen = [(AddressFamily::V4, choice.v4), (AddressFamily::V6, choice.v6)];
+    let routes = chosen.into_iter().filter_map(|(family, chosen)| {
+        let (endpoint, gateway) = chosen?;
+        let one = joined.iter().find(|one| one.endpoint.id == endpoint)?;
+        let link = one.endpoint.interface.as_ref()?;
+        Some(route(netns, link, everything(family), Some(gateway)))
+    });
+    routes.collect()
+}
+
+fn candidate(one: &Joined<'_>) -> gateway::Candidate {
+    gateway::Candidate {
+        endpoint: one.endpoint.id,
+        priority: one.endpoint.gateway_priority,
+        gateway_bridge: one.gateway_bridge,
+        internal: one.network.internal,
+        network: one.network.name.to_string(),
+        v4: one.attachment.gateway_v4,
+        v6: one.attachment.gateway_v6,
+    }
+}
+
+fn everything(family: AddressFamily) -> Subnet {
+    let text = match family {
+        AddressFamily::V4 => "0.0.0.0/0",
+        AddressFamily::V6 => "::/0",
+    };
+    text.parse().expect("a literal without host bits")
+}
+
+/// `net.ipv4.conf.IFNAME.log_martians=1,…` of the endpoint's options.
+fn sysctls(endpoint: &Endpoint, interface: &InterfaceName, netns: &Netns) -> Result<Vec<Object>> {
+    let Some(asked) = endpoint.options.get("com.docker.network.endpoint.sysctls") else {
+        return Ok(Vec::new());
+    };
+    asked
+        .split(',')
+        .map(|one| one_sysctl(one.trim(), interface, netns))
+        .collect()
+}
+
+fn one_sysctl(text: &str, interface: &InterfaceName, netns: &Netns) -> Result<Object> {
+    let refused = || {
+        Error::invalid(format!("{text:?} is not a sysctl of an interface"))
+            .with_hint("\"net.ipv4.conf.IFNAME.log_martians=1\" would be")
+    };
+    let (name, value) = text.split_once('=').ok_or_else(refused)?;
+    let parts: Vec<_> = name.split('.').collect();
+    match parts[..] {
+        [
+            "net",
+            family @ ("ipv4" | "ipv6" | "mpls"),
+            group,
+            "IFNAME" | "ifname",
+            key,
+        ] if [group, key].iter().all(|part| is_plain(part)) => Ok(sysctl(
+            netns,
+            format!("net/{family}/{group}/{interface}/{key}"),
+            value,
+        )),
+        _ => Err(refused()),
+    }
+}
+
+/// No slash and no dot: it can't lead out of its folder.
+fn is_plain(part: &str) -> bool {
+    !part.is_empty()
+        && part
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// What has to be brought about and what removed to come from `old` to `new`. What goes with a link that has left is in
+/// neither.
+pub(crate) fn difference(old: &KernelState, new: &KernelState) -> (KernelState, KernelState) {
+    let changed = |object: &&Object| old.get(&object.key()) != Some(*object);
+    let ensure = new.objects().filter(changed).cloned().collect();
+    let links: Vec<_> = new.objects().filter_map(link_of).collect();
+    let stays = |object: &&Object| match object {
+        Object::Link(_) | Object::Sysctl(_) | Object::Namespace(_) => false,
+        other => link_of(other).is_none_or(|link| links.contains(&link)),
+    };
+    let remove = old
+        .objects()
+        .filter(|object| new.get(&object.key()).is_none())
+        .filter(stays);
+    (ensure, remove.cloned().collect())
+}
+
+fn link_of(object: &Object) -> Option<&InterfaceName> {
+    match object {
+        Object::Address(address) => Some(&address.link),
+        Object::Route(route) => Some(&route.link),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

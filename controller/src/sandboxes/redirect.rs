@@ -1,0 +1,101 @@
+//! Pure: the firewall of a sandbox, which sends 127.0.0.11:53 to the ports that its name service has.
+//!
+//! So a container may bind port 53 itself. A late answer, whose connection is forgotten, gets its source back too.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use kernel::ruleset::{
+    Action, Base, Chain, ChainKind, Family, Field, Hook, Item, NatTarget, Policy, Rule, Table, Test, Value,
+};
+use model::{AddressFamily, DnsPorts};
+
+/// The address that every sandbox's resolv.conf names.
+pub(crate) const NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+
+const UDP: u8 = 17;
+const TCP: u8 = 6;
+const DOMAIN: u16 = 53;
+
+/// The table with its two chains.
+pub(crate) fn items(ports: DnsPorts) -> Vec<Item> {
+    let table = Table {
+        family: Family::Ip,
+        name: "cnm-dns".to_owned(),
+    };
+    let both = [(UDP, ports.udp), (TCP, ports.tcp)];
+    let redirect = both.map(|(protocol, port)| {
+        packet(
+            Field::Destination(AddressFamily::V4),
+            protocol,
+            Field::DestinationPort,
+            DOMAIN,
+            |to| Action::Dnat(to),
+            port,
+        )
+    });
+    let restore = both.map(|(protocol, port)| {
+        packet(
+            Field::Source(AddressFamily::V4),
+            protocol,
+            Field::SourcePort,
+            port,
+            |to| Action::Snat(to),
+            DOMAIN,
+        )
+    });
+    vec![
+        Item::Table(table.clone()),
+        chain(&table, "output", Hook::Output, -100, redirect.into()),
+        chain(&table, "postrouting", Hook::Postrouting, 100, restore.into()),
+    ]
+}
+
+fn packet(
+    address: Field,
+    protocol: u8,
+    port: Field,
+    from: u16,
+    action: fn(NatTarget) -> Action,
+    to: u16,
+) -> Rule {
+    Rule::new(action(NatTarget::Address(NAME_SERVER, Some(to))))
+        .when(Test::Is(address, Value::Address(NAME_SERVER)))
+        .when(Test::Is(Field::Protocol, Value::Protocol(protocol)))
+        .when(Test::Is(port, Value::Port(from)))
+}
+
+fn chain(table: &Table, name: &str, hook: Hook, priority: i32, rules: Vec<Rule>) -> Item {
+    Item::Chain(Chain {
+        table: table.clone(),
+        name: name.to_owned(),
+        base: Some(Base {
+            kind: ChainKind::Nat,
+            hook,
+            priority,
+            policy: Policy::Accept,
+        }),
+        rules,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_protocols_are_redirected_and_restored() {
+        let items = items(DnsPorts {
+            udp: 40001,
+            tcp: 40002,
+        });
+        let text = kernel::ruleset::text(items.iter());
+        for line in [
+            "ip daddr 127.0.0.11 meta l4proto udp th dport 53 dnat ip to 127.0.0.11:40001",
+            "ip daddr 127.0.0.11 meta l4proto tcp th dport 53 dnat ip to 127.0.0.11:40002",
+            "ip saddr 127.0.0.11 meta l4proto udp th sport 40001 snat ip to 127.0.0.11:53",
+            "ip saddr 127.0.0.11 meta l4proto tcp th sport 40002 snat ip to 127.0.0.11:53",
+        ] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The kernel from async code: every call on a thread of the blocking pool.
+
+use std::{net::IpAddr, sync::Arc};
+
+use kernel::{Kernel, KernelState, Mark, Netns, Object, Owner};
+use model::NodeId;
+
+use crate::error::{Error, Result};
+
+/// A kernel, and whose objects are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    kernel: Arc<dyn Kernel>,
+    node: NodeId,
+}
+
+impl Worker {
+    pub(crate) fn new(kernel: Arc<dyn Kernel>, node: NodeId) -> Self {
+        Self { kernel, node }
+    }
+
+    /// Brings the objects about, or changes nothing.
+    pub(crate) async fn ensure(&self, owner: Owner, doing: &str, desired: KernelState) -> Result<()> {
+        if desired.is_empty() {
+            return Ok(());
+        }
+        let mark = self.mark(owner);
+        self.run(doing, move |kernel| kernel::ensure(kernel, &mark, &desired))
+            .await
+    }
+
+    /// Removes the objects; those that are gone are no error.
+    pub(crate) async fn remove(&self, owner: Owner, doing: &str, objects: KernelState) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let mark = self.mark(owner);
+        self.run(doing, move |kernel| kernel::remove(kernel, &mark, &objects))
+            .await
+    }
+
+    /// Which of these objects are there.
+    pub(crate) async fn observe(&self, doing: &str, keys: Vec<kernel::Key>) -> Result<KernelState> {
+        self.run(doing, move |kernel| kernel.observe(&keys)).await
+    }
+
+    /// Every link of this daemon in the host's namespace.
+    pub(crate) async fn observe_owned(&self, doing: &str) -> Result<Vec<(Mark, Object)>> {
+        let node = self.node;
+        self.run(doing, move |kernel| kernel.observe_owned(&Netns::Host, node))
+            .await
+    }
+
+    /// The MTU of the link that wears an address.
+    #[allow(dead_code)]
+    pub(crate) async fn underlay_mtu(&self, address: IpAddr) -> Result<Option<u32>> {
+        self.run("reading the underlay's MTU", move |kernel| {
+            kernel.underlay_mtu(address)
+        })
+        .await
+    }
+
+    fn mark(&self, owner: Owner) -> Mark {
+        Mark {
+            node: self.node,
+            owner,
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &str,
+        call: impl FnOnce(&dyn Kernel) -> kernel::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let kernel = Arc::clone(&self.kernel);
+        match tokio::task::spawn_blocking(move || call(&*kernel)).await {
+            Ok(answer) => answer.map_err(|error| Error::internal(doing, error)),
+            Err(panic) => Err(Error::internal(doing, panic)),
+        }
+    }
+}
