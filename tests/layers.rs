@@ -25,9 +25,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &["model", "api-types", "engine"]),
     (
         "daemon",
-        &["model", "store", "ipam", "drivers", "kernel", "controller", "names", "runtime", "images", "engine", "api"],
+        &[
+            "model",
+            "store",
+            "ipam",
+            "drivers",
+            "kernel",
+            "controller",
+            "names",
+            "runtime",
+            "images",
+            "engine",
+            "api",
+        ],
     ),
     ("netlab", &[]),
+    ("bench", &["model", "kernel", "store", "netlab"]),
     ("demo", &["netlab"]),
     ("cli", &["api-types", "demo"]),
     ("system-tests", &[]),
@@ -35,10 +48,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_arrow_between_our_crates_is_in_the_table() {
-    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata of this workspace");
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ALLOWED.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect();
-    let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata of this workspace");
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ALLOWED
+        .iter()
+        .map(|(name, uses)| (*name, uses.iter().copied().collect()))
+        .collect();
+    let ours: BTreeSet<&str> = metadata
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
 
     let mut wrong = Vec::new();
     for package in &metadata.packages {
@@ -46,12 +68,21 @@ fn every_arrow_between_our_crates_is_in_the_table() {
             wrong.push(format!("{} is not in the table", package.name));
             continue;
         };
-        let normal = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
-        for dependency in normal.map(|dependency| dependency.name.as_str()).filter(|name| ours.contains(name)) {
+        let normal = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind != DependencyKind::Development);
+        for dependency in normal
+            .map(|dependency| dependency.name.as_str())
+            .filter(|name| ours.contains(name))
+        {
             if !uses.contains(dependency) {
                 wrong.push(format!("{} → {dependency}", package.name));
             }
         }
     }
-    assert!(wrong.is_empty(), "not allowed by the table in tests/layers.rs: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "not allowed by the table in tests/layers.rs: {wrong:#?}"
+    );
 }

@@ -1,0 +1,81 @@
+//! The same kernel work done by hand: single netlink requests on kept sockets, no records, no names.
+
+use std::path::{Path, PathBuf};
+
+use kernel::{
+    Kernel as _, Linux, Mark, Netns, Object, Owner, Step,
+    object::{BridgePort, Link, LinkKind, VethPeer},
+};
+use model::{InterfaceName, NodeId};
+use netlab::Host;
+
+/// The kernel of one host, by hand.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    linux: Linux,
+    mark: Mark,
+}
+
+impl Floor {
+    /// Opens its sockets inside the host's namespace.
+    pub(crate) fn on(host: &Host) -> anyhow::Result<Self> {
+        let netns = host.netns().to_owned();
+        let open = move || -> anyhow::Result<Linux> {
+            nix::sched::setns(std::fs::File::open(netns)?, nix::sched::CloneFlags::CLONE_NEWNET)?;
+            Ok(Linux::here()?)
+        };
+        let linux = std::thread::spawn(open)
+            .join()
+            .map_err(|_| anyhow::anyhow!("opening sockets panicked"))??;
+        Ok(Self {
+            linux,
+            mark: Mark {
+                node: NodeId::random(),
+                owner: Owner::Host,
+            },
+        })
+    }
+
+    /// Makes or removes one object.
+    pub(crate) fn apply(&self, step: Step) -> anyhow::Result<()> {
+        self.linux
+            .apply(&self.mark, &[step])
+            .map_err(|failure| anyhow::anyhow!("{failure:?}"))
+    }
+}
+
+/// A bare bridge, up.
+pub(crate) fn bridge(name: &str) -> anyhow::Result<Object> {
+    Ok(Object::Link(link(name, LinkKind::Bridge)?))
+}
+
+/// A veth whose other end is in `netns`.
+pub(crate) fn veth(name: &str, peer: &str, netns: &Path) -> anyhow::Result<Object> {
+    let peer = VethPeer {
+        netns: Netns::Pinned(PathBuf::from(netns)),
+        name: InterfaceName::new(peer)?,
+        mac: None,
+        mtu: None,
+        up: true,
+    };
+    Ok(Object::Link(link(
+        name,
+        LinkKind::Veth {
+            peer,
+            port: BridgePort::default(),
+        },
+    )?))
+}
+
+fn link(name: &str, kind: LinkKind) -> anyhow::Result<Link> {
+    let name = InterfaceName::new(name)?;
+    Ok(Link {
+        netns: Netns::Host,
+        name,
+        kind,
+        mac: None,
+        mtu: None,
+        master: None,
+        up: true,
+    })
+}

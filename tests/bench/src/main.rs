@@ -1,0 +1,65 @@
+//! Our figures beside the same kernel work done by hand, from one run.
+//!
+//! Machines differ and are noisy: what counts is the ratio of two medians whose samples were taken in turns. Where
+//! dockerd or podman are on PATH, they are measured in the same turns.
+#![forbid(unsafe_code)]
+// A report is printed.
+#![allow(clippy::print_stdout)]
+
+mod containers;
+mod floor;
+mod networks;
+mod others;
+mod overlay;
+mod report;
+mod setup;
+mod visible;
+
+use clap::Parser;
+
+use crate::{report::Report, setup::Setup};
+
+/// Measures cnm beside the floor made by hand.
+#[derive(Debug, Parser)]
+#[command(name = "cnm-bench")]
+struct Arguments {
+    /// Samples of each operation.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    samples: u16,
+    /// Seconds of each throughput sample.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=60))]
+    seconds: u16,
+    /// Only operations whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Print JSON after the table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    netlab::watch_for_interrupts()?;
+    let setup = Setup::start()?;
+    let mut report = Report::default();
+    let samples = usize::from(arguments.samples);
+    let wanted = |name: &str| name.contains(&arguments.only);
+    if wanted("network") {
+        networks::create_and_remove(&setup, samples, &mut report)?;
+        networks::connect_and_disconnect(&setup, samples, &mut report)?;
+    }
+    if wanted("container") {
+        containers::life(&setup, samples, &mut report)?;
+    }
+    if wanted("visible") {
+        visible::on_the_other_host(&setup, samples, &mut report)?;
+    }
+    if wanted("overlay") {
+        overlay::throughput(&setup, arguments.seconds, &mut report)?;
+    }
+    println!("{}", report.table());
+    if arguments.json {
+        println!("{}", report.json()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The incumbents, where they are on PATH: dockerd through its API, podman through its command line.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use netlab::{Api, Host, Lab, Process, wait_for};
+use serde_json::json;
+
+use crate::{
+    containers::live,
+    report::{Row, Samples},
+    setup::{create_network, import, sleeper},
+};
+
+/// Those that were found.
+#[derive(Debug, Default)]
+pub(crate) struct Others {
+    found: Vec<Other>,
+}
+
+/// One incumbent on a host of its own.
+#[derive(Debug)]
+pub(crate) struct Other {
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Dockerd { api: Api, _process: Process },
+    Podman { host: Host, program: PathBuf },
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+impl Others {
+    /// Looks for them and starts what has to run.
+    pub(crate) fn start(lab: &mut Lab) -> anyhow::Result<Self> {
+        let mut found = Vec::new();
+        if let Some(program) = on_path("dockerd") {
+            found.push(dockerd(lab, program)?);
+        }
+        if let Some(program) = on_path("podman") {
+            let host = lab.host("podman")?;
+            found.push(Other {
+                name: "podman".to_owned(),
+                kind: Kind::Podman { host, program },
+            });
+        }
+        Ok(Self { found })
+    }
+
+    /// Brings the image to all.
+    pub(crate) fn import(&self, archive: &[u8]) -> anyhow::Result<()> {
+        for other in &self.found {
+            match &other.kind {
+                Kind::Dockerd { api, .. } => import(api, archive.to_owned())?,
+                Kind::Podman { host, program } => {
+                    let mut command = podman_command(host, program);
+                    command.args(["import", "-", "bench:latest"]);
+                    host.run_command(command, archive)?.ok()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each row a place for each incumbent's samples.
+    pub(crate) fn start_rows(&self, rows: &mut [&mut Row]) -> &[Other] {
+        for row in rows {
+            row.others = self
+                .found
+                .iter()
+                .map(|other| (other.name.clone(), Samples::default()))
+                .collect();
+        }
+        &self.found
+    }
+}
+
+fn dockerd(lab: &mut Lab, program: PathBuf) -> anyhow::Result<Other> {
+    let host = lab.host("dockerd")?;
+    let folder = host.folder().to_owned();
+    let socket = folder.join("docker.sock");
+    let mut command = Command::new(&program);
+    command.arg("--host").arg(format!("unix://{}", socket.display()));
+    for (flag, name) in [
+        ("--data-root", "data"),
+        ("--exec-root", "run"),
+        ("--pidfile", "pid"),
+    ] {
+        command.arg(flag).arg(folder.join(name));
+    }
+    let process = host.start("dockerd", command)?;
+    let api = Api::at(socket);
+    wait_for("dockerd to answer", Duration::from_secs(60), || api.get("/_ping"))?;
+    let version = api.get("/version")?["Version"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    Ok(Other {
+        name: format!("dockerd {version}"),
+        kind: Kind::Dockerd {
+            api,
+            _process: process,
+        },
+    })
+}
+
+fn podman_command(host: &Host, program: &PathBuf) -> Command {
+    let mut command = Command::new(program);
+    for (flag, name) in [
+        ("--root", "data"),
+        ("--runroot", "run"),
+        ("--network-config-dir", "net"),
+    ] {
+        command.arg(flag).arg(host.folder().join(name));
+    }
+    command
+}
+
+impl Other {
+    fn podman(host: &Host, program: &PathBuf, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = podman_command(host, program);
+        command.args(arguments);
+        host.run_command(command, &[])?.ok().map(drop)
+    }
+
+    /// `network create`.
+    pub(crate) fn create_network(&self, name: &str) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Dockerd { api, .. } => create_network(api, name, "bridge").map(drop),
+            Kind::Podman { host, program } => Self::podman(host, program, &["network", "create", name]),
+        }
+    }
+
+    /// `network rm`.
+    pub(crate) fn remove_network(&self, name: &str) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Dockerd { api, .. } => api.delete(&format!("/networks/{name}")).map(drop),
+            Kind::Podman { host, program } => Self::podman(host, program, &["network", "rm", name]),
+        }
+    }
+
+    /// What `connect` needs: two networks and a running container.
+    pub(crate) fn prepare_connect(&self) -> anyhow::Result<()> {
+        self.create_network("bench-first")?;
+        self.create_network("bench-second")?;
+        match &self.kind {
+            Kind::Dockerd { api, .. } => sleeper(api, "bench-sleeper", "bench-first").map(drop),
+            Kind::Podman { host, program } => {
+                let line = [
+                    "run",
+                    "-d",
+                    "--name",
+                    "bench-sleeper",
+                    "--network",
+                    "bench-first",
+                    "bench",
+                    "sleep",
+                    "3600",
+                ];
+                Self::podman(host, program, &line)
+            }
+        }
+    }
+
+    /// `network connect`.
+    pub(crate) fn connect(&self) -> anyhow::Result<()> {
+        self.attach("connect")
+    }
+
+    /// `network disconnect`.
+    pub(crate) fn disconnect(&self) -> anyhow::Result<()> {
+        self.attach("disconnect")
+    }
+
+    fn attach(&self, verb: &str) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Dockerd { api, .. } => {
+                let body = json!({"Container": "bench-sleeper"});
+                api.post(&format!("/networks/bench-second/{verb}"), &body)
+                    .map(drop)
+            }
+            Kind::Podman { host, program } => {
+                Self::podman(host, program, &["network", verb, "bench-second", "bench-sleeper"])
+            }
+        }
+    }
+
+    /// Undoes [`Other::prepare_connect`].
+    pub(crate) fn end_connect(&self) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Dockerd { api, .. } => drop(api.delete("/containers/bench-sleeper?force=1")?),
+            Kind::Podman { host, program } => {
+                Self::podman(host, program, &["rm", "-f", "-t", "0", "bench-sleeper"])?
+            }
+        }
+        self.remove_network("bench-first")?;
+        self.remove_network("bench-second")
+    }
+
+    /// A container's whole life, `true` inside.
+    pub(crate) fn run_true(&self, network: &str) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Dockerd { api, .. } => live(api, network),
+            Kind::Podman { host, program } => {
+                let network = if network == "bridge" { "podman" } else { network };
+                Self::podman(
+                    host,
+                    program,
+                    &["run", "--rm", "--network", network, "bench", "true"],
+                )
+            }
+        }
+    }
+}
