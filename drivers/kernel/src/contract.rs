@@ -4,7 +4,7 @@
 //! by any other.
 
 mod cases;
-mod objects;
+pub(crate) mod objects;
 
 use std::{
     path::{Path, PathBuf},

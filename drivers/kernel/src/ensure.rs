@@ -4,11 +4,13 @@
 //! follows what changed and not what is there. Only what is there without us (sysctls, adopted links, a veth's other
 //! end) is looked up first, because undo needs to know how it was.
 
+use model::InterfaceName;
+
 use crate::{
     Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
     object::{Link, LinkKind},
     plan,
-    plan::satisfied,
+    plan::{comes_with_its_maker, link_of_sysctl, satisfied},
 };
 
 /// Brings the objects of `desired` about. On failure everything done is undone; what could not be is in
@@ -51,7 +53,25 @@ fn there_before_us(object: &Object, desired: &KernelState) -> bool {
         Object::Link(Link { kind, .. }) => matches!(kind, LinkKind::Existing | LinkKind::VethPeer),
         _ => false,
     };
-    by_nature && !in_new_namespace(object, desired)
+    by_nature && !in_new_namespace(object, desired) && !on_new_link(object, desired)
+}
+
+/// Should the link be there after all, then making it fails before anything of it is touched.
+fn on_new_link(object: &Object, desired: &KernelState) -> bool {
+    let link = match object {
+        Object::Sysctl(sysctl) => link_of_sysctl(&sysctl.name)
+            .and_then(|link| InterfaceName::new(link).ok())
+            .and_then(|link| desired.get(&Key::Link(sysctl.netns.clone(), link))),
+        object => Some(object),
+    };
+    link.is_some_and(|link| match link {
+        Object::Link(Link {
+            kind: LinkKind::Existing | LinkKind::VethPeer,
+            ..
+        }) => comes_with_its_maker(link, desired),
+        Object::Link(_) => true,
+        _ => false,
+    })
 }
 
 fn in_new_namespace(object: &Object, desired: &KernelState) -> bool {

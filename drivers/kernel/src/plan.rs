@@ -128,7 +128,8 @@ fn removable(object: &Object) -> bool {
     }
 }
 
-fn comes_with_its_maker(wanted: &Object, desired: &KernelState) -> bool {
+/// Whether it is the other end of a pair that `desired` has.
+pub(crate) fn comes_with_its_maker(wanted: &Object, desired: &KernelState) -> bool {
     let Object::Link(end) = wanted else { return false };
     let makes = |link: &Link| match &link.kind {
         LinkKind::Veth { peer, .. } => peer.netns == end.netns && peer.name == end.name,

@@ -9,23 +9,23 @@ use crate::{
     object::{Address, BridgePort, Fdb, Link, LinkKind, Neighbor, Route, Sysctl, VethPeer, Vxlan},
 };
 
-pub(super) fn name(name: &str) -> InterfaceName {
+pub(crate) fn name(name: &str) -> InterfaceName {
     InterfaceName::new(name).expect("a valid name")
 }
 
-pub(super) fn mac(last: u8) -> MacAddress {
+pub(crate) fn mac(last: u8) -> MacAddress {
     MacAddress::new([2, 0x42, 0, 0, 0, last]).expect("a unicast address")
 }
 
-pub(super) fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-pub(super) fn pinned(path: &Path) -> Netns {
+pub(crate) fn pinned(path: &Path) -> Netns {
     Netns::Pinned(path.to_owned())
 }
 
-pub(super) fn namespace(path: &Path) -> Object {
+pub(crate) fn namespace(path: &Path) -> Object {
     Object::Namespace(path.to_owned())
 }
 
@@ -41,7 +41,7 @@ fn link(netns: &Netns, of: &str, kind: LinkKind) -> Link {
     }
 }
 
-pub(super) fn bridge(netns: &Netns, of: &str) -> Link {
+pub(crate) fn bridge(netns: &Netns, of: &str) -> Link {
     Link {
         mac: Some(mac(1)),
         ..link(netns, of, LinkKind::Bridge)
@@ -49,7 +49,7 @@ pub(super) fn bridge(netns: &Netns, of: &str) -> Link {
 }
 
 /// A pair whose other end is `eth0`.
-pub(super) fn veth(netns: &Netns, of: &str, into: &Netns) -> Link {
+pub(crate) fn veth(netns: &Netns, of: &str, into: &Netns) -> Link {
     let peer = VethPeer {
         netns: into.clone(),
         name: name("eth0"),
@@ -68,7 +68,7 @@ pub(super) fn veth(netns: &Netns, of: &str, into: &Netns) -> Link {
 }
 
 /// The end that [`veth`] makes.
-pub(super) fn peer(netns: &Netns) -> Link {
+pub(crate) fn peer(netns: &Netns) -> Link {
     Link {
         mac: Some(mac(2)),
         mtu: Some(1400),
@@ -76,11 +76,11 @@ pub(super) fn peer(netns: &Netns) -> Link {
     }
 }
 
-pub(super) fn existing(netns: &Netns, of: &str) -> Link {
+pub(crate) fn existing(netns: &Netns, of: &str) -> Link {
     link(netns, of, LinkKind::Existing)
 }
 
-pub(super) fn vxlan(netns: &Netns, of: &str, vni: u32) -> Link {
+pub(crate) fn vxlan(netns: &Netns, of: &str, vni: u32) -> Link {
     let vxlan = Vxlan {
         vni: Vni::new(vni).expect("a valid identifier"),
         port: 4789,
@@ -93,14 +93,14 @@ pub(super) fn vxlan(netns: &Netns, of: &str, vni: u32) -> Link {
     link(netns, of, LinkKind::Vxlan(vxlan))
 }
 
-pub(super) fn port_of(bridge: &str, link: Link) -> Link {
+pub(crate) fn port_of(bridge: &str, link: Link) -> Link {
     Link {
         master: Some(name(bridge)),
         ..link
     }
 }
 
-pub(super) fn address(netns: &Netns, link: &str, address: &str) -> Object {
+pub(crate) fn address(netns: &Netns, link: &str, address: &str) -> Object {
     Object::Address(Address {
         netns: netns.clone(),
         link: name(link),
@@ -108,7 +108,7 @@ pub(super) fn address(netns: &Netns, link: &str, address: &str) -> Object {
     })
 }
 
-pub(super) fn route(netns: &Netns, link: &str, destination: &str, gateway: Option<&str>) -> Object {
+pub(crate) fn route(netns: &Netns, link: &str, destination: &str, gateway: Option<&str>) -> Object {
     Object::Route(Route {
         netns: netns.clone(),
         destination: destination.parse().expect("a subnet"),
@@ -118,7 +118,7 @@ pub(super) fn route(netns: &Netns, link: &str, destination: &str, gateway: Optio
     })
 }
 
-pub(super) fn neighbor(netns: &Netns, link: &str, address: &str, last: u8) -> Object {
+pub(crate) fn neighbor(netns: &Netns, link: &str, address: &str, last: u8) -> Object {
     Object::Neighbor(Neighbor {
         netns: netns.clone(),
         link: name(link),
@@ -127,7 +127,7 @@ pub(super) fn neighbor(netns: &Netns, link: &str, address: &str, last: u8) -> Ob
     })
 }
 
-pub(super) fn fdb(netns: &Netns, link: &str, last: u8, vtep: Option<&str>) -> Object {
+pub(crate) fn fdb(netns: &Netns, link: &str, last: u8, vtep: Option<&str>) -> Object {
     Object::Fdb(Fdb {
         netns: netns.clone(),
         link: name(link),
@@ -136,7 +136,7 @@ pub(super) fn fdb(netns: &Netns, link: &str, last: u8, vtep: Option<&str>) -> Ob
     })
 }
 
-pub(super) fn sysctl(netns: &Netns, name: &str, value: &str) -> Object {
+pub(crate) fn sysctl(netns: &Netns, name: &str, value: &str) -> Object {
     Object::Sysctl(Sysctl {
         netns: netns.clone(),
         name: name.to_owned(),

@@ -211,3 +211,6 @@ fn failure(path: &Path, action: &'static str, source: io::Error) -> Error {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

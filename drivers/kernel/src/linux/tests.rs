@@ -62,3 +62,6 @@ fn on_linux(case: fn(&Case<'_>)) {
 }
 
 kernel_contract!(on_linux);
+
+mod cost;
+mod ownership;

@@ -1,0 +1,106 @@
+//! What is done costs what changed, however much is there: counted in messages, because times lie.
+
+use super::{Linux, Pins, apart};
+use crate::{
+    Kernel, KernelState, Mark, Netns, Object, Owner,
+    contract::objects::*,
+    ensure,
+    object::{Link, LinkKind},
+    remove,
+};
+
+fn mark() -> Mark {
+    Mark {
+        node: model::NodeId::random(),
+        owner: Owner::Host,
+    }
+}
+
+fn made(kernel: &Linux, mark: &Mark, objects: impl IntoIterator<Item = Object>) -> KernelState {
+    let objects: KernelState = objects.into_iter().collect();
+    ensure(kernel, mark, &objects).expect("making objects");
+    objects
+}
+
+/// An endpoint whose end in the sandbox is `eth` and the number.
+fn endpoint(number: usize, sandbox: &Netns) -> KernelState {
+    let mut pair = port_of("br", veth(&Netns::Host, &format!("veth{number}"), sandbox));
+    let end = format!("eth{number}");
+    if let Link {
+        kind: LinkKind::Veth { peer, .. },
+        ..
+    } = &mut pair
+    {
+        peer.name = name(&end);
+    }
+    let (high, low) = (number / 250, number % 250 + 2);
+    [
+        Object::Link(pair),
+        address(sandbox, &end, &format!("10.1.{high}.{low}/16")),
+        neighbor(sandbox, &end, "10.1.255.1", 1),
+    ]
+    .into_iter()
+    .collect()
+}
+
+#[test]
+fn the_two_hundredth_endpoint_costs_what_the_first_did() {
+    apart(|| {
+        let pins = Pins::new();
+        let (kernel, mark) = (Linux::here().expect("a kernel"), mark());
+        let pin = pins.path().join("box");
+        let sandbox = Netns::Pinned(pin.clone());
+        made(
+            &kernel,
+            &mark,
+            [Object::Namespace(pin), Object::Link(bridge(&Netns::Host, "br"))],
+        );
+        let cost = |number| {
+            let before = kernel.messages_sent();
+            ensure(&kernel, &mark, &endpoint(number, &sandbox)).expect("an endpoint");
+            kernel.messages_sent() - before
+        };
+        let first = cost(0);
+        // The master's index, the pair, its alias, its other end up, that end's index, an address, a neighbour.
+        assert_eq!(first, 7);
+        for number in 1..200 {
+            assert_eq!(cost(number), first, "endpoint {number}");
+        }
+        let before = kernel.messages_sent();
+        remove(&kernel, &mark, &endpoint(199, &sandbox)).expect("removing an endpoint");
+        assert!(kernel.settle(std::time::Duration::from_secs(10)));
+        // Its end's index, the entry and the address on it, the link's index and its removal.
+        assert_eq!(kernel.messages_sent() - before, 5);
+    });
+}
+
+#[test]
+fn many_removals_at_once_are_all_announced() {
+    apart(|| {
+        let pins = Pins::new();
+        let (kernel, mark) = (Linux::here().expect("a kernel"), mark());
+        let pin = pins.path().join("box");
+        let sandbox = Netns::Pinned(pin.clone());
+        made(
+            &kernel,
+            &mark,
+            [Object::Namespace(pin), Object::Link(bridge(&Netns::Host, "br"))],
+        );
+        for number in 0..40 {
+            ensure(&kernel, &mark, &endpoint(number, &sandbox)).expect("an endpoint");
+        }
+        std::thread::scope(|scope| {
+            for from in 0..4 {
+                let (kernel, mark, sandbox) = (&kernel, &mark, &sandbox);
+                scope.spawn(move || {
+                    for number in (from * 10)..(from * 10 + 10) {
+                        let gone = endpoint(number, sandbox);
+                        remove(kernel, mark, &gone).expect("removing an endpoint");
+                        let keys: Vec<_> = gone.keys().cloned().collect();
+                        assert!(kernel.observe(&keys).expect("looking").is_empty());
+                    }
+                });
+            }
+        });
+    });
+}
