@@ -151,4 +151,6 @@ fn one_subnet_each(draft: &Draft<'_>) -> Result<()> {
 }
 
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ mod catalog;
 #[cfg(test)]
 mod contract;
 mod host;
+#[cfg(test)]
+mod lab;
 mod null;
 mod options;
 pub mod overlay;

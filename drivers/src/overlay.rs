@@ -275,4 +275,6 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<StaticRoute> {
 }
 
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod tests;

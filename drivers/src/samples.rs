@@ -76,7 +76,7 @@ fn pool(subnet: Subnet) -> Pool {
         id: subnet.to_string(),
         subnet,
         ip_range: None,
-        gateway: subnet.hosts().next(),
+        gateway: subnet.hosts().find(|address| *address != subnet.network()),
         aux_addresses: BTreeMap::new(),
     }
 }

@@ -1,0 +1,248 @@
+//! Hosts and sandboxes as namespaces, for tests that send packets. Everything is gone when the lab is dropped.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use kernel::{
+    Kernel, KernelState, Linux, Mark, Netns, Object, Owner, netns,
+    object::{Address, Link, LinkKind, Route, VethPeer},
+};
+use model::{Endpoint, InterfaceName, IpNet, Network, NodeId, Subnet};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{Attachment, BuiltIn, Catalog as _, Driver, HostSettings, Target, VXLAN_PORT};
+
+/// A folder of pins, and a runtime to call drivers from.
+pub(crate) struct Lab {
+    folder: TempDir,
+    runtime: Runtime,
+}
+
+/// A host: a namespace, its kernel and the drivers on it.
+pub(crate) struct Host {
+    pub(crate) pin: PathBuf,
+    pub(crate) node: NodeId,
+    pub(crate) kernel: Arc<dyn Kernel>,
+    pub(crate) exec_root: PathBuf,
+    drivers: BuiltIn,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            runtime: Builder::new_current_thread().build().expect("a runtime"),
+        }
+    }
+
+    /// Runs a driver's verb to its end.
+    pub(crate) fn run<T>(&self, verb: impl Future<Output = T>) -> T {
+        self.runtime.block_on(verb)
+    }
+
+    pub(crate) fn pin(&self, name: &str) -> PathBuf {
+        self.folder.path().join("pins").join(name)
+    }
+
+    /// A namespace with its loopback up.
+    pub(crate) fn namespace(&self, name: &str) -> PathBuf {
+        let pin = self.pin(name);
+        netns::create(&pin).expect("tests of packets run as root");
+        pin
+    }
+
+    pub(crate) fn host(&self, name: &str, address: &str) -> Host {
+        self.host_in(self.namespace(name), address)
+    }
+
+    /// A host in a namespace that is there already, which is named as its pin.
+    pub(crate) fn host_in(&self, pin: PathBuf, address: &str) -> Host {
+        let name = pin.file_name().expect("a pin is a file").to_owned();
+        Host::in_namespace(pin, self.folder.path().join(name), address)
+    }
+
+    /// Joins two namespaces by a veth, `up0` in both, with these addresses.
+    pub(crate) fn wire(&self, ends: [(&Path, &str); 2]) {
+        let [(here, _), (there, _)] = ends;
+        let at = |pin: &Path| Netns::Pinned(pin.to_owned());
+        let mut state = KernelState::new();
+        state.insert(Object::Link(Link {
+            netns: at(here),
+            name: interface("up0"),
+            kind: LinkKind::Veth {
+                peer: VethPeer {
+                    netns: at(there),
+                    name: interface("up0"),
+                    mac: None,
+                    mtu: None,
+                    up: true,
+                },
+                port: kernel::object::BridgePort::default(),
+            },
+            mac: None,
+            mtu: None,
+            master: None,
+            up: true,
+        }));
+        state.extend(ends.map(|(pin, text)| address(at(pin), "up0", text.parse().expect("an address"))));
+        ensure(&Linux::here().expect("a kernel"), &state);
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let folders = [self.folder.path().join("pins")];
+        let hosts = std::fs::read_dir(self.folder.path())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let folders = folders
+            .into_iter()
+            .chain(hosts.map(|host| host.path().join("netns")));
+        for pin in folders
+            .filter_map(|folder| std::fs::read_dir(folder).ok())
+            .flatten()
+            .flatten()
+        {
+            let _ = netns::remove(&pin.path());
+        }
+    }
+}
+
+impl Host {
+    fn in_namespace(pin: PathBuf, exec_root: PathBuf, address: &str) -> Self {
+        let linux = netns::enter(&pin, Linux::here).expect("a kernel");
+        let kernel: Arc<dyn Kernel> = Arc::new(linux);
+        let settings = HostSettings {
+            node: NodeId::random(),
+            address: address.parse().expect("an address"),
+            vxlan_port: VXLAN_PORT,
+            exec_root: exec_root.clone(),
+        };
+        Self {
+            node: settings.node,
+            drivers: BuiltIn::new(&settings, &kernel).expect("the host can be looked at"),
+            pin,
+            kernel,
+            exec_root,
+        }
+    }
+
+    pub(crate) fn driver(&self, name: &str) -> Arc<dyn Driver> {
+        self.drivers.driver(name).expect("it is built in")
+    }
+
+    pub(crate) fn create(&self, lab: &Lab, network: &Network) {
+        let driver = self.driver(&network.driver);
+        lab.run(driver.create_network(network))
+            .expect("the network is made");
+    }
+
+    /// Makes a sandbox, joins it to the network, and configures its end as the controller does.
+    pub(crate) fn sandbox(&self, lab: &Lab, name: &str, network: &Network, endpoint: &Endpoint) -> PathBuf {
+        let pin = lab.namespace(name);
+        let target = Target {
+            netns: Some(pin.clone()),
+            interface: interface("eth0"),
+        };
+        let driver = self.driver(&network.driver);
+        let attachment = lab
+            .run(driver.join(network, endpoint, &target))
+            .expect("it joins");
+        configure(&pin, endpoint, &attachment);
+        pin
+    }
+}
+
+fn configure(pin: &Path, endpoint: &Endpoint, attachment: &Attachment) {
+    let inside = Netns::Pinned(pin.to_owned());
+    let mut state = KernelState::new();
+    for net in endpoint.addresses.iter() {
+        state.insert(address(inside.clone(), "eth0", net));
+    }
+    let everywhere = ["0.0.0.0/0", "::/0"].map(|text| text.parse::<Subnet>().expect("a subnet"));
+    let defaults = everywhere
+        .into_iter()
+        .zip([attachment.gateway_v4, attachment.gateway_v6]);
+    let more = attachment
+        .routes
+        .iter()
+        .map(|route| (route.destination, route.next_hop));
+    for (destination, gateway) in defaults.filter(|(_, gateway)| gateway.is_some()).chain(more) {
+        state.insert(Object::Route(Route {
+            netns: inside.clone(),
+            destination,
+            gateway,
+            link: interface("eth0"),
+            source: None,
+        }));
+    }
+    ensure(&Linux::here().expect("a kernel"), &state);
+}
+
+fn ensure(kernel: &dyn Kernel, state: &KernelState) {
+    let mark = Mark {
+        node: NodeId::random(),
+        owner: Owner::Host,
+    };
+    kernel::ensure(kernel, &mark, state).expect("the lab can be built");
+}
+
+fn address(netns: Netns, link: &str, address: IpNet) -> Object {
+    Object::Address(Address {
+        netns,
+        link: interface(link),
+        address,
+    })
+}
+
+pub(crate) fn interface(name: &str) -> InterfaceName {
+    InterfaceName::new(name).expect("a name")
+}
+
+/// Runs a command in a namespace. Its output, if it succeeds.
+pub(crate) fn command(netns: &Path, words: &[&str]) -> Option<String> {
+    let mut net = std::ffi::OsString::from("--net=");
+    net.push(netns);
+    let output = Command::new("nsenter")
+        .arg(net)
+        .args(words)
+        .output()
+        .expect("nsenter(1) is there");
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether one ping of a few within two seconds is answered.
+pub(crate) fn pings(from: &Path, to: &str) -> bool {
+    command(from, &["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-w", "2", to]).is_some()
+}
+
+/// Sends a megabyte over TCP to a server in another namespace. What the server took for the client's address, if all
+/// of it arrived.
+pub(crate) fn megabyte(from: &Path, to: &Path, server: SocketAddr) -> Option<IpAddr> {
+    const SIZE: usize = 1 << 20;
+    let listener = netns::tcp_in(to, server).expect("the address is its own");
+    let connect = || TcpStream::connect_timeout(&server, Duration::from_secs(1));
+    let mut client = netns::enter(from, connect).ok()?;
+    let serving = thread::spawn(move || {
+        let (mut stream, client) = listener.accept()?;
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received)?;
+        std::io::Result::Ok((received.len(), client.ip()))
+    });
+    client.write_all(&vec![7; SIZE]).ok()?;
+    drop(client);
+    let (received, client) = serving.join().ok()?.ok()?;
+    (received == SIZE).then_some(client)
+}
