@@ -45,7 +45,7 @@ impl Screen {
             .map(|word| quoted(word))
             .collect::<Vec<_>>()
             .join(" ");
-        self.say(&format!("{}", self.dressed(BOLD, &format!("{host}# {typed}"))));
+        self.say(&self.dressed(BOLD, &format!("{host}# {typed}")));
     }
 
     /// What a command printed.
