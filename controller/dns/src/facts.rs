@@ -1,0 +1,144 @@
+//! What name service needs of the records, and the changes to it.
+//!
+//! Facts are smaller than records and change less often: an endpoint whose options change is no change here.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+use model::{
+    AddressFamily, DnsPorts, Endpoint, EndpointId, Lifecycle, Network, NetworkId, Sandbox, SandboxId,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// A network, as names see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkFacts {
+    /// Its identity.
+    pub id: NetworkId,
+    /// Its name, which may stand behind an endpoint's.
+    pub name: String,
+    /// Whether its endpoints have names. On the networks made at daemon start they have none, as users expect.
+    pub named: bool,
+    /// Whether a sandbox on it reaches the outside, so that foreign names may be asked of the host's servers.
+    pub outside: bool,
+    /// How many families have a gateway: part of the networks' order.
+    pub gateways: u8,
+}
+
+/// An endpoint, as names see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointFacts {
+    /// Its identity.
+    pub id: EndpointId,
+    /// The network it is on.
+    pub network: NetworkId,
+    /// The sandbox it is in.
+    pub sandbox: SandboxId,
+    /// Its names, the one for reverse lookups first.
+    pub names: Vec<String>,
+    /// Aliases of other endpoints that only this sandbox sees.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Addr>,
+    /// IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
+    /// Precedence of its network in its sandbox.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// A sandbox to be served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxFacts {
+    /// Its identity.
+    pub id: SandboxId,
+    /// When it was made: one made anew at the same place is another one, whose sockets are opened anew.
+    pub created: Timestamp,
+    /// Where its namespace is pinned.
+    pub netns: PathBuf,
+    /// The ports to serve on inside it.
+    pub ports: DnsPorts,
+    /// Its own upstream servers, asked from inside it; empty for the host's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+}
+
+/// One change to what is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A network is new or changed.
+    Network(NetworkFacts),
+    /// A network is gone.
+    NoNetwork(NetworkId),
+    /// An endpoint is new or changed.
+    Endpoint(EndpointFacts),
+    /// An endpoint is gone.
+    NoEndpoint(EndpointId),
+    /// A sandbox is new or changed.
+    Sandbox(SandboxFacts),
+    /// A sandbox is gone.
+    NoSandbox(SandboxId),
+    /// The file that lists the host's servers.
+    HostFile(PathBuf),
+}
+
+impl NetworkFacts {
+    /// What names need of a network's record.
+    pub fn of(network: &Network) -> Self {
+        let gateway = |family| network.pools_of(family).any(|pool| pool.gateway.is_some());
+        Self {
+            id: network.id,
+            name: network.name.to_string(),
+            named: !network.predefined,
+            outside: !network.internal && network.driver.as_str() != "null",
+            gateways: [AddressFamily::V4, AddressFamily::V6]
+                .map(|family| u8::from(gateway(family)))
+                .iter()
+                .sum(),
+        }
+    }
+}
+
+impl EndpointFacts {
+    /// What names need of an endpoint's record; none of one that is not in use.
+    pub fn of(endpoint: &Endpoint) -> Option<Self> {
+        (endpoint.lifecycle == Lifecycle::Active).then(|| Self {
+            id: endpoint.id,
+            network: endpoint.network,
+            sandbox: endpoint.sandbox,
+            names: endpoint.dns_names.clone(),
+            links: endpoint
+                .links
+                .iter()
+                .map(|(alias, name)| (alias.clone(), name.clone()))
+                .collect(),
+            ipv4: endpoint.addresses.ipv4.map(|net| net.addr()),
+            ipv6: endpoint.addresses.ipv6.map(|net| net.addr()),
+            priority: endpoint.gateway_priority,
+        })
+    }
+}
+
+impl SandboxFacts {
+    /// What names need of a sandbox's record; none of one that is not to be served.
+    pub fn of(sandbox: &Sandbox) -> Option<Self> {
+        let netns = sandbox
+            .netns()
+            .filter(|_| sandbox.lifecycle == Lifecycle::Active)?;
+        Some(Self {
+            id: sandbox.id,
+            created: sandbox.created,
+            netns: netns.clone(),
+            ports: sandbox.dns_ports,
+            servers: sandbox.dns.servers.clone(),
+        })
+    }
+}

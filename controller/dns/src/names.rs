@@ -1,0 +1,308 @@
+//! All names this host knows, and each sandbox's view of them.
+//!
+//! A change touches the maps of one network only; a view is borrowed, never copied, so serving costs no memory per
+//! sandbox beyond the list of its networks.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    path::PathBuf,
+};
+
+use model::{EndpointId, NetworkId, SandboxId};
+
+use crate::{Change, EndpointFacts, NetworkFacts, SandboxFacts};
+
+/// Networks, endpoints and sandboxes, indexed for answering.
+#[derive(Debug, Default)]
+pub struct Names {
+    networks: HashMap<NetworkId, NetworkFacts>,
+    pub(crate) zones: HashMap<NetworkId, Zone>,
+    endpoints: HashMap<EndpointId, EndpointFacts>,
+    sandboxes: HashMap<SandboxId, SandboxFacts>,
+    pub(crate) by_sandbox: HashMap<SandboxId, BTreeSet<EndpointId>>,
+    pub(crate) views: HashMap<SandboxId, View>,
+    host_file: Option<PathBuf>,
+}
+
+/// The names of one network.
+#[derive(Debug, Default)]
+pub(crate) struct Zone {
+    names: HashMap<String, Vec<EndpointId>>,
+    addresses: HashMap<IpAddr, EndpointId>,
+}
+
+/// What one sandbox sees: its endpoints in the order of its networks.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    endpoints: Vec<EndpointId>,
+    outside: bool,
+}
+
+/// What one sandbox may know.
+#[derive(Debug, Clone, Copy)]
+pub struct NameTable<'a> {
+    names: &'a Names,
+    view: &'a View,
+}
+
+/// A network of a sandbox, with the aliases that only the sandbox sees there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visible<'a> {
+    names: &'a Names,
+    zone: &'a Zone,
+    links: &'a BTreeMap<String, String>,
+    pub(crate) network: &'a str,
+}
+
+impl Names {
+    /// Takes a change in.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Network(network) if self.networks.get(&network.id) == Some(&network) => {}
+            Change::Endpoint(endpoint) if self.endpoints.get(&endpoint.id) == Some(&endpoint) => {}
+            Change::Network(network) => {
+                let id = network.id;
+                self.networks.insert(id, network);
+                self.arrange_members(id);
+            }
+            Change::NoNetwork(id) => {
+                self.networks.remove(&id);
+                self.arrange_members(id);
+            }
+            Change::Endpoint(endpoint) => {
+                self.remove_endpoint(endpoint.id);
+                self.insert_endpoint(endpoint);
+            }
+            Change::NoEndpoint(id) => self.remove_endpoint(id),
+            Change::Sandbox(sandbox) => {
+                let id = sandbox.id;
+                self.sandboxes.insert(id, sandbox);
+                self.arrange(id);
+            }
+            Change::NoSandbox(id) => {
+                self.sandboxes.remove(&id);
+                self.views.remove(&id);
+            }
+            Change::HostFile(path) => self.host_file = Some(path),
+        }
+    }
+
+    /// What a sandbox sees; none for one that is not served.
+    pub fn table(&self, sandbox: SandboxId) -> Option<NameTable<'_>> {
+        Some(NameTable {
+            names: self,
+            view: self.views.get(&sandbox)?,
+        })
+    }
+
+    /// The sandboxes to be served.
+    pub fn sandboxes(&self) -> impl Iterator<Item = &SandboxFacts> {
+        self.sandboxes.values()
+    }
+
+    /// One of them.
+    pub fn sandbox(&self, id: SandboxId) -> Option<&SandboxFacts> {
+        self.sandboxes.get(&id)
+    }
+
+    /// The file that lists the host's servers.
+    pub fn host_file(&self) -> Option<&PathBuf> {
+        self.host_file.as_ref()
+    }
+
+    /// The changes that lead from nothing to what is known.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let networks = self.networks.values().cloned().map(Change::Network);
+        let endpoints = self.endpoints.values().cloned().map(Change::Endpoint);
+        let sandboxes = self.sandboxes.values().cloned().map(Change::Sandbox);
+        let host_file = self.host_file.iter().cloned().map(Change::HostFile);
+        networks.chain(endpoints).chain(sandboxes).chain(host_file)
+    }
+
+    /// The removals that are needed before `all` is everything.
+    pub fn surplus(&self, all: &[Change]) -> Vec<Change> {
+        let (mut networks, mut endpoints, mut sandboxes) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for change in all {
+            match change {
+                Change::Network(network) => drop(networks.insert(network.id)),
+                Change::Endpoint(endpoint) => drop(endpoints.insert(endpoint.id)),
+                Change::Sandbox(sandbox) => drop(sandboxes.insert(sandbox.id)),
+                _ => {}
+            }
+        }
+        let networks = self
+            .networks
+            .keys()
+            .filter(|id| !networks.contains(id))
+            .copied()
+            .map(Change::NoNetwork);
+        let endpoints = self
+            .endpoints
+            .keys()
+            .filter(|id| !endpoints.contains(id))
+            .copied()
+            .map(Change::NoEndpoint);
+        let sandboxes = self
+            .sandboxes
+            .keys()
+            .filter(|id| !sandboxes.contains(id))
+            .copied()
+            .map(Change::NoSandbox);
+        sandboxes.chain(endpoints).chain(networks).collect()
+    }
+
+    fn insert_endpoint(&mut self, endpoint: EndpointFacts) {
+        let zone = self.zones.entry(endpoint.network).or_default();
+        for name in distinct(&endpoint.names) {
+            zone.names.entry(name).or_default().push(endpoint.id);
+        }
+        for address in addresses(&endpoint) {
+            zone.addresses.insert(address, endpoint.id);
+        }
+        let sandbox = endpoint.sandbox;
+        self.by_sandbox.entry(sandbox).or_default().insert(endpoint.id);
+        self.endpoints.insert(endpoint.id, endpoint);
+        self.arrange(sandbox);
+    }
+
+    fn remove_endpoint(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.remove(&id) else {
+            return;
+        };
+        if let Some(zone) = self.zones.get_mut(&endpoint.network) {
+            zone.remove(&endpoint);
+            if zone.names.is_empty() && zone.addresses.is_empty() {
+                self.zones.remove(&endpoint.network);
+            }
+        }
+        if let Some(siblings) = self.by_sandbox.get_mut(&endpoint.sandbox) {
+            siblings.remove(&id);
+            if siblings.is_empty() {
+                self.by_sandbox.remove(&endpoint.sandbox);
+            }
+        }
+        self.arrange(endpoint.sandbox);
+    }
+
+    fn arrange_members(&mut self, network: NetworkId) {
+        let on = self
+            .endpoints
+            .values()
+            .filter(|endpoint| endpoint.network == network);
+        for sandbox in on.map(|endpoint| endpoint.sandbox).collect::<BTreeSet<_>>() {
+            self.arrange(sandbox);
+        }
+    }
+
+    /// Puts a sandbox's networks in the order in which the default gateway is chosen.
+    fn arrange(&mut self, sandbox: SandboxId) {
+        if !self.sandboxes.contains_key(&sandbox) {
+            return;
+        }
+        let own = self.by_sandbox.get(&sandbox).into_iter().flatten();
+        let mut known: Vec<_> = own
+            .filter_map(|id| self.endpoints.get(id))
+            .filter_map(|endpoint| Some((endpoint, self.networks.get(&endpoint.network)?)))
+            .collect();
+        known.sort_by_key(|(endpoint, network)| {
+            (
+                Reverse(endpoint.priority),
+                !network.named,
+                !network.outside,
+                Reverse(network.gateways),
+                &network.name,
+            )
+        });
+        let view = View {
+            outside: known.iter().any(|(_, network)| network.outside),
+            endpoints: known.iter().map(|(endpoint, _)| endpoint.id).collect(),
+        };
+        self.views.insert(sandbox, view);
+    }
+}
+
+impl Zone {
+    fn remove(&mut self, endpoint: &EndpointFacts) {
+        for name in distinct(&endpoint.names) {
+            if let Some(ids) = self.names.get_mut(&name) {
+                ids.retain(|id| *id != endpoint.id);
+                if ids.is_empty() {
+                    self.names.remove(&name);
+                }
+            }
+        }
+        for address in addresses(endpoint) {
+            if self.addresses.get(&address) == Some(&endpoint.id) {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+impl<'a> NameTable<'a> {
+    /// The sandbox's networks that have names, in gateway order.
+    pub(crate) fn networks(self) -> impl Iterator<Item = Visible<'a>> {
+        let names = self.names;
+        self.view.endpoints.iter().filter_map(move |id| {
+            let endpoint = names.endpoints.get(id)?;
+            let network = names
+                .networks
+                .get(&endpoint.network)
+                .filter(|network| network.named)?;
+            let zone = names.zones.get(&endpoint.network)?;
+            Some(Visible {
+                names,
+                zone,
+                links: &endpoint.links,
+                network: &network.name,
+            })
+        })
+    }
+
+    /// Whether the host's servers may be asked for this sandbox.
+    pub fn reaches_outside(&self) -> bool {
+        self.view.outside
+    }
+}
+
+impl<'a> Visible<'a> {
+    /// The endpoints of a lower-case name: aliases of this sandbox first.
+    pub(crate) fn find(&self, name: &str) -> Option<impl Iterator<Item = &'a EndpointFacts> + use<'a>> {
+        let linked = self
+            .links
+            .iter()
+            .find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+        let ids = match linked {
+            Some((_, target)) => self.zone.names.get(&target.to_ascii_lowercase()),
+            None => None,
+        };
+        let ids = ids.or_else(|| self.zone.names.get(name))?;
+        let names = self.names;
+        Some(ids.iter().filter_map(move |id| names.endpoints.get(id)))
+    }
+
+    /// The first name of the endpoint that has this address.
+    pub(crate) fn reverse(&self, address: IpAddr) -> Option<&'a str> {
+        let id = self.zone.addresses.get(&address)?;
+        Some(self.names.endpoints.get(id)?.names.first()?.as_str())
+    }
+}
+
+fn distinct(names: &[String]) -> BTreeSet<String> {
+    names
+        .iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| name.to_ascii_lowercase())
+        .collect()
+}
+
+fn addresses(endpoint: &EndpointFacts) -> impl Iterator<Item = IpAddr> + use<> {
+    endpoint
+        .ipv4
+        .map(IpAddr::V4)
+        .into_iter()
+        .chain(endpoint.ipv6.map(IpAddr::V6))
+}

@@ -1,0 +1,285 @@
+//! The server on loopback, with stub servers behind it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    os::fd::OwnedFd,
+    sync::Mutex,
+};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query as Question},
+    rr::{Name, RecordType},
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::{Exit, Kind};
+
+const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const LONG: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Here;
+
+impl Exit for Here {
+    fn open(&self, _: SocketAddr, transport: Transport) -> io::Result<OwnedFd> {
+        // A stream socket that is not connected comes from std only through a listener, which a test need not mind.
+        match transport {
+            Transport::Udp => Ok(StdUdpSocket::bind(LOCALHOST)?.into()),
+            Transport::Tcp => {
+                let socket = tokio::net::TcpSocket::new_v4()?;
+                Ok(std::os::fd::AsFd::as_fd(&socket).try_clone_to_owned()?)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stub {
+    servers: Vec<SocketAddr>,
+    asked: Mutex<Vec<Query>>,
+}
+
+impl Source for Stub {
+    fn answer(&self, query: &Query, _: u32) -> Answer {
+        self.asked.lock().expect("no panic").push(query.clone());
+        match (query.name.as_str(), query.kind) {
+            ("web", Kind::Ipv4) => Answer::Addresses(vec![Ipv4Addr::new(10, 0, 0, 1).into()]),
+            ("many", _) => Answer::Addresses((0..200).map(|n| Ipv4Addr::new(10, 0, 0, n).into()).collect()),
+            ("web", _) => Answer::Nothing,
+            _ => Answer::Forward,
+        }
+    }
+
+    fn upstreams(&self) -> Option<Upstreams> {
+        let servers = self.servers.clone();
+        Some(Upstreams {
+            servers,
+            exit: Arc::new(Here),
+            patience: Duration::from_millis(300),
+        })
+    }
+}
+
+struct Served {
+    running: Running,
+    udp: SocketAddr,
+    tcp: SocketAddr,
+}
+
+fn served(servers: Vec<SocketAddr>, limits: Limits) -> Served {
+    let udp = StdUdpSocket::bind(LOCALHOST).expect("udp");
+    let tcp = StdTcpListener::bind(LOCALHOST).expect("tcp");
+    let (at_udp, at_tcp) = (udp.local_addr().expect("udp"), tcp.local_addr().expect("tcp"));
+    let source = Arc::new(Stub {
+        servers,
+        ..Stub::default()
+    });
+    let running = serve(Sockets { udp, tcp }, source, limits).expect("served");
+    Served {
+        running,
+        udp: at_udp,
+        tcp: at_tcp,
+    }
+}
+
+fn question(name: &str) -> Vec<u8> {
+    let mut message = Message::new(77, MessageType::Query, OpCode::Query);
+    message.add_query(Question::query(
+        Name::from_ascii(name).expect(name),
+        RecordType::A,
+    ));
+    message.to_vec().expect("a message")
+}
+
+async fn ask_udp(server: SocketAddr, packet: &[u8]) -> Message {
+    let socket = UdpSocket::bind(LOCALHOST).await.expect("a socket");
+    socket.send_to(packet, server).await.expect("sent");
+    let mut buffer = [0; 4096];
+    let length = timeout(LONG, socket.recv(&mut buffer))
+        .await
+        .expect("in time")
+        .expect("a reply");
+    Message::from_vec(&buffer[..length]).expect("a message")
+}
+
+async fn ask_tcp(stream: &mut TcpStream, packet: &[u8]) -> Message {
+    write_message(stream, packet).await.expect("sent");
+    let reply = timeout(LONG, read_message(stream))
+        .await
+        .expect("in time")
+        .expect("a reply");
+    Message::from_vec(&reply).expect("a message")
+}
+
+/// How a stub server behaves.
+#[derive(Clone, Copy)]
+enum Mood {
+    Code(u8),
+    Silent,
+    /// First a reply under another number, then one to another question, then the right one.
+    Spoofed,
+}
+
+/// A server that answers over both transports and tells who asked by the answer's code.
+async fn stub(mood: Mood) -> SocketAddr {
+    let tcp = TcpListener::bind(LOCALHOST).await.expect("tcp");
+    let address = tcp.local_addr().expect("tcp");
+    let udp = UdpSocket::bind(address).await.expect("the same port");
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((length, client)) = udp.recv_from(&mut buffer).await {
+            for reply in replies(mood, &buffer[..length]) {
+                udp.send_to(&reply, client).await.ok();
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = tcp.accept().await {
+            let packet = read_message(&mut stream).await.expect("a query");
+            for reply in replies(mood, &packet) {
+                write_message(&mut stream, &reply).await.ok();
+            }
+        }
+    });
+    address
+}
+
+fn replies(mood: Mood, packet: &[u8]) -> Vec<Vec<u8>> {
+    let mut reply = packet.to_vec();
+    reply[2] |= 0x80;
+    match mood {
+        Mood::Code(code) => {
+            reply[3] = (reply[3] & 0xf0) | code;
+            vec![reply]
+        }
+        Mood::Silent => Vec::new(),
+        Mood::Spoofed => {
+            let (mut number, mut name) = (reply.clone(), reply.clone());
+            number[0] ^= 0xff;
+            name[13] = b'x';
+            reply[3] = 3;
+            vec![number, name, reply]
+        }
+    }
+}
+
+#[tokio::test]
+async fn local_names_are_answered_over_both_transports() {
+    let served = served(Vec::new(), Limits::default());
+    assert_eq!(ask_udp(served.udp, &question("WEB.")).await.answers.len(), 1);
+    let many = ask_udp(served.udp, &question("many.")).await;
+    assert!(many.metadata.truncation && many.answers.is_empty());
+    let mut stream = TcpStream::connect(served.tcp).await.expect("connected");
+    assert_eq!(ask_tcp(&mut stream, &question("many.")).await.answers.len(), 200);
+    assert_eq!(
+        ask_tcp(&mut stream, &question("web.")).await.answers.len(),
+        1,
+        "a second on the same stream"
+    );
+    let broken = [&question("web.")[..12], &[0xc0, 12, 0, 1, 0, 1][..]].concat();
+    assert_eq!(
+        u16::from(ask_udp(served.udp, &broken).await.metadata.response_code),
+        1
+    );
+    served.running.stop().await;
+    assert!(
+        StdUdpSocket::bind(served.udp).is_ok() && StdTcpListener::bind(served.tcp).is_ok(),
+        "closed"
+    );
+}
+
+#[tokio::test]
+async fn foreign_names_go_to_the_servers_in_order() {
+    let (ok, nx, fail, refused) = (
+        stub(Mood::Code(0)).await,
+        stub(Mood::Code(3)).await,
+        stub(Mood::Code(2)).await,
+        stub(Mood::Code(5)).await,
+    );
+    let (silent, spoofed) = (stub(Mood::Silent).await, stub(Mood::Spoofed).await);
+    let closed = StdTcpListener::bind(LOCALHOST)
+        .expect("a port")
+        .local_addr()
+        .expect("its number");
+    for (what, servers, code) in [
+        ("the first answers", vec![ok, nx], 0),
+        ("a name that does not exist is final", vec![nx, ok], 3),
+        ("the next after a failure", vec![fail, nx], 3),
+        ("the next after a refusal", vec![refused, nx], 3),
+        ("the next after silence", vec![silent, nx], 3),
+        ("the next after a closed port", vec![closed, nx], 3),
+        ("three are tried", vec![fail, fail, refused, ok], 5),
+        ("none", vec![], 2),
+        ("nobody answers", vec![silent], 2),
+        ("forged replies are passed over", vec![spoofed, ok], 3),
+    ] {
+        let served = served(servers, Limits::default());
+        let reply = ask_udp(served.udp, &question("example.com.")).await;
+        assert_eq!(
+            (reply.metadata.id, u16::from(reply.metadata.response_code)),
+            (77, code),
+            "{what}"
+        );
+        let mut stream = TcpStream::connect(served.tcp).await.expect("connected");
+        let reply = ask_tcp(&mut stream, &question("example.com.")).await;
+        assert_eq!(
+            (reply.metadata.id, u16::from(reply.metadata.response_code)),
+            (77, code),
+            "{what}, tcp"
+        );
+        served.running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn forwards_are_bounded_and_local_names_go_on() {
+    let silent = stub(Mood::Silent).await;
+    let served = served(
+        vec![silent],
+        Limits {
+            forwards: 2,
+            ..Limits::default()
+        },
+    );
+    let socket = UdpSocket::bind(LOCALHOST).await.expect("a socket");
+    for _ in 0..3 {
+        socket
+            .send_to(&question("example.com."), served.udp)
+            .await
+            .expect("sent");
+    }
+    let mut buffer = [0; 512];
+    let length = timeout(LONG, socket.recv(&mut buffer))
+        .await
+        .expect("in time")
+        .expect("a reply");
+    let reply = Message::from_vec(&buffer[..length]).expect("a message");
+    assert_eq!(
+        u16::from(reply.metadata.response_code),
+        5,
+        "the third is refused at once"
+    );
+    assert_eq!(ask_udp(served.udp, &question("web.")).await.answers.len(), 1);
+    served.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_or_half_is_left() {
+    let limits = Limits {
+        connections: 1,
+        idle: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let served = served(Vec::new(), limits);
+    let mut first = TcpStream::connect(served.tcp).await.expect("connected");
+    first.write_all(&[0, 200, 1, 2]).await.expect("half a message");
+    let mut second = TcpStream::connect(served.tcp).await.expect("queued");
+    assert_eq!(
+        ask_tcp(&mut second, &question("web.")).await.answers.len(),
+        1,
+        "its turn comes"
+    );
+    assert_eq!(first.read(&mut [0; 8]).await.expect("closed"), 0);
+    served.running.stop().await;
+}
