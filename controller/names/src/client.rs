@@ -1,0 +1,230 @@
+//! The daemon's side: keeps a helper running and told of every change.
+//!
+//! One task owns the connection. A helper that runs already (the daemon was restarted) is taken over and told
+//! everything; when its connection ends it is started again at once. Nothing is polled: the snapshot's channel, the
+//! connection and the new helper's word that it is ready wake the task.
+
+mod spawn;
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use dns::Change;
+use model::Snapshot;
+use tokio::{
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    difference::difference,
+    protocol::{CaughtUp, Hello, Push, VERSION, Welcome, receive, send},
+    socket_path,
+};
+
+/// Changes in one message.
+const PART: usize = 2000;
+/// A helper that says nothing for so long at the handshake is no helper.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A helper that lived less long is not started again at once.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the client needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The `cnm-names` program.
+    pub program: PathBuf,
+    /// The daemon's folder of running state.
+    pub exec_root: PathBuf,
+    /// The file that lists the host's DNS servers, normally `/etc/resolv.conf`.
+    pub host_file: PathBuf,
+}
+
+/// Why names are not known to be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The client was stopped.
+    #[error("the name service was stopped before it served generation {0}")]
+    Stopped(u64),
+}
+
+/// The daemon's hold on the name service.
+#[derive(Debug)]
+pub struct Client {
+    acknowledged: watch::Receiver<u64>,
+    stop: std::sync::Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Client {
+    /// Starts or takes over the helper, on the current runtime, and keeps it told of `snapshots`.
+    pub fn start(settings: Settings, snapshots: watch::Receiver<Arc<Snapshot>>) -> Arc<Self> {
+        let (acknowledge, acknowledged) = watch::channel(0);
+        let (stop, stopped) = oneshot::channel();
+        let link = Link {
+            settings,
+            snapshots,
+            acknowledge,
+        };
+        let task = tokio::spawn(link.run(stopped));
+        Arc::new(Self {
+            acknowledged,
+            stop: std::sync::Mutex::new(Some((stop, task))),
+        })
+    }
+
+    /// Waits until names are served as of this generation or a later one, and the sockets of removed sandboxes are
+    /// closed. Waits as long as that takes: callers set the deadline.
+    pub async fn caught_up(&self, generation: u64) -> Result<(), Error> {
+        let mut acknowledged = self.acknowledged.clone();
+        let served = acknowledged
+            .wait_for(|served| *served >= generation && *served > 0)
+            .await;
+        served.map(drop).map_err(|_| Error::Stopped(generation))
+    }
+
+    /// Lets go of the helper, which serves on.
+    pub async fn stop(&self) {
+        let running = self
+            .stop
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some((stop, task)) = running {
+            drop(stop);
+            task.await.unwrap_or_default();
+        }
+    }
+}
+
+struct Link {
+    settings: Settings,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    acknowledge: watch::Sender<u64>,
+}
+
+impl Link {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            let began = Instant::now();
+            let ended = tokio::select! {
+                _ = &mut stopped => return,
+                ended = self.session() => ended,
+            };
+            // What was served before is not served any more.
+            self.acknowledge.send_replace(0);
+            match ended {
+                Ok(()) => return, // the daemon publishes no more snapshots
+                Err(error) => tracing::warn!(%error, "the name service is started again"),
+            }
+            if began.elapsed() < SHORT_LIFE {
+                tokio::select! {
+                    _ = &mut stopped => return,
+                    () = sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+
+    /// One connection, from the first word to its end.
+    async fn session(&mut self) -> io::Result<()> {
+        let stream = self.connect().await?;
+        let (mut reading, mut writing) = stream.into_split();
+        timeout(HANDSHAKE, shake_hands(&mut reading, &mut writing)).await??;
+        let acknowledge = self.acknowledge.clone();
+        tokio::select! {
+            ended = hear(reading, acknowledge) => ended,
+            ended = self.tell(writing) => ended,
+        }
+    }
+
+    /// The helper that runs, or a new one.
+    async fn connect(&self) -> io::Result<UnixStream> {
+        let path = socket_path(&self.settings.exec_root);
+        if let Ok(stream) = UnixStream::connect(&path).await {
+            return Ok(stream);
+        }
+        spawn::helper(&self.settings).await?;
+        UnixStream::connect(&path).await
+    }
+
+    async fn tell(&mut self, mut to: OwnedWriteHalf) -> io::Result<()> {
+        let mut told = Snapshot::default();
+        let mut resync = true;
+        loop {
+            let now = Arc::clone(&self.snapshots.borrow_and_update());
+            let mut changes = difference(&told, &now);
+            if resync {
+                changes.push(Change::HostFile(self.settings.host_file.clone()));
+            }
+            push(&mut to, now.generation, resync, changes).await?;
+            (told, resync) = (Snapshot::clone(&now), false);
+            if self.snapshots.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn shake_hands(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+    send(
+        to,
+        &Hello {
+            oldest: VERSION,
+            newest: VERSION,
+        },
+    )
+    .await?;
+    let welcome: Welcome = receive(from).await?;
+    match welcome.version {
+        Some(_) => Ok(()),
+        None => Err(io::Error::other(format!(
+            "the helper (process {}) speaks another version",
+            welcome.pid
+        ))),
+    }
+}
+
+async fn push(
+    to: &mut OwnedWriteHalf,
+    generation: u64,
+    resync: bool,
+    changes: Vec<Change>,
+) -> io::Result<()> {
+    let mut changes = changes.into_iter().peekable();
+    loop {
+        let part: Vec<_> = changes.by_ref().take(PART).collect();
+        let more = changes.peek().is_some();
+        send(
+            to,
+            &Push {
+                generation,
+                resync,
+                more,
+                changes: part,
+            },
+        )
+        .await?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+async fn hear(mut from: OwnedReadHalf, acknowledge: watch::Sender<u64>) -> io::Result<()> {
+    let mut known = Vec::new();
+    loop {
+        let CaughtUp { generation, troubles } = receive(&mut from).await?;
+        if troubles != known {
+            troubles
+                .iter()
+                .for_each(|trouble| tracing::warn!(trouble, "names are not served"));
+            known = troubles;
+        }
+        acknowledge.send_replace(generation);
+    }
+}
