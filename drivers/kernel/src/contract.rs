@@ -144,6 +144,7 @@ macro_rules! kernel_contract {
             forwarding_entries_need_a_tunnel_or_a_port,
             one_vni_has_one_tunnel,
             a_tunnel_is_made_from_the_host_in_its_own_namespace,
+            a_removed_network_frees_its_vni_at_once,
             links_change_in_place,
             routes_and_entries_change_in_place,
             a_sysctl_belongs_to_its_namespace,

@@ -56,7 +56,7 @@ pub fn plan(actual: &KernelState, desired: &KernelState) -> Vec<Step> {
     for object in actual.objects() {
         match desired.get(&object.key()) {
             Some(wanted) if !replaced(object, wanted) => {}
-            _ if removable(object) && !lost.with_namespace(object) => phases.remove(object.clone()),
+            _ if removable(object) && !lost.goes_in_time(object) => phases.remove(object.clone()),
             _ => {}
         }
     }
@@ -167,6 +167,15 @@ impl Lost {
             }
         }
         lost
+    }
+
+    /// A tunnel whose socket is elsewhere would keep its identifier until the kernel gets round to the namespace.
+    fn goes_in_time(&self, object: &Object) -> bool {
+        let elsewhere = |link: &Link| match &link.kind {
+            LinkKind::Vxlan(vxlan) => vxlan.created_in != link.netns,
+            _ => false,
+        };
+        self.with_namespace(object) && !matches!(object, Object::Link(link) if elsewhere(link))
     }
 
     fn with_namespace(&self, object: &Object) -> bool {

@@ -207,6 +207,21 @@ pub(crate) fn a_tunnel_is_made_from_the_host_in_its_own_namespace(case: &Case<'_
     assert!(!case.is_there(&Object::Link(vxlan(&HOST, "vx", 300))));
 }
 
+pub(crate) fn a_removed_network_frees_its_vni_at_once(case: &Case<'_>) {
+    let place = pinned(&case.pin("overlay"));
+    let network: KernelState = [
+        namespace(&case.pin("overlay")),
+        Object::Link(bridge(&place, "br")),
+        Object::Link(port_of("br", vxlan(&place, "vx", 300))),
+    ]
+    .into_iter()
+    .collect();
+    for _ in 0..5 {
+        ensure(case.kernel, &case.mark, &network).expect("a network");
+        remove(case.kernel, &case.mark, &network).expect("removing it");
+    }
+}
+
 pub(crate) fn links_change_in_place(case: &Case<'_>) {
     let sandbox = pinned(&case.pin("box"));
     let first = port_of("br", veth(&HOST, "veth", &sandbox));
