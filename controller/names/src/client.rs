@@ -56,14 +56,14 @@ pub enum Error {
 /// The daemon's hold on the name service.
 #[derive(Debug)]
 pub struct Client {
-    acknowledged: watch::Receiver<u64>,
+    acknowledged: watch::Receiver<Option<u64>>,
     stop: std::sync::Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Client {
     /// Starts or takes over the helper, on the current runtime, and keeps it told of `snapshots`.
     pub fn start(settings: Settings, snapshots: watch::Receiver<Arc<Snapshot>>) -> Arc<Self> {
-        let (acknowledge, acknowledged) = watch::channel(0);
+        let (acknowledge, acknowledged) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
         let link = Link {
             settings,
@@ -82,7 +82,7 @@ impl Client {
     pub async fn caught_up(&self, generation: u64) -> Result<(), Error> {
         let mut acknowledged = self.acknowledged.clone();
         let served = acknowledged
-            .wait_for(|served| *served >= generation && *served > 0)
+            .wait_for(|served| served.is_some_and(|served| served >= generation))
             .await;
         served.map(drop).map_err(|_| Error::Stopped(generation))
     }
@@ -104,24 +104,31 @@ impl Client {
 struct Link {
     settings: Settings,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    acknowledge: watch::Sender<u64>,
+    acknowledge: watch::Sender<Option<u64>>,
 }
 
 impl Link {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut complaint = String::new();
         loop {
             let began = Instant::now();
             let ended = tokio::select! {
                 _ = &mut stopped => return,
                 ended = self.session() => ended,
             };
+            let short_lived = began.elapsed() < SHORT_LIFE;
             // What was served before is not served any more.
-            self.acknowledge.send_replace(0);
+            self.acknowledge.send_replace(None);
             match ended {
                 Ok(()) => return, // the daemon publishes no more snapshots
-                Err(error) => tracing::warn!(%error, "the name service is started again"),
+                // The same trouble twice a second is said once.
+                Err(error) if short_lived && error.to_string() == complaint => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the name service is started again");
+                    complaint = error.to_string();
+                }
             }
-            if began.elapsed() < SHORT_LIFE {
+            if short_lived {
                 tokio::select! {
                     _ = &mut stopped => return,
                     () = sleep(PAUSE) => {}
@@ -215,7 +222,7 @@ async fn push(
     }
 }
 
-async fn hear(mut from: OwnedReadHalf, acknowledge: watch::Sender<u64>) -> io::Result<()> {
+async fn hear(mut from: OwnedReadHalf, acknowledge: watch::Sender<Option<u64>>) -> io::Result<()> {
     let mut known = Vec::new();
     loop {
         let CaughtUp { generation, troubles } = receive(&mut from).await?;
@@ -225,6 +232,6 @@ async fn hear(mut from: OwnedReadHalf, acknowledge: watch::Sender<u64>) -> io::R
                 .for_each(|trouble| tracing::warn!(trouble, "names are not served"));
             known = troubles;
         }
-        acknowledge.send_replace(generation);
+        acknowledge.send_replace(Some(generation));
     }
 }

@@ -9,12 +9,13 @@ mod program {
 use std::{
     net::{Ipv4Addr, TcpListener, UdpSocket},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nix::sys::signal::{Signal, kill};
-use program::world::{World, answer_everything};
+use program::world::{World, answer_everything, time};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cnm-names");
 
@@ -26,7 +27,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
             began.elapsed() < Duration::from_secs(10),
             "{what} did not come about"
         );
-        std::thread::yield_now();
+        thread::yield_now();
     }
     began.elapsed()
 }
@@ -239,7 +240,7 @@ fn queries_are_answered_quickly_while_names_change() {
     let (a, b) = (world.sandbox("a", network, &[]), world.sandbox("b", network, &[]));
     let client = world.client();
     world.publish_and_wait(&client);
-    let mut times = world.time(&b, "a.", 2000);
+    let mut times = time(&b, "a.", 2000);
     times.sort();
     let middle = times[times.len() / 2];
     let began = Instant::now();
@@ -249,10 +250,15 @@ fn queries_are_answered_quickly_while_names_change() {
     }
     let change = began.elapsed() / 50;
     let memory = world.helper_memory();
-    println!(
-        "p50 {middle:?}, p99 {:?}, change acknowledged {change:?}, helper {memory} KiB",
-        times[times.len() * 99 / 100]
-    );
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| time(&b, "a.", 1000));
+        }
+    });
+    let rate = 10_000.0 / began.elapsed().as_secs_f64();
+    let p99 = times[times.len() * 99 / 100];
+    println!("p50 {middle:?}, p99 {p99:?}, {rate:.0} q/s from 10, change {change:?}, helper {memory} KiB");
     assert!(middle < Duration::from_millis(20) && change < Duration::from_millis(200));
     assert!(world.is_resolved(&a, "b."));
     world.stop(&client);

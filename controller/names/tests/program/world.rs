@@ -320,24 +320,6 @@ impl World {
         self.breathe();
         ask_udp(place, name, RecordType::A, TRY).is_some_and(|reply| !reply.addresses().is_empty())
     }
-
-    /// How long each of many queries takes, one after another.
-    pub(crate) fn time(&self, place: &Place, name: &str, count: usize) -> Vec<Duration> {
-        let timed = kernel::netns::enter(&place.netns, || {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            socket.connect(("127.0.0.11", place.ports.udp))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            let (packet, mut buffer) = (question(name, RecordType::A), [0; 512]);
-            let one = |_| {
-                let began = Instant::now();
-                socket.send(&packet)?;
-                socket.recv(&mut buffer)?;
-                Ok(began.elapsed())
-            };
-            (0..count).map(one).collect::<io::Result<Vec<_>>>()
-        });
-        timed.expect("replies")
-    }
 }
 
 impl Drop for World {
@@ -354,6 +336,24 @@ impl Drop for World {
             kernel::netns::remove(pin).ok();
         }
     }
+}
+
+/// How long each of many queries takes, one after another.
+pub(crate) fn time(place: &Place, name: &str, count: usize) -> Vec<Duration> {
+    let timed = kernel::netns::enter(&place.netns, || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(("127.0.0.11", place.ports.udp))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let (packet, mut buffer) = (question(name, RecordType::A), [0; 512]);
+        let one = |_| {
+            let began = Instant::now();
+            socket.send(&packet)?;
+            socket.recv(&mut buffer)?;
+            Ok(began.elapsed())
+        };
+        (0..count).map(one).collect::<io::Result<Vec<_>>>()
+    });
+    timed.expect("replies")
 }
 
 fn question(name: &str, kind: RecordType) -> Vec<u8> {
