@@ -276,3 +276,36 @@ fn several_images_are_loaded_all_or_none() {
         "layers are shared"
     );
 }
+
+/// In a mount namespace of its own, which ends with the shell.
+#[test]
+fn overlayfs_takes_the_layers_as_they_are() {
+    let (_folder, store) = store();
+    let saved = Saved::new();
+    store.load(&saved.docker()[..]).expect("load");
+    let layers: Vec<_> = store
+        .get("app:1")
+        .expect("the image")
+        .layers
+        .iter()
+        .map(|layer| layer.display().to_string())
+        .collect();
+    let target = TempDir::new().expect("a folder");
+    let script = format!(
+        "mount -t overlay overlay -o ro,lowerdir={} {1} && ls {1} {1}/bin && umount {1}",
+        layers.join(":"),
+        target.path().display()
+    );
+    let seen = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .output()
+        .expect("unshare");
+    let seen = (
+        String::from_utf8_lossy(&seen.stdout).into_owned(),
+        String::from_utf8_lossy(&seen.stderr).into_owned(),
+    );
+    assert!(
+        seen.0.contains("top") && !seen.0.lines().any(|line| line == "sh"),
+        "{seen:?}"
+    );
+}
