@@ -37,6 +37,11 @@ impl DefaultPool {
         })
     }
 
+    /// The range.
+    pub const fn base(&self) -> Subnet {
+        self.base
+    }
+
     /// The built-in ones: 172.18.0.0/16 to 172.31.0.0/16 and then 192.168.0.0/16 in /24s, and the host's own /48 of
     /// unique local addresses (RFC 4193, whose 40 random bits are taken from the node's id) in /64s.
     pub fn built_in(node: &NodeId) -> Vec<Self> {

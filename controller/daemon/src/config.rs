@@ -199,8 +199,6 @@ pub struct Bridge {
     pub address: Option<IpNet>,
     /// Where containers' addresses are taken from.
     pub range: Option<Subnet>,
-    /// Default gateway of containers, if not the bridge.
-    pub gateway: Option<IpAddr>,
     /// Containers reach each other.
     pub icc: bool,
     /// Egress is masqueraded.
@@ -227,7 +225,6 @@ struct Raw {
     bridge: Option<String>,
     bip: Option<IpNet>,
     fixed_cidr: Option<Subnet>,
-    default_gateway: Option<IpAddr>,
     icc: Option<bool>,
     ip_masq: Option<bool>,
     mtu: Option<u32>,
@@ -443,7 +440,6 @@ fn bridge(persona: Persona, raw: &Raw) -> Result<Bridge, ConfigError> {
         device,
         address: raw.bip,
         range: raw.fixed_cidr,
-        gateway: raw.default_gateway,
         icc: raw.icc.unwrap_or(true),
         masquerade: raw.ip_masq.unwrap_or(true),
         mtu: raw.mtu,

@@ -6,4 +6,11 @@
 
 pub mod arguments;
 pub mod config;
+pub mod identity;
+pub mod lock;
+pub mod name_service;
+pub mod notify;
 pub mod options;
+pub mod programs;
+pub mod telemetry;
+pub mod wire;

@@ -1,1 +1,120 @@
-fn main() {}
+//! `cnmd`: reads the configuration, takes its roots, starts every part, serves, and lets go.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use daemon::{
+    arguments,
+    config::{self, Config, Listen, Persona},
+    lock::{Pidfile, Roots},
+    notify,
+    programs::Programs,
+    telemetry,
+    wire::{self, Daemon},
+};
+use engine::Engine;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+fn main() -> ExitCode {
+    let persona = Persona::of(&std::env::args().next().unwrap_or_default());
+    match run(persona) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error:#}", persona.name());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(persona: Persona) -> anyhow::Result<()> {
+    // Resolved before anything else: after an upgrade the kernel no longer knows the path.
+    let executable = std::env::current_exe().context("finding this program")?;
+    let arguments = arguments::read(&arguments::command(persona.name()).get_matches())?;
+    let config = config::load(persona, &arguments)?;
+    if arguments.validate {
+        return Ok(());
+    }
+    anyhow::ensure!(nix::unistd::geteuid().is_root(), "networks and containers need root");
+    telemetry::start(&config.log_level);
+    for key in &config.ignored {
+        tracing::warn!("{key} is an option of dockerd that this daemon doesn't have: ignored");
+    }
+    let _roots = Roots::claim(&config.data_root, &config.exec_root)?;
+    let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    let programs = Programs::new(&executable, config.shim_path.as_deref());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+    runtime.block_on(daemon(&config, &programs))
+}
+
+async fn daemon(config: &Config, programs: &Programs) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let daemon = wire::start(config, programs).await?;
+    let served = serve(config, &daemon, stop).await;
+    notify::state("STOPPING=1");
+    daemon.stop().await;
+    tracing::info!("stopped; containers and names go on");
+    served
+}
+
+/// Listens on every socket until the first of them fails or the daemon is to stop.
+async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let mut servers = JoinSet::new();
+    for Listen::Unix(path) in &config.listen {
+        let server = listen(path, &config.group, daemon.engine.clone(), stop.clone())?;
+        servers.spawn(server);
+    }
+    tracing::info!(sockets = ?config.listen, "ready");
+    notify::state("READY=1");
+    while let Some(ended) = servers.join_next().await {
+        ended.context("serving the API")??;
+    }
+    Ok(())
+}
+
+fn listen(
+    path: &Path,
+    group: &str,
+    engine: Arc<Engine>,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+    let listener = api::listen(path, group)?;
+    let path: PathBuf = path.to_owned();
+    Ok(async move {
+        let stopped = async move {
+            // An error means that nobody can ask to stop any more, which is as good.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let served = api::serve(listener, engine, stopped).await;
+        // A client that comes now is told at once that nobody is here.
+        let _ = std::fs::remove_file(&path);
+        served.with_context(|| format!("serving {}", path.display()))
+    })
+}
+
+/// Becomes true at the first SIGTERM or SIGINT. SIGHUP is taken and changes nothing yet.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (tell, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => tracing::info!("SIGHUP: the configuration is read at start only"),
+            }
+        }
+        tracing::info!("stopping");
+        tell.send_replace(true);
+    });
+    Ok(stop)
+}

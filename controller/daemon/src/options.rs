@@ -159,13 +159,6 @@ pub const ROWS: &[Row] = &[
         "Part of the default bridge's subnet that addresses are taken from",
     ),
     ours(
-        "default-gateway",
-        "default-gateway",
-        None,
-        Text,
-        "Default gateway of containers on the default bridge",
-    ),
-    ours(
         "icc",
         "icc",
         None,
@@ -228,6 +221,7 @@ pub const ROWS: &[Row] = &[
     theirs("cri-containerd", "cri-containerd", Switch),
     theirs("data-path-addr", "data-path-addr", Text),
     theirs("default-cgroupns-mode", "default-cgroupns-mode", Text),
+    theirs("default-gateway", "default-gateway", Text),
     theirs("default-gateway-v6", "default-gateway-v6", Text),
     theirs("default-ipc-mode", "default-ipc-mode", Text),
     theirs("default-network-opts", "default-network-opt", Pairs),

@@ -63,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) data_root: PathBuf,
     /// The host's name, which containers in its network have too.
     pub(crate) hostname: String,
+    /// Name service settings of containers that don't have their own.
+    pub(crate) dns: model::DnsConfig,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
 }
 
@@ -76,6 +78,7 @@ impl Core {
             registry: Registry::open(parts.store.clone()).await?,
             data_root: parts.data_root.clone(),
             hostname: parts.hostname.clone(),
+            dns: parts.dns.clone(),
             execs: Mutex::default(),
         }))
     }

@@ -55,6 +55,8 @@ pub struct EngineParts {
     pub data_root: PathBuf,
     /// The host's name, which containers in its network have too.
     pub hostname: String,
+    /// Name service settings of containers that don't have their own, each of the three by itself.
+    pub dns: model::DnsConfig,
     /// What `info` and `version` say of this daemon.
     pub about: About,
 }

@@ -6,7 +6,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use controller::{CreateSandbox, Namespace as NetworkNamespace};
-use model::{HostEntry, Sandbox, SandboxId};
+use model::{DnsConfig, HostEntry, Sandbox, SandboxId};
 use runtime::{
     Bundle, LogConfig, Shim,
     spec::{ContainerConfig, ImageDefaults, Mount, Namespace, Place},
@@ -60,7 +60,7 @@ async fn join_namespace(
         kind,
         hostname: record.settings.hostname.clone(),
         domainname: record.settings.domainname.clone(),
-        dns: record.settings.dns.clone(),
+        dns: or_default(&record.settings.dns, &core.dns),
         extra_hosts: extra_hosts(core, record)?,
         files: paths.files.clone(),
     };
@@ -71,6 +71,18 @@ async fn join_namespace(
         .await
         .map_err(Error::network("making the sandbox"))?;
     Ok((side_of(&sandbox), Some(sandbox.id)))
+}
+
+/// Servers, search domains and options are each the container's own, or the daemon's.
+fn or_default(own: &DnsConfig, default: &DnsConfig) -> DnsConfig {
+    fn first<T: Clone>(own: &[T], default: &[T]) -> Vec<T> {
+        if own.is_empty() { default.to_vec() } else { own.to_vec() }
+    }
+    DnsConfig {
+        servers: first(&own.servers, &default.servers),
+        search: first(&own.search, &default.search),
+        options: first(&own.options, &default.options),
+    }
 }
 
 fn sandbox_of_running(core: &Core, other: model::ContainerId) -> Result<Arc<Sandbox>> {

@@ -1,0 +1,211 @@
+//! Constructs every part and hands it its dependencies. The order is the order of need, and of nothing else.
+
+use std::{net::IpAddr, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use controller::{BridgeSettings, Controller, Parts};
+use drivers::{BuiltIn, HostSettings, VXLAN_PORT};
+use engine::{About, Engine, EngineParts};
+use ipam::DefaultPool;
+use kernel::{Kernel, Linux};
+use model::{AddressFamily, DnsConfig, Labels, Node, NodeId, Subnet, Timestamp};
+use runtime::{Runtime, RuntimeConfig};
+use store::{Store, Stores, embedded::Embedded};
+
+use crate::{
+    config::{Bridge, Config},
+    identity,
+    name_service::Names,
+    programs::Programs,
+};
+
+/// The daemon's parts, running.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Containers, images and networks.
+    pub engine: Arc<Engine>,
+    controller: Arc<Controller>,
+    names: Arc<Names>,
+}
+
+impl Daemon {
+    /// Lets go of what runs on: watches end, the lease is given up, the name helper and the containers stay.
+    pub async fn stop(&self) {
+        self.controller.stop().await;
+        if let Some(client) = self.names.client() {
+            client.stop().await;
+        }
+    }
+}
+
+/// Starts everything but the API.
+///
+/// # Errors
+/// When a part can't start: the chain says which, and what to do.
+pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemon> {
+    let node = identity::node_id(&config.data_root)?;
+    let address = identity::address(config.cluster_advertise.as_ref())?;
+    let local: Arc<dyn Store> = open_store(&config.data_root)?;
+    let stores = Stores { local: local.clone(), global: cluster_store(config)? };
+    let kernel: Arc<dyn Kernel> = Arc::new(Linux::here().context("opening netlink sockets")?);
+    let names = Arc::new(Names::default());
+    let parts = Parts {
+        node: this_node(node, address),
+        ipam: Arc::new(address_management(config, node, &stores, &kernel)?),
+        catalog: Arc::new(catalog(config, node, address, &kernel)?),
+        stores,
+        kernel,
+        names: names.clone(),
+        settings: settings(config),
+    };
+    let controller = Controller::start(parts).await.context("starting the networks")?;
+    names.connect(names::Client::start(
+        names::Settings {
+            program: programs.find("cnm-names")?,
+            exec_root: config.exec_root.clone(),
+            host_file: "/etc/resolv.conf".into(),
+        },
+        controller.snapshot(),
+    ));
+    let runtime = Runtime::new(RuntimeConfig {
+        exec_root: config.exec_root.clone(),
+        shim: programs.find("cnm-shim")?,
+        cgroup_parent: config.cgroup_parent.clone(),
+    })?;
+    let engine = Engine::start(EngineParts {
+        controller: controller.clone(),
+        runtime,
+        images: Arc::new(open_images(&config.data_root)?),
+        store: local,
+        data_root: config.data_root.clone(),
+        hostname: identity::hostname(),
+        dns: DnsConfig {
+            servers: config.dns.clone(),
+            search: config.dns_search.clone(),
+            options: config.dns_options.clone(),
+        },
+        about: about(config, node, address),
+    });
+    let engine = engine.await.context("starting the containers")?;
+    Ok(Daemon { engine, controller, names })
+}
+
+fn open_store(data_root: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let path = data_root.join("records.redb");
+    let store = Embedded::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    Ok(Arc::new(store))
+}
+
+fn open_images(data_root: &Path) -> anyhow::Result<images::Store> {
+    let path = data_root.join("images");
+    images::Store::open(&path).with_context(|| format!("opening the images in {}", path.display()))
+}
+
+fn cluster_store(config: &Config) -> anyhow::Result<Option<Arc<dyn Store>>> {
+    let Some(url) = &config.cluster_store else { return Ok(None) };
+    match store::cluster::open(url) {
+        Ok(store) => Ok(Some(store)),
+        Err(error) => {
+            let hint = error.hint().to_owned();
+            Err(anyhow::Error::new(error).context(format!("cluster-store: {hint}")))
+        }
+    }
+}
+
+fn this_node(id: NodeId, address: Option<IpAddr>) -> Node {
+    let unreachable = IpAddr::from([127, 0, 0, 1]);
+    Node {
+        id,
+        hostname: identity::hostname(),
+        address: address.unwrap_or(unreachable),
+        started: Timestamp::now(),
+    }
+}
+
+fn address_management(
+    config: &Config,
+    node: NodeId,
+    stores: &Stores,
+    kernel: &Arc<dyn Kernel>,
+) -> anyhow::Result<ipam::Stored> {
+    let kernel = kernel.clone();
+    let routes = move || match kernel.host_routes() {
+        Ok(routes) => routes.into_iter().map(|(subnet, link)| (subnet, link.to_string())).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "reading the host's routes: subnets are not checked against them");
+            Vec::new()
+        }
+    };
+    Ok(ipam::Stored::new(stores.clone(), node, default_pools(config, node)?, Arc::new(routes)))
+}
+
+/// What the administrator gives replaces the built-in pools of the same family.
+fn default_pools(config: &Config, node: NodeId) -> anyhow::Result<Vec<DefaultPool>> {
+    let given: Vec<_> = config
+        .address_pools
+        .iter()
+        .map(|pool| DefaultPool::new(pool.base, pool.size))
+        .collect::<Result<_, _>>()
+        .context("default-address-pools")?;
+    let has = |family: AddressFamily| config.address_pools.iter().any(|pool| pool.base.family() == family);
+    let built_in = DefaultPool::built_in(&node).into_iter().filter(|pool| !has(pool.base().family()));
+    Ok(given.iter().copied().chain(built_in).collect())
+}
+
+fn catalog(
+    config: &Config,
+    node: NodeId,
+    address: Option<IpAddr>,
+    kernel: &Arc<dyn Kernel>,
+) -> anyhow::Result<BuiltIn> {
+    let settings = HostSettings {
+        node,
+        address: address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+        vxlan_port: VXLAN_PORT,
+        exec_root: config.exec_root.clone(),
+    };
+    BuiltIn::new(&settings, kernel).context("looking at the host's links")
+}
+
+fn settings(config: &Config) -> controller::Settings {
+    let mut settings = controller::Settings::new(&config.exec_root);
+    settings.default_bridge = default_bridge(&config.bridge);
+    settings
+}
+
+fn default_bridge(bridge: &Bridge) -> Option<BridgeSettings> {
+    let device = bridge.device.clone()?;
+    let options: Labels = [
+        ("com.docker.network.bridge.default_bridge", Some("true".to_owned())),
+        ("com.docker.network.bridge.enable_icc", Some(bridge.icc.to_string())),
+        ("com.docker.network.bridge.enable_ip_masquerade", Some(bridge.masquerade.to_string())),
+        ("com.docker.network.bridge.host_binding_ipv4", Some("0.0.0.0".to_owned())),
+        ("com.docker.network.driver.mtu", bridge.mtu.map(|mtu| mtu.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect();
+    Some(BridgeSettings {
+        preferred_subnet: "172.17.0.0/16".parse().ok(),
+        subnet: bridge.address.map(Subnet::around),
+        gateway: bridge.address.map(|address| address.addr()),
+        ip_range: bridge.range,
+        options,
+        ..BridgeSettings::on(device)
+    })
+}
+
+fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {
+    let pools = config.address_pools.iter().map(|pool| (pool.base.to_string(), pool.size));
+    About {
+        id: node.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        compiler: "rustc 1.95".to_owned(),
+        debug: config.log_level == "debug",
+        cluster_store: config.cluster_store.clone().unwrap_or_default(),
+        cluster_advertise: address.filter(|_| config.cluster_store.is_some()).map(|a| a.to_string()).unwrap_or_default(),
+        default_pools: pools.collect(),
+        labels: config.labels.clone(),
+        ..About::default()
+    }
+}
