@@ -30,7 +30,7 @@ impl Checks {
     pub(crate) fn stopped(&mut self, error: &anyhow::Error) {
         self.push(
             "the demo is played to its end".to_owned(),
-            Err(anyhow::anyhow!("{error}")),
+            Err(anyhow::anyhow!("{error:#}")),
         );
     }
 

@@ -69,8 +69,16 @@ impl Daemon {
         let mut process = self.host.start("cnmd", command)?;
         let api = self.api();
         let ready = wait_for("the daemon to answer", Duration::from_secs(30), || {
-            anyhow::ensure!(process.running(), "it has ended");
-            api.get("/_ping").map(drop)
+            // Waiting for one that has ended is in vain.
+            if process.running() {
+                api.get("/_ping").map(|_| true)
+            } else {
+                Ok(false)
+            }
+        });
+        let ready = ready.and_then(|answers| {
+            anyhow::ensure!(answers, "it has ended");
+            Ok(())
         });
         ready.with_context(|| format!("cnmd on {} said: {}", self.host.name(), process.log()))?;
         self.process = Some(process);
