@@ -221,6 +221,7 @@ mod tests {
             gone.is_ok_and(|stat| stat.contains(") Z ")),
             "what ran in the lab was killed and is ours to collect"
         );
+        forgotten.wait().expect("collected");
         let left: Vec<_> = Leftovers::now()
             .since(&before)
             .into_iter()
