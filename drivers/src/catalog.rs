@@ -11,7 +11,7 @@ use crate::{
     host::Host,
     null::Null,
     overlay::{Overlay, OverlayHost},
-    planner::Planned,
+    planned::Planned,
 };
 
 /// The UDP port of VXLAN (RFC 7348, section 5).

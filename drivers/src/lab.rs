@@ -29,8 +29,6 @@ pub(crate) struct Lab {
 /// A host: a namespace, its kernel and the drivers on it.
 pub(crate) struct Host {
     pub(crate) pin: PathBuf,
-    pub(crate) node: NodeId,
-    pub(crate) kernel: Arc<dyn Kernel>,
     pub(crate) exec_root: PathBuf,
     drivers: BuiltIn,
 }
@@ -99,22 +97,19 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let folders = [self.folder.path().join("pins")];
-        let hosts = std::fs::read_dir(self.folder.path())
-            .into_iter()
-            .flatten()
-            .flatten();
-        let folders = folders
-            .into_iter()
-            .chain(hosts.map(|host| host.path().join("netns")));
-        for pin in folders
-            .filter_map(|folder| std::fs::read_dir(folder).ok())
-            .flatten()
-            .flatten()
-        {
-            let _ = netns::remove(&pin.path());
+        let root = self.folder.path();
+        let hosts = files(root).into_iter().map(|host| host.join("netns"));
+        let folders = hosts.chain([root.join("pins")]);
+        for pin in folders.flat_map(|folder| files(&folder)) {
+            let _ = netns::remove(&pin);
         }
     }
+}
+
+/// What is in a folder. The folder itself is closed again: its mount goes with the last pin.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 impl Host {
@@ -128,10 +123,8 @@ impl Host {
             exec_root: exec_root.clone(),
         };
         Self {
-            node: settings.node,
             drivers: BuiltIn::new(&settings, &kernel).expect("the host can be looked at"),
             pin,
-            kernel,
             exec_root,
         }
     }

@@ -14,6 +14,7 @@ mod lab;
 mod null;
 mod options;
 pub mod overlay;
+mod planned;
 mod planner;
 #[cfg(test)]
 mod samples;
@@ -27,7 +28,8 @@ use model::{Endpoint, Network, Scope};
 pub use catalog::{BuiltIn, HostSettings, VXLAN_PORT};
 pub use host::Host;
 pub use null::Null;
-pub use planner::{Planned, Planner, desired};
+pub use planned::Planned;
+pub use planner::{Planner, desired};
 pub use view::{Attachment, Capabilities, Draft, Link, Needs, NetworkView, Peer, StaticRoute, Target};
 
 /// Why a driver refused or failed.

@@ -150,6 +150,7 @@ macro_rules! kernel_contract {
             a_sysctl_belongs_to_its_namespace,
             what_is_not_ours_is_not_removed,
             a_node_finds_what_it_owns,
+            a_links_static_entries_are_listed,
             the_first_failure_stops_and_tells_what_was_done,
             ensuring_twice_changes_nothing,
             ensuring_repairs_what_somebody_took_away,

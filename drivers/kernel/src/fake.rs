@@ -202,6 +202,16 @@ impl Kernel for FakeKernel {
             .collect())
     }
 
+    fn observe_entries(&self, netns: &Netns, link: &InterfaceName) -> Result<Vec<Object>> {
+        let inner = self.inner();
+        let of_link = |object: &&Object| match object {
+            Object::Neighbor(o) => o.netns == *netns && o.link == *link,
+            Object::Fdb(o) => o.netns == *netns && o.link == *link,
+            _ => false,
+        };
+        Ok(inner.world.objects.objects().filter(of_link).cloned().collect())
+    }
+
     fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure> {
         let mut inner = self.inner();
         let mut done = Vec::new();

@@ -45,6 +45,10 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
     /// maker died before it could write down more than the group has the owner [`Owner::Host`]; its name tells more.
     fn observe_owned(&self, netns: &Netns, node: NodeId) -> Result<Vec<(Mark, Object)>>;
 
+    /// Every static neighbour and forwarding entry of a link: those that somebody made and the kernel won't forget. None
+    /// if there is no such link or namespace.
+    fn observe_entries(&self, netns: &Netns, link: &InterfaceName) -> Result<Vec<Object>>;
+
     /// Carries out steps in order, with all consecutive firewall steps of a namespace in one transaction.
     ///
     /// Creating is exclusive: what is there already is [`Error::Exists`]. Removing what isn't there is no error; removing

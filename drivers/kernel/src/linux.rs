@@ -156,6 +156,16 @@ impl Kernel for Linux {
         Ok(owned)
     }
 
+    fn observe_entries(&self, netns: &Netns, link: &InterfaceName) -> Result<Vec<Object>> {
+        let key = Key::Link(netns.clone(), link.clone());
+        let mut visits = self.visits();
+        match visits.visit(netns, &key) {
+            Ok(visit) => neighbors::dump(visit, netns, link, &key),
+            Err(Error::NoSuch { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure> {
         apply::apply(&mut self.visits(), mark, steps)
     }

@@ -363,6 +363,30 @@ pub(crate) fn a_node_finds_what_it_owns(case: &Case<'_>) {
     );
 }
 
+pub(crate) fn a_links_static_entries_are_listed(case: &Case<'_>) {
+    let tunnel = Link {
+        master: Some(name("br")),
+        ..vxlan(&HOST, "vx", 300)
+    };
+    case.given(&[&Object::Link(bridge(&HOST, "br")), &Object::Link(tunnel)]);
+    let list = |link: &str| case.kernel.observe_entries(&HOST, &name(link)).expect("a list");
+    assert_eq!(list("vx"), []);
+    assert_eq!(list("nowhere"), []);
+    let entries = [
+        neighbor(&HOST, "vx", "10.1.0.3", 3),
+        neighbor(&HOST, "vx", "fd00::3", 3),
+        fdb(&HOST, "vx", 3, Some("192.0.2.2")),
+        fdb(&HOST, "vx", 4, Some("192.0.2.3")),
+    ];
+    case.given(&entries.iter().collect::<Vec<_>>());
+    case.given(&[&neighbor(&HOST, "br", "10.1.0.9", 9)]);
+    let found: KernelState = list("vx").into_iter().collect();
+    assert_eq!(found, entries.into_iter().collect());
+    let elsewhere = pinned(&case.pin("nowhere"));
+    let none = case.kernel.observe_entries(&elsewhere, &name("vx"));
+    assert_eq!(none.expect("a list"), []);
+}
+
 pub(crate) fn the_first_failure_stops_and_tells_what_was_done(case: &Case<'_>) {
     let steps = [
         Step::Create(Object::Link(bridge(&HOST, "br"))),

@@ -11,7 +11,7 @@ use netlink_packet_route::{
 
 use super::visit::{Visit, refused};
 use crate::{
-    Key, Netns, Object, Result,
+    KernelState, Key, Netns, Object, Result,
     object::{Fdb, Neighbor},
 };
 
@@ -104,6 +104,58 @@ pub(super) fn observe_fdb(
     Ok(None)
 }
 
+/// Every static entry of a link.
+pub(super) fn dump(visit: &mut Visit, netns: &Netns, link: &InterfaceName, key: &Key) -> Result<Vec<Object>> {
+    let Some(index) = visit.find_index(link, key)? else {
+        return Ok(Vec::new());
+    };
+    let mut entries = KernelState::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Bridge] {
+        let request = RouteNetlinkMessage::GetNeighbour(about(family, 0));
+        let answers = visit.connection(key)?.dump(request);
+        for answer in answers.map_err(refused(key, "listing its entries", "such link"))? {
+            let RouteNetlinkMessage::NewNeighbour(found) = answer else {
+                continue;
+            };
+            if found.header.ifindex == index
+                && let Some(object) = entry(&found, netns, link)
+                // A tunnel's entry is also its bridge's, which knows of no VTEP.
+                && (is_tunnels(&object) || entries.get(&object.key()).is_none())
+            {
+                entries.insert(object);
+            }
+        }
+    }
+    Ok(entries.objects().cloned().collect())
+}
+
+fn is_tunnels(object: &Object) -> bool {
+    matches!(object, Object::Fdb(Fdb { vtep: Some(_), .. }))
+}
+
+/// A message as an entry, if it is a static one.
+fn entry(found: &NeighbourMessage, netns: &Netns, link: &InterfaceName) -> Option<Object> {
+    let (netns, link, mac) = (netns.clone(), link.clone(), mac(found)?);
+    if found.header.family == AddressFamily::Bridge {
+        let vtep = vtep(found);
+        let state: u16 = found.header.state.into();
+        let never_ages = state & u16::from(NeighbourState::Noarp) != 0;
+        return never_ages.then_some(Object::Fdb(Fdb {
+            netns,
+            link,
+            mac,
+            vtep,
+        }));
+    }
+    let address = vtep(found)?;
+    (found.header.state == NeighbourState::Permanent).then_some(Object::Neighbor(Neighbor {
+        netns,
+        link,
+        address,
+        mac,
+    }))
+}
+
 fn get(visit: &mut Visit, request: NeighbourMessage, key: &Key) -> Result<Option<NeighbourMessage>> {
     use nix::libc::{EINVAL, EOPNOTSUPP};
     let answer = visit
@@ -134,7 +186,8 @@ fn mac(found: &NeighbourMessage) -> Option<MacAddress> {
     })
 }
 
-/// In a bridge message the parser can't tell the address's family but by its length.
+/// The IP address of an entry: the neighbour's, or the VTEP's. In a bridge message the parser can't tell its family but
+/// by its length.
 fn vtep(found: &NeighbourMessage) -> Option<IpAddr> {
     found.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),

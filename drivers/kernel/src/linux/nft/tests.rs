@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{Change, Connection, lift::lift, lower::lower};
 use crate::{
-    Mark, Owner,
+    KernelState, Mark, Netns, Object, Owner, plan,
     ruleset::{
         Action, AddressType, Base, Chain, ChainKind, Content, Element, Family, Field, Hook, Item, Mapped,
         Match, NatTarget, Policy, Rule, Set, State, Table, Test, Type, Value, Verdict, text,
@@ -323,6 +323,19 @@ fn every_kind_of_object_reads_back_as_it_was_written() {
                 .iter()
                 .all(|(comment, _)| *comment == Some(mark().to_string()))
         );
+    });
+}
+
+#[test]
+fn what_was_committed_leaves_nothing_to_plan() {
+    let state = |items: Vec<Item>| -> KernelState {
+        let objects = items.into_iter().map(|item| Object::Firewall(Netns::Host, item));
+        objects.collect()
+    };
+    in_namespace(move |connection| {
+        create(connection, &everything()).expect("the kernel takes it");
+        let steps = plan(&state(dump(connection)), &state(everything()));
+        assert_eq!(steps, []);
     });
 }
 

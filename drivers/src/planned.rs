@@ -1,0 +1,303 @@
+//! One shell that makes any planner a [`Driver`]: plan, then bring it about.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use kernel::{
+    Kernel, KernelState, Key, Mark, Netns, Object, Owner,
+    object::{Link, LinkKind},
+};
+use model::{Endpoint, Network, NodeId};
+
+use crate::{
+    Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Peer, Result, Target,
+    planner::{Planner, desired, peers},
+};
+
+/// A planner as a driver. Every verb is the same: plan, then bring it about on a thread that may block.
+pub struct Planned<P> {
+    planner: Arc<P>,
+    shell: Shell,
+}
+
+impl<P: fmt::Debug> fmt::Debug for Planned<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planned")
+            .field("planner", &self.planner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Planner> Planned<P> {
+    /// A driver that acts on this kernel for this node.
+    pub fn new(planner: P, kernel: Arc<dyn Kernel>, node: NodeId) -> Self {
+        Self {
+            planner: Arc::new(planner),
+            shell: Shell {
+                kernel,
+                node,
+                based: Arc::new(AtomicBool::new(false)),
+            },
+        }
+    }
+
+    /// Runs `work` with the planner where it may block.
+    async fn run(
+        &self,
+        doing: String,
+        work: impl FnOnce(&P, &Shell) -> Outcome + Send + 'static,
+    ) -> Result<()> {
+        let (planner, shell) = (Arc::clone(&self.planner), self.shell.clone());
+        let done = tokio::task::spawn_blocking(move || work(&planner, &shell)).await;
+        let outcome = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        outcome.map_err(|failure| match failure {
+            Failure::Driver(error) => error,
+            Failure::Kernel(source) => Error::Kernel {
+                doing,
+                source: Box::new(source),
+            },
+        })
+    }
+}
+
+enum Failure {
+    Driver(Error),
+    Kernel(kernel::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<kernel::Error> for Failure {
+    fn from(error: kernel::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+type Outcome<T = ()> = Result<T, Failure>;
+
+/// The effects, all of them dull.
+#[derive(Clone)]
+struct Shell {
+    kernel: Arc<dyn Kernel>,
+    node: NodeId,
+    /// The base was ensured, and nobody has been seen to have taken it away.
+    based: Arc<AtomicBool>,
+}
+
+impl Shell {
+    fn mark(&self, owner: Owner) -> Mark {
+        Mark {
+            node: self.node,
+            owner,
+        }
+    }
+
+    fn ensure(&self, owner: Owner, state: &KernelState) -> Outcome {
+        Ok(kernel::ensure(&*self.kernel, &self.mark(owner), state)?)
+    }
+
+    fn remove(&self, owner: Owner, state: &KernelState) -> Outcome {
+        Ok(kernel::remove(&*self.kernel, &self.mark(owner), state)?)
+    }
+
+    /// Ensures the base, once.
+    fn ensure_base(&self, planner: &dyn Planner) -> Outcome {
+        if !self.based.load(Ordering::Acquire) {
+            self.ensure(Owner::Host, &planner.base())?;
+            self.based.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Ensures what stands on the base. When that was taken away meanwhile, it is made again, and then once more.
+    fn ensure_on_base(&self, planner: &dyn Planner, owner: Owner, state: &KernelState) -> Outcome {
+        self.ensure_base(planner)?;
+        match self.ensure(owner, state) {
+            Err(Failure::Kernel(kernel::Error::NoSuch { .. })) if !planner.base().is_empty() => {
+                self.based.store(false, Ordering::Release);
+                self.ensure_base(planner)?;
+                self.ensure(owner, state)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Ensures an endpoint; where its network isn't realized on this host yet, that too.
+    fn join(
+        &self,
+        planner: &dyn Planner,
+        network: &Network,
+        endpoint: &Endpoint,
+        target: &Target,
+    ) -> Outcome {
+        let owner = Owner::Endpoint(endpoint.id);
+        let state = planner.endpoint(network, endpoint, target)?;
+        match self.ensure(owner, &state) {
+            Err(Failure::Kernel(kernel::Error::NoSuch { .. })) => {
+                let base = planner.network(network)?;
+                self.ensure_on_base(planner, Owner::Network(network.id), &base)?;
+                self.ensure(owner, &state)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the namespace of a network is there; without one there is nothing to keep up to date.
+    fn is_home(&self, planner: &dyn Planner, network: &Network) -> Outcome<bool> {
+        Ok(match planner.home(network) {
+            Netns::Pinned(path) => !self.kernel.observe(&[Key::Namespace(path)])?.is_empty(),
+            _ => true,
+        })
+    }
+
+    fn peers_changed(
+        &self,
+        planner: &dyn Planner,
+        network: &Network,
+        gone: &[Peer],
+        come: &[Peer],
+    ) -> Outcome {
+        if !self.is_home(planner, network)? {
+            return Ok(());
+        }
+        let come = peers(planner, network, come)?;
+        let gone = peers(planner, network, gone)?;
+        let gone = gone.objects().filter(|object| come.get(&object.key()).is_none());
+        let owner = Owner::Network(network.id);
+        self.remove(owner, &gone.cloned().collect())?;
+        self.ensure(owner, &come)
+    }
+
+    fn repair(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome {
+        self.based.store(false, Ordering::Release);
+        self.ensure_base(planner)?;
+        let network = Owner::Network(view.network.id);
+        self.ensure(network, &planner.network(&view.network)?)?;
+        for (endpoint, target) in &view.local {
+            let state = planner.endpoint(&view.network, endpoint, target)?;
+            self.ensure(Owner::Endpoint(endpoint.id), &state)?;
+        }
+        self.ensure(network, &peers(planner, &view.network, &view.peers)?)?;
+        self.remove_beyond(planner, view)
+    }
+
+    /// Removes what the network's owners have beyond the view.
+    fn remove_beyond(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome {
+        let wanted = desired(planner, view)?;
+        let home = planner.home(&view.network);
+        let locals = view
+            .local
+            .iter()
+            .map(|(endpoint, _)| Owner::Endpoint(endpoint.id));
+        let owners: BTreeSet<_> = locals.chain([Owner::Network(view.network.id)]).collect();
+        for (mark, object) in self.kernel.observe_owned(&home, self.node)? {
+            // In a namespace of the network's own, everything is the network's.
+            let is_its = owners.contains(&mark.owner) || home != Netns::Host;
+            let mut beyond = KernelState::new();
+            if is_its
+                && let Object::Link(Link {
+                    name,
+                    kind: LinkKind::Vxlan(_),
+                    ..
+                }) = &object
+            {
+                beyond.extend(self.kernel.observe_entries(&home, name)?);
+            }
+            beyond.extend(is_its.then_some(object));
+            let beyond = beyond
+                .objects()
+                .filter(|object| wanted.get(&object.key()).is_none());
+            self.remove(mark.owner, &beyond.cloned().collect())?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<P: Planner> Driver for Planned<P> {
+    fn capabilities(&self) -> Capabilities {
+        self.planner.capabilities()
+    }
+
+    async fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
+        self.planner.check(draft)
+    }
+
+    fn interface_prefix(&self, network: &Network) -> String {
+        self.planner.interface_prefix(network)
+    }
+
+    async fn create_network(&self, network: &Network) -> Result<()> {
+        let doing = format!("creating network {:?}", network.name.as_str());
+        let network = network.clone();
+        self.run(doing, move |planner, shell| {
+            shell.ensure_on_base(planner, Owner::Network(network.id), &planner.network(&network)?)
+        })
+        .await
+    }
+
+    async fn delete_network(&self, network: &Network) -> Result<()> {
+        let doing = format!("removing network {:?}", network.name.as_str());
+        let network = network.clone();
+        self.run(doing, move |planner, shell| {
+            shell.remove(Owner::Network(network.id), &planner.network(&network)?)
+        })
+        .await
+    }
+
+    async fn join(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<Attachment> {
+        let doing = format!(
+            "connecting {:?} to network {:?}",
+            endpoint.name,
+            network.name.as_str()
+        );
+        let attachment = self.planner.attachment(network, endpoint);
+        let (network, endpoint, target) = (network.clone(), endpoint.clone(), target.clone());
+        self.run(doing, move |planner, shell| {
+            shell.join(planner, &network, &endpoint, &target)
+        })
+        .await?;
+        Ok(attachment)
+    }
+
+    async fn leave(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<()> {
+        let doing = format!(
+            "disconnecting {:?} from network {:?}",
+            endpoint.name,
+            network.name.as_str()
+        );
+        let (network, endpoint, target) = (network.clone(), endpoint.clone(), target.clone());
+        self.run(doing, move |planner, shell| {
+            let state = planner.endpoint(&network, &endpoint, &target)?;
+            shell.remove(Owner::Endpoint(endpoint.id), &state)
+        })
+        .await
+    }
+
+    async fn peers_changed(&self, network: &Network, gone: &[Peer], come: &[Peer]) -> Result<()> {
+        let doing = format!("updating peers of network {:?}", network.name.as_str());
+        let (network, gone, come) = (network.clone(), gone.to_vec(), come.to_vec());
+        self.run(doing, move |planner, shell| {
+            shell.peers_changed(planner, &network, &gone, &come)
+        })
+        .await
+    }
+
+    async fn repair(&self, view: &NetworkView) -> Result<()> {
+        let doing = format!("repairing network {:?}", view.network.name.as_str());
+        let view = view.clone();
+        self.run(doing, move |planner, shell| shell.repair(planner, &view))
+            .await
+    }
+}
