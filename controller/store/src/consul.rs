@@ -1,8 +1,9 @@
 //! Consul, over its HTTP API: check-and-set transactions, sessions as leases, blocking queries as watches.
 //!
-//! Three of its ways shape the code. A key held by a session is locked, and a lock can't be taken from another
+//! Four of its ways shape the code. A key held by a session is locked, and a lock can't be taken from another
 //! session, so a write with a lease is a delete and a lock. A session hangs on its node's health unless told not to,
-//! and a restarted agent would end every host's. A query for a prefix also finds its neighbours (`a/bc` for `a/b`).
+//! and a restarted agent would end every host's. An agent closes the connections of a client that has more than 200,
+//! so few requests are under way at once. A query for a prefix also finds its neighbours (`a/bc` for `a/b`).
 
 mod answer;
 mod follow;
@@ -12,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::{
     Entry, Error, Key, LeaseId, Listing, Result, Revision, Store, Txn, Watch,
@@ -21,11 +23,15 @@ use crate::{
 /// Consul refuses shorter sessions.
 const SHORTEST_SESSION: Duration = Duration::from_secs(10);
 
+/// Requests under way at once, watches not counted.
+const CONCURRENT: usize = 32;
+
 /// A Consul agent.
 #[derive(Debug, Clone)]
 struct Agent {
     address: String,
     http: Client,
+    slots: Arc<Semaphore>,
 }
 
 impl Agent {
@@ -54,6 +60,7 @@ impl Consul {
         let agent = |address: &str| Agent {
             address: address.to_owned(),
             http: http.clone(),
+            slots: Arc::new(Semaphore::new(CONCURRENT)),
         };
         Self {
             agents: Arc::new(Members::new("consul", addresses, agent)),
@@ -80,6 +87,8 @@ impl Consul {
         let ask = |agent: Agent| {
             let request = request(&agent);
             async move {
+                // The semaphore is never closed.
+                let _slot = agent.slots.acquire().await;
                 let response = request.send().await.map_err(answer::failure)?;
                 answer::accept(response, accepted).await
             }

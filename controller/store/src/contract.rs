@@ -151,6 +151,7 @@ macro_rules! every_store {
             records::the_largest_value_is_taken_and_a_larger_one_is_refused,
             records::a_transaction_without_writes_only_checks,
             race::of_fifty_tasks_creating_one_key_exactly_one_wins,
+            race::a_burst_of_commits_is_taken,
             race::no_increment_of_many_tasks_is_lost,
             watches::a_watch_first_says_resync,
             watches::a_watch_tells_of_creation_change_and_removal,

@@ -3,6 +3,9 @@
 //! Few verbs, because Consul's limits are the contract's: a transaction has at most [`Txn::MAX_OPERATIONS`]
 //! operations with guards on single keys, a value is under [`MAX_VALUE`], and a watch is level-triggered. It says
 //! only that something under a prefix changed; the reader lists again, and no reader needs every version.
+//!
+//! To add a back end: a file that implements [`Store`], a line in `cluster.rs`, and a line in `contract.rs`, whose
+//! sentences it must show.
 #![forbid(unsafe_code)]
 
 pub mod cluster;

@@ -25,6 +25,25 @@ pub(super) async fn of_fifty_tasks_creating_one_key_exactly_one_wins(subject: &S
     assert_eq!(entry.value, winners);
 }
 
+pub(super) async fn a_burst_of_commits_is_taken(subject: &Subject) {
+    let mut tasks = JoinSet::new();
+    for n in 0..300 {
+        let store = Arc::clone(&subject.store);
+        tasks.spawn(async move {
+            store
+                .commit(Txn::new().create(key("burst").child(n), vec![]))
+                .await
+        });
+    }
+    for committed in tasks.join_all().await {
+        committed.unwrap();
+    }
+    assert_eq!(
+        subject.store.list(&key("burst")).await.unwrap().entries.len(),
+        300
+    );
+}
+
 pub(super) async fn no_increment_of_many_tasks_is_lost(subject: &Subject) {
     let counter = key("counter");
     subject
