@@ -1,0 +1,85 @@
+//! What can go wrong between a command and the daemon.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use http::StatusCode;
+
+/// Why a request got no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers on the socket.
+    #[error("can't connect to the daemon at unix://{}: {source}", socket.display())]
+    Connect {
+        /// The socket.
+        socket: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The daemon said no.
+    #[error("Error response from daemon: {}", first_line(message))]
+    Refused {
+        /// How.
+        status: StatusCode,
+        /// And why.
+        message: String,
+    },
+    /// The connection broke, or it wasn't HTTP.
+    #[error("the connection to the daemon failed: {0}")]
+    Http(#[source] hyper::Error),
+    /// The answer is no JSON of the expected shape.
+    #[error("can't read the daemon's answer: {0}")]
+    Answer(#[source] serde_json::Error),
+    /// A task that answers with a stream failed half way.
+    #[error("{0}")]
+    Task(String),
+    /// A name can't be put into a request.
+    #[error("can't make a request of it: {0}")]
+    Request(#[source] http::Error),
+    /// Something can't be written as JSON.
+    #[error("can't encode the request: {0}")]
+    Encode(#[source] serde_json::Error),
+    /// The daemon did not hand over the connection.
+    #[error("the daemon did not open a stream (status {0})")]
+    NoStream(StatusCode),
+    /// Reading or writing a stream failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The daemon puts its hint on a line of its own.
+fn first_line(message: &str) -> &str {
+    match message.rsplit_once("\nhint: ") {
+        Some((message, _)) => message,
+        None => message,
+    }
+}
+
+impl ClientError {
+    /// What the user may try.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some("the socket belongs to the group cnm: be root, or a member of it (usermod -aG cnm USER, then log in again)".into())
+            }
+            Self::Connect { .. } => {
+                Some("is the daemon running? start it with: systemctl start cnmd, or as root: cnmd".into())
+            }
+            Self::Refused { message, .. } => message.rsplit_once("\nhint: ").map(|(_, hint)| hint.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the daemon said that there is no such thing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+
+    /// The daemon's answer, if it gave one.
+    pub(crate) fn refusal(&self) -> Option<(StatusCode, &str)> {
+        match self {
+            Self::Refused { status, message } => Some((*status, message)),
+            _ => None,
+        }
+    }
+}
