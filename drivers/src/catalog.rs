@@ -48,7 +48,7 @@ impl BuiltIn {
         let overlay = Overlay::new(OverlayHost {
             address: settings.address,
             port: settings.vxlan_port,
-            underlay_mtu: kernel.underlay_mtu(settings.address)?,
+            underlay_mtu: underlay_mtu(&**kernel, settings.address)?,
             exec_root: settings.exec_root.clone(),
             ipv6,
         });
@@ -76,6 +76,15 @@ impl Catalog for BuiltIn {
     fn names(&self) -> Vec<String> {
         self.drivers.keys().map(ToString::to_string).collect()
     }
+}
+
+/// The MTU of the link with the underlay's address. Of the loopback, where one host has no underlay, it would tell
+/// nothing about the packets that containers send elsewhere.
+fn underlay_mtu(kernel: &dyn Kernel, address: IpAddr) -> kernel::Result<Option<u32>> {
+    if address.is_loopback() {
+        return Ok(None);
+    }
+    kernel.underlay_mtu(address)
 }
 
 /// The MTU of the link that the host's default route leaves by.

@@ -153,6 +153,16 @@ impl Shell {
         }
     }
 
+    /// Removes a network, tunnels first: a namespace ends when the last who looks into it has left, and until then its
+    /// tunnels keep their network identifiers from being used again.
+    fn delete(&self, planner: &dyn Planner, network: &Network) -> Outcome {
+        let owner = Owner::Network(network.id);
+        let (tunnels, rest): (Vec<_>, Vec<_>) =
+            planner.network(network)?.objects().cloned().partition(is_tunnel);
+        self.remove(owner, &tunnels.into_iter().collect())?;
+        self.remove(owner, &rest.into_iter().collect())
+    }
+
     /// Whether the namespace of a network is there; without one there is nothing to keep up to date.
     fn is_home(&self, planner: &dyn Planner, network: &Network) -> Outcome<bool> {
         Ok(match planner.home(network) {
@@ -202,8 +212,8 @@ impl Shell {
             .map(|(endpoint, _)| Owner::Endpoint(endpoint.id));
         let owners: BTreeSet<_> = locals.chain([Owner::Network(view.network.id)]).collect();
         for (mark, object) in self.kernel.observe_owned(&home, self.node)? {
-            // In a namespace of the network's own, everything is the network's.
-            let is_its = owners.contains(&mark.owner) || home != Netns::Host;
+            // Whoever is joining right now has no place in the view yet, and is left alone.
+            let is_its = owners.contains(&mark.owner);
             let mut beyond = KernelState::new();
             if is_its
                 && let Object::Link(Link {
@@ -222,6 +232,16 @@ impl Shell {
         }
         Ok(())
     }
+}
+
+fn is_tunnel(object: &Object) -> bool {
+    matches!(
+        object,
+        Object::Link(Link {
+            kind: LinkKind::Vxlan(_),
+            ..
+        })
+    )
 }
 
 #[async_trait]
@@ -250,10 +270,8 @@ impl<P: Planner> Driver for Planned<P> {
     async fn delete_network(&self, network: &Network) -> Result<()> {
         let doing = format!("removing network {:?}", network.name.as_str());
         let network = network.clone();
-        self.run(doing, move |planner, shell| {
-            shell.remove(Owner::Network(network.id), &planner.network(&network)?)
-        })
-        .await
+        self.run(doing, move |planner, shell| shell.delete(planner, &network))
+            .await
     }
 
     async fn join(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<Attachment> {

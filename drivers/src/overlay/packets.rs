@@ -204,3 +204,19 @@ fn two_networks_may_have_the_same_subnet() {
         );
     }
 }
+
+#[test]
+fn a_network_can_be_made_again_while_its_old_namespace_lingers() {
+    let lab = Lab::new();
+    let host = lab.host("host", "192.0.2.1");
+    let network = network("overlay", 1, &["172.16.2.0/24"]);
+    let home = host
+        .exec_root
+        .join("netns")
+        .join(format!("ov-{}", network.id.short()));
+    host.create(&lab, &network);
+    let _held = kernel::netns::open(&home).expect("it is there");
+    lab.run(host.driver("overlay").delete_network(&network))
+        .expect("it goes");
+    host.create(&lab, &network);
+}
