@@ -30,7 +30,7 @@ pub struct Connect {
     pub network: NetworkId,
     /// The sandbox that joins.
     pub sandbox: SandboxId,
-    /// The container behind it, when an engine runs one.
+    /// The container behind it; the sandbox's when nothing is said.
     pub container: Option<ContainerId>,
     /// The endpoint's name, unique on the network: normally the container's.
     pub name: String,

@@ -20,6 +20,8 @@ mod reconcile;
 mod records;
 mod sandboxes;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod undo;
 mod worker;
 

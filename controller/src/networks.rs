@@ -16,7 +16,7 @@ use crate::{core::Core, error::Result};
 
 pub(crate) use delete::{finish_deleting, realize, undo_creating, unrealize};
 pub(crate) use find::network_not_found;
-pub(crate) use peers::tell_peers;
+pub(crate) use peers::{tell_all_peers, tell_peers};
 pub(crate) use predefined::{ensure_predefined, gateway_bridge};
 pub(crate) use view::{peers_of, view};
 

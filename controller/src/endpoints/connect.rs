@@ -79,7 +79,7 @@ async fn walk(
     let published = Arc::clone(&active);
     core.records
         .commit(model::Scope::Local, txn, move |snapshot| {
-            snapshot.insert_endpoint(published)
+            snapshot.insert_endpoint(published);
         })
         .await?;
     Ok(active)
@@ -263,7 +263,7 @@ async fn take_back(core: &Core, endpoint: &Endpoint, error: &store::Error) {
         let txn = table.put(id, &note);
         core.records
             .commit(model::Scope::Local, txn, move |snapshot| {
-                snapshot.insert_endpoint(note)
+                snapshot.insert_endpoint(note);
             })
             .await
     } else {
@@ -329,7 +329,7 @@ fn assemble(
         id,
         network: network.id,
         sandbox: sandbox.id,
-        container: request.container,
+        container: request.container.or(sandbox.container),
         node: core.node.id,
         lifecycle: Lifecycle::Creating,
         created: Timestamp::now(),
@@ -349,7 +349,7 @@ fn assemble(
 
 /// Pure: name, aliases, short id, hostname; each once. The first answers reverse lookups.
 fn dns_names(request: &Connect, sandbox: &Sandbox) -> Vec<String> {
-    let short = request.container.map(|id| id.short());
+    let short = request.container.or(sandbox.container).map(|id| id.short());
     let all = [&request.name]
         .into_iter()
         .chain(&request.aliases)

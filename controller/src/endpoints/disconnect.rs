@@ -58,7 +58,7 @@ pub(super) async fn inner(core: &Arc<Core>, id: EndpointId, force: bool) -> Resu
     let published = Arc::clone(&deleting);
     core.records
         .commit(Scope::Local, txn, move |snapshot| {
-            snapshot.insert_endpoint(published)
+            snapshot.insert_endpoint(published);
         })
         .await?;
     finish_deleting(core, &network, &deleting, force).await?;

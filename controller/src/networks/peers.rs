@@ -10,6 +10,15 @@ use crate::{core::Core, error::Result, locks::LockKey};
 
 /// Brings the driver up to date with the snapshot. Nothing is told of a network that is not made on this host.
 pub(crate) async fn tell_peers(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
+    tell(core, network, false).await
+}
+
+/// The same at start: who came is everybody, and who went is known from what was last seen before the restart.
+pub(crate) async fn tell_all_peers(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
+    tell(core, network, true).await
+}
+
+async fn tell(core: &Arc<Core>, network: &Arc<Network>, everybody: bool) -> Result<()> {
     if network.scope != model::Scope::Global {
         return Ok(());
     }
@@ -19,7 +28,10 @@ pub(crate) async fn tell_peers(core: &Arc<Core>, network: &Arc<Network>) -> Resu
     }
     let wanted = peers_of(&core.records.snapshot(), network, core.node.id);
     let known = core.peers(network.id);
-    let (gone, come) = difference(&known, &wanted);
+    let (gone, mut come) = difference(&known, &wanted);
+    if everybody {
+        come = wanted.values().cloned().collect();
+    }
     if gone.is_empty() && come.is_empty() {
         return Ok(());
     }

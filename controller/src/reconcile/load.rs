@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Scope, Snapshot};
 
-use crate::{core::Core, error::Result, records};
+use crate::{core::Core, error::Result, networks, records};
 
 /// Reads the local store. What it holds of the cluster is stale until the cluster store has answered.
 pub(super) async fn local(core: &Arc<Core>) -> Result<()> {
@@ -27,6 +27,14 @@ pub(super) async fn local(core: &Arc<Core>) -> Result<()> {
     }
     for found in records::sandboxes().list(store).await?.1 {
         snapshot.sandboxes.insert(found.record.id, Arc::new(found.record));
+    }
+    for network in snapshot
+        .networks
+        .values()
+        .filter(|network| network.scope == Scope::Global)
+    {
+        // What the kernel was last told, so that who went meanwhile is taken out.
+        core.set_peers(network.id, networks::peers_of(&snapshot, network, core.node.id));
     }
     core.records.publish(|current| {
         let generation = current.generation;

@@ -167,7 +167,7 @@ pub(super) async fn realize_all(core: &Arc<Core>) {
         report(
             "network",
             &network.name,
-            networks::tell_peers(core, network).await,
+            networks::tell_all_peers(core, network).await,
         );
     }
 }

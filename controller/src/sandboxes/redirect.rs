@@ -29,7 +29,7 @@ pub(crate) fn items(ports: DnsPorts) -> Vec<Item> {
             protocol,
             Field::DestinationPort,
             DOMAIN,
-            |to| Action::Dnat(to),
+            Action::Dnat,
             port,
         )
     });
@@ -39,7 +39,7 @@ pub(crate) fn items(ports: DnsPorts) -> Vec<Item> {
             protocol,
             Field::SourcePort,
             port,
-            |to| Action::Snat(to),
+            Action::Snat,
             DOMAIN,
         )
     });

@@ -1,0 +1,9 @@
+//! Whole operations on a fake kernel, the real drivers and stores in memory.
+
+mod cluster;
+mod connections;
+mod faults;
+mod host;
+mod networks;
+mod restart;
+mod spy;

@@ -1,0 +1,360 @@
+//! Hosts that share a store.
+
+use std::time::Duration;
+
+use kernel::{KernelState, Key, Object};
+use model::Lifecycle;
+use store::memory::Memory;
+
+use super::{
+    host::{Host, difference},
+    spy::At,
+};
+use crate::{Connect, Error};
+
+/// Ways to endpoints of other hosts.
+fn fdb_entries(state: &KernelState) -> usize {
+    let tunnelled = |key: &&Key| matches!(key, Key::Fdb(_, link, _) if link.starts_with("vx-"));
+    state.keys().filter(tunnelled).count()
+}
+
+#[tokio::test]
+async fn what_one_host_makes_the_other_sees_and_reaches() {
+    let cluster = Memory::new();
+    let (one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    assert_eq!(two.controller().networks.find("ol1").unwrap(), network);
+
+    let (here, there) = (
+        one.sandbox("test01").await.unwrap(),
+        two.sandbox("test02").await.unwrap(),
+    );
+    let first = one.connect(network.id, &here).await.unwrap();
+    let second = two.connect(network.id, &there).await.unwrap();
+    let addresses = [&first, &second].map(|e| e.addresses.ipv4.unwrap().to_string());
+    assert_eq!(addresses, ["172.16.2.2/24", "172.16.2.3/24"]);
+    one.sees("the other's endpoint", |snapshot| {
+        snapshot.endpoints.contains_key(&second.id)
+    })
+    .await;
+    two.sees("the other's endpoint", |snapshot| {
+        snapshot.endpoints.contains_key(&first.id)
+    })
+    .await;
+    one.kernel_comes_to("a way to the other", |state| fdb_entries(state) == 1)
+        .await;
+    two.kernel_comes_to("a way to the other", |state| fdb_entries(state) == 1)
+        .await;
+
+    let error = two.controller().networks.delete("ol1").await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("network ol1 has active endpoints (name:\"test0"),
+        "{error}"
+    );
+    one.controller().sandboxes.delete(here.id).await.unwrap();
+    two.sees("it gone", |snapshot| !snapshot.endpoints.contains_key(&first.id))
+        .await;
+    two.kernel_comes_to("no way any more", |state| fdb_entries(state) == 0)
+        .await;
+    two.controller().sandboxes.delete(there.id).await.unwrap();
+    two.controller().networks.delete("ol1").await.unwrap();
+    one.sees("no network", |snapshot| {
+        !snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let left = one.global.as_ref().unwrap().keys().await;
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn names_and_addresses_are_unique_across_hosts() {
+    let cluster = Memory::new();
+    let (one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let error = two.network("ol1", "overlay", None).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error}");
+    let error = two
+        .network("ol2", "overlay", Some("172.16.0.0/16"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("\"ol1\""), "{error}");
+    let other = two.network("ol2", "overlay", None).await.unwrap();
+    assert_eq!(other.vnis[0].get(), 257);
+
+    let (here, there) = (
+        one.sandbox("test01").await.unwrap(),
+        two.sandbox("test02").await.unwrap(),
+    );
+    one.connect(network.id, &here).await.unwrap();
+    let mut request = Connect::new(network.id, there.id, "test02");
+    request.ipv4 = Some("172.16.2.2".parse().unwrap());
+    let error = two.controller().endpoints.connect(request).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Address already in use: 172.16.2.2 is held by \"test01\""
+    );
+    let error = two
+        .controller()
+        .endpoints
+        .connect(Connect::new(network.id, there.id, "test01"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "endpoint with name test01 already exists in network ol1"
+    );
+}
+
+#[tokio::test]
+async fn with_the_store_down_what_is_local_works_and_what_is_global_waits() {
+    let cluster = Memory::new();
+    let (one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    let sandbox = one.sandbox("test01").await.unwrap();
+    let endpoint = one.connect(network.id, &sandbox).await.unwrap();
+    two.sees("the endpoint", |snapshot| {
+        snapshot.endpoints.contains_key(&endpoint.id)
+    })
+    .await;
+
+    let store = one.global.clone().unwrap();
+    store.set_up(false);
+    one.sees("that the store is gone", |snapshot| snapshot.stale)
+        .await;
+    let error = one.network("ol2", "overlay", None).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    one.network("lab", "bridge", None).await.unwrap();
+    one.controller()
+        .endpoints
+        .disconnect(endpoint.id, false)
+        .await
+        .unwrap();
+    one.controller().sandboxes.delete(sandbox.id).await.unwrap();
+    assert_eq!(one.controller().sandboxes.list().len(), 0);
+    let noted = one.controller().endpoints.get(endpoint.id).unwrap();
+    assert_eq!(
+        noted.lifecycle,
+        Lifecycle::Deleting,
+        "the note of what is to release"
+    );
+
+    store.set_up(true);
+    one.sees("nothing to release", |snapshot| {
+        !snapshot.endpoints.contains_key(&endpoint.id)
+    })
+    .await;
+    two.sees("it gone", |snapshot| {
+        !snapshot.endpoints.contains_key(&endpoint.id)
+    })
+    .await;
+    let keys = store.keys().await;
+    assert!(
+        !keys
+            .iter()
+            .any(|key| key.contains("172.16.2.2") || key.ends_with("/test01")),
+        "{keys:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_without_the_store_serves_the_copy_marked_stale() {
+    let cluster = Memory::new();
+    let (mut one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    let (here, there) = (
+        one.sandbox("test01").await.unwrap(),
+        two.sandbox("test02").await.unwrap(),
+    );
+    let own = one.connect(network.id, &here).await.unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let other = two.connect(network.id, &there).await.unwrap();
+    one.kernel_comes_to("a way to the other", |state| fdb_entries(state) == 1)
+        .await;
+    let kernel = one.kernel.state();
+
+    one.kill();
+    one.global.as_ref().unwrap().set_up(false);
+    one.start().await;
+    let snapshot = one.controller().snapshot().borrow().clone();
+    assert!(snapshot.stale);
+    assert_eq!(one.controller().networks.find("ol1").unwrap(), network);
+    assert!(snapshot.endpoints.contains_key(&own.id) && snapshot.endpoints.contains_key(&other.id));
+    assert_eq!(
+        difference(&kernel, &one.kernel.state()),
+        Vec::<String>::new(),
+        "what runs goes on running"
+    );
+
+    one.global.as_ref().unwrap().set_up(true);
+    one.sees("that the store is back", |snapshot| !snapshot.stale)
+        .await;
+    assert_eq!(difference(&kernel, &one.kernel.state()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_went_while_a_host_was_down_is_gone_after_its_restart() {
+    let cluster = Memory::new();
+    let (mut one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let (here, there) = (
+        one.sandbox("test01").await.unwrap(),
+        two.sandbox("test02").await.unwrap(),
+    );
+    one.connect(network.id, &here).await.unwrap();
+    let other = two.connect(network.id, &there).await.unwrap();
+    one.kernel_comes_to("a way to the other", |state| fdb_entries(state) == 1)
+        .await;
+    one.kill();
+    two.controller()
+        .endpoints
+        .disconnect(other.id, false)
+        .await
+        .unwrap();
+    one.start().await;
+    assert_eq!(fdb_entries(&one.kernel.state()), 0);
+}
+
+#[tokio::test]
+async fn a_dead_hosts_endpoints_are_dropped_and_after_the_quarantine_freed() {
+    let cluster = Memory::new();
+    let mut one = Host::new(1, Some(&cluster));
+    one.quarantine = Duration::from_millis(200);
+    one.start().await;
+    let mut two = Host::of(2, &cluster).await;
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let (here, there) = (
+        one.sandbox("test01").await.unwrap(),
+        two.sandbox("test02").await.unwrap(),
+    );
+    one.connect(network.id, &here).await.unwrap();
+    let other = two.connect(network.id, &there).await.unwrap();
+    one.kernel_comes_to("a way to the other", |state| fdb_entries(state) == 1)
+        .await;
+    // It gives its lease up; a host that dies without a word is dead when the lease has ended.
+    two.stop().await;
+    one.sees("that it is dead", |snapshot| {
+        !snapshot.live_nodes.contains(&other.node)
+    })
+    .await;
+    one.kernel_comes_to("no way any more", |state| fdb_entries(state) == 0)
+        .await;
+    one.sees("its endpoint freed", |snapshot| {
+        !snapshot.endpoints.contains_key(&other.id)
+    })
+    .await;
+    let again = one.sandbox("test02").await.unwrap();
+    let endpoint = one.connect(network.id, &again).await.unwrap();
+    assert_eq!(endpoint.addresses, other.addresses, "name and address are free");
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_renew_takes_its_global_endpoints_off_the_network() {
+    let cluster = Memory::new();
+    let mut one = Host::new(1, Some(&cluster));
+    one.quarantine = Duration::from_millis(100);
+    let mut settings = one.settings();
+    settings.lease = Duration::from_millis(60);
+    one.start_with(settings).await.unwrap();
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    let sandbox = one.sandbox("test01").await.unwrap();
+    one.connect(network.id, &sandbox).await.unwrap();
+    let up = |state: &KernelState, wanted: bool| {
+        let netns = kernel::Netns::Pinned(sandbox.netns().unwrap().clone());
+        let link = state.get(&Key::Link(netns, "eth0".parse().unwrap()));
+        matches!(link, Some(Object::Link(link)) if link.up == wanted)
+    };
+    assert!(up(&one.kernel.state(), true));
+    one.global.as_ref().unwrap().set_up(false);
+    one.kernel_comes_to("its interface down", |state| up(state, false))
+        .await;
+    one.global.as_ref().unwrap().set_up(true);
+    one.kernel_comes_to("its interface up again", |state| up(state, true))
+        .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_here_leaves_nothing_there() {
+    let cluster = Memory::new();
+    let one = Host::of(1, &cluster).await;
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    let other = one.sandbox("other").await.unwrap();
+    one.connect(network.id, &other).await.unwrap();
+    one.controller().sandboxes.delete(other.id).await.unwrap();
+    let sandbox = one.sandbox("test01").await.unwrap();
+    let (kernel, local) = (one.kernel.state(), one.local.keys().await);
+    let global = one.global.clone().unwrap();
+    let shared = global.keys().await;
+    for commit in 0..2 {
+        one.local.at(commit, At::Fails);
+        one.connect(network.id, &sandbox).await.unwrap_err();
+        assert_eq!(one.local.keys().await, local, "local commit {commit}");
+        assert_eq!(global.keys().await, shared, "local commit {commit}");
+    }
+    global.at(0, At::Fails);
+    one.connect(network.id, &sandbox).await.unwrap_err();
+    assert_eq!(
+        (one.local.keys().await, global.keys().await),
+        (local.clone(), shared.clone()),
+        "global commit"
+    );
+    for step in 0.. {
+        one.kernel.fail_at(step);
+        let result = one.connect(network.id, &sandbox).await;
+        if one.kernel.heal() {
+            result.unwrap();
+            break;
+        }
+        assert_eq!(one.local.keys().await, local, "step {step}");
+        assert_eq!(global.keys().await, shared, "step {step}");
+        assert_eq!(
+            difference(&kernel, &one.kernel.state()),
+            Vec::<String>::new(),
+            "step {step}"
+        );
+    }
+}
