@@ -27,8 +27,19 @@ impl Cgroup {
     /// Finds the cgroup `path` (absolute, below each hierarchy's root) through this process's mounts.
     ///
     /// # Errors
-    /// When the mounts can't be read.
+    /// When the mounts can't be read; for a path that names a hierarchy's root or leads out of it: what is found is
+    /// killed and removed as a whole.
     pub fn locate(path: &str) -> io::Result<Self> {
+        let inner = Path::new(path.trim_start_matches('/'));
+        let plain = inner
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !plain || inner.components().next().is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{path:?} is not a container's cgroup"),
+            ));
+        }
         Ok(Self {
             hierarchies: hierarchies(&fs::read_to_string("/proc/self/mountinfo")?, path),
         })
@@ -100,9 +111,13 @@ impl Cgroup {
     ///
     /// A process that is still on its way out keeps it busy: call again.
     pub fn remove(&self) -> bool {
-        self.hierarchies
+        // Each is tried, whatever became of the one before.
+        let left = self
+            .hierarchies
             .iter()
-            .fold(true, |gone, hierarchy| remove_below(&hierarchy.path) && gone)
+            .filter(|hierarchy| !remove_below(&hierarchy.path))
+            .count();
+        left == 0
     }
 }
 
@@ -205,6 +220,14 @@ mod tests {
             ]
         );
         assert_eq!(found[1].controllers, ["name=systemd"]);
+    }
+
+    #[test]
+    fn a_hierarchys_root_is_nobodys_cgroup() {
+        for path in ["", "/", "/..", "/cnm/../.."] {
+            assert!(Cgroup::locate(path).is_err(), "{path:?}");
+        }
+        assert!(Cgroup::locate("/cnm/x").is_ok());
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn memory(wanted: &Resources, host: &HostFacts) -> Result<Map<String, Value>, Sp
     }
     match wanted.memory_swappiness {
         Some(much @ 0..=100) if !host.unified_cgroups => {
-            drop(memory.insert("swappiness".into(), much.into()))
+            memory.insert("swappiness".into(), much.into());
         }
         Some(0..=100) | None => {}
         Some(_) => return invalid("invalid value for memory swappiness, valid range is 0-100"),

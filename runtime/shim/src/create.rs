@@ -1,0 +1,169 @@
+//! Makes the container, in a child of the shim: libcontainer changes its caller's directory, protection from the
+//! memory killer and readability for good.
+//!
+//! The container's first process is made a child of the shim, not of this child (`CLONE_PARENT`), so the shim can
+//! wait for it. Why a command can't be executed is told on the status pipe by the process that was to become it.
+
+use std::{
+    error::Error,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    rc::Rc,
+};
+
+use anyhow::{Context as _, Result};
+use libcontainer::{
+    container::{Container, builder::ContainerBuilder},
+    syscall::syscall::SyscallType,
+    workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
+};
+use oci_spec::runtime::Spec;
+use rustix::{
+    fs::fchown,
+    process::{Gid, Uid},
+    termios::{Winsize, tcsetwinsize},
+};
+use shim_protocol::{Failure, FailureKind, Launch};
+
+use crate::{
+    command,
+    report::{ChildWays, Report, not_executed, receive_terminal},
+    stdio::Stdio,
+};
+
+const CONSOLE: &str = "console.sock";
+
+/// Makes the container and lets it run its command; reports either way.
+pub(crate) fn container(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &ChildWays) {
+    if let Err(error) = create(launch, stdio, size, ways) {
+        ways.report(&Report::Failed(Failure::new(
+            FailureKind::Internal,
+            chain(error.as_ref()),
+        )));
+    }
+}
+
+fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &ChildWays) -> Result<()> {
+    std::env::set_current_dir(&launch.state).context("entering the shim's directory")?;
+    let executor = CommandExecutor {
+        status: Rc::new(ways.status.try_clone()?),
+    };
+    let mut builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
+        .with_root_path(&launch.state)?
+        .with_executor(executor);
+    let mut console = None;
+    match stdio {
+        Some(stdio) => {
+            give_away(launch, stdio)?;
+            let [input, output, errors] = stdio.all();
+            builder = builder
+                .with_stdin(input.try_clone()?)
+                .with_stdout(output.try_clone()?)
+                .with_stderr(errors.try_clone()?);
+        }
+        None => {
+            console = Some(UnixListener::bind(CONSOLE).context("listening for the terminal")?);
+            builder = builder.with_console_socket(Some(launch.state.join(CONSOLE)));
+        }
+    }
+    let mut made = builder
+        .as_init(&launch.bundle)
+        .with_systemd(false)
+        .as_sibling(true)
+        .with_detach(true)
+        .build()?;
+    ways.report(&Report::Pid(
+        made.pid().context("the container has no process")?.as_raw(),
+    ));
+    if let Some(listener) = console {
+        hand_over_terminal(&listener, size, ways)?;
+    }
+    run(&mut made)
+}
+
+/// The container's user may open its own standard streams again, by their names in `/dev`.
+fn give_away(launch: &Launch, stdio: &Stdio) -> Result<()> {
+    let spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
+    let user = spec
+        .process()
+        .as_ref()
+        .map(|process| process.user().clone())
+        .unwrap_or_default();
+    own(stdio, user.uid(), user.gid());
+    Ok(())
+}
+
+/// Gives the pipes of a process to its user.
+pub(crate) fn own(stdio: &Stdio, uid: u32, gid: u32) {
+    for pipe in stdio.pipes() {
+        // `/dev/null` stays root's.
+        let _ = fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    }
+}
+
+fn hand_over_terminal(listener: &UnixListener, size: Option<Winsize>, ways: &ChildWays) -> Result<()> {
+    let (sender, _) = listener.accept().context("receiving the terminal")?;
+    let terminal: OwnedFd = receive_terminal(&sender).context("receiving the terminal")?;
+    if let Some(size) = size {
+        tcsetwinsize(&terminal, size).context("sizing the terminal")?;
+    }
+    ways.terminal(&terminal).context("handing over the terminal")?;
+    std::fs::remove_file(CONSOLE).context("removing the terminal's socket")
+}
+
+fn run(made: &mut Container) -> Result<()> {
+    Ok(made.start()?)
+}
+
+/// What an error says with its causes, each thing once.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text.chars().take(4000).collect()
+}
+
+/// Becomes the container's command, the way a shell would, and says why if that can't be.
+#[derive(Clone)]
+struct CommandExecutor {
+    status: Rc<OwnedFd>,
+}
+
+impl CommandExecutor {
+    fn fail(&self, failure: &Failure) -> String {
+        not_executed(&*self.status, failure);
+        failure.message.clone()
+    }
+}
+
+impl Executor for CommandExecutor {
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        let Some(process) = spec.process() else {
+            return Err(ExecutorValidationError::ArgValidationError(
+                "the spec has no process".to_owned(),
+            ));
+        };
+        match command::find(process) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(ExecutorValidationError::ArgValidationError(self.fail(&failure))),
+        }
+    }
+
+    fn setup_envs(&self, _: std::collections::HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        // The command gets its environment at its exec, in the order of the spec.
+        Ok(())
+    }
+
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let Some(process) = spec.process() else {
+            return Err(ExecutorError::InvalidArg);
+        };
+        Err(ExecutorError::Other(self.fail(&command::execute(process))))
+    }
+}

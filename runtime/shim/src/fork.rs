@@ -1,0 +1,100 @@
+//! Children of the shim: what they keep, what they report, and the few calls that need `unsafe`.
+//!
+//! A child does the work that the long-lived shim must not: libcontainer changes its caller for good, and its pages
+//! would stay. The shim has one thread, so a child may run any code.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    process::exit,
+};
+
+use nix::{
+    libc,
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    unistd::{ForkResult, fork},
+};
+
+/// Runs `work` in a child; returns its pid.
+///
+/// The child has the caller's memory, `keep` of its descriptors beside the first three, and no blocked signals.
+pub(crate) fn child(keep: &[&OwnedFd], work: impl FnOnce()) -> io::Result<i32> {
+    // SAFETY: the process has one thread, so the child's copy of the memory is consistent: no lock is held in it.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(child.as_raw()),
+        ForkResult::Child => {
+            close_others(keep);
+            unblock_signals();
+            work();
+            leave(0)
+        }
+    }
+}
+
+/// Ends a child without running what the shim would run at its own end.
+pub(crate) fn leave(code: i32) -> ! {
+    // Nothing is registered at exit, and the standard streams are unbuffered or empty here.
+    exit(code)
+}
+
+fn close_others(keep: &[&OwnedFd]) {
+    let mut kept: Vec<RawFd> = keep.iter().map(|fd| fd.as_raw_fd()).collect();
+    kept.sort_unstable();
+    let mut from = 3;
+    for fd in kept {
+        close_range(from, fd - 1);
+        from = fd + 1;
+    }
+    close_range(from, RawFd::MAX);
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    if first <= last {
+        // SAFETY: in a child that only uses the descriptors it keeps; owners of the others never run again there.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+/// Signals that the shim reads from a descriptor instead of being interrupted (or ended) by them.
+pub(crate) fn shim_signals() -> SigSet {
+    [
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn unblock_signals() {
+    // An empty mask is always accepted.
+    let _ = SigSet::empty().thread_set_mask();
+}
+
+/// What a new program expects: Rust programs ignore SIGPIPE, others must not inherit that.
+pub(crate) fn default_signals() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default disposition runs no code of ours.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
+    unblock_signals();
+}
+
+/// Sends any signal, real-time ones too.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: sending a signal touches no memory of ours.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes `fd` the descriptor `number`, kept over an exec.
+pub(crate) fn become_number(fd: &impl AsFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: `number` is one of the first three, which nothing here owns.
+    match unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}

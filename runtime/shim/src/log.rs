@@ -1,0 +1,235 @@
+//! Writes the json-file log: Docker's format, one object a line.
+//!
+//! A line of the container is an entry; one that is very long is several, all but the last without a line end.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use shim_protocol::{LogFile, stream::StreamKind};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// A longer line is cut into entries of this size, as Docker cuts them.
+const LONGEST: usize = 16 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    config: LogFile,
+    file: File,
+    size: u64,
+    /// Begun lines of standard output and standard error.
+    begun: [Vec<u8>; 2],
+}
+
+impl Log {
+    /// Continues the log that is there.
+    pub(crate) fn open(config: LogFile) -> io::Result<Self> {
+        let file = append(&config.path)?;
+        let size = file.metadata()?.len();
+        Ok(Self {
+            config,
+            file,
+            size,
+            begun: [Vec::new(), Vec::new()],
+        })
+    }
+
+    /// Writes what the container wrote. When the disk takes no more, the container goes on: what can't be kept is
+    /// lost from the log and from nowhere else.
+    pub(crate) fn write(&mut self, kind: StreamKind, bytes: &[u8]) -> io::Result<()> {
+        let time = now();
+        let mut entries = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 96);
+        let begun = &mut self.begun[place(kind)];
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let mut piece = piece;
+            while begun.len() + piece.len() > LONGEST {
+                let (now, later) = piece.split_at(LONGEST - begun.len());
+                begun.extend_from_slice(now);
+                entry(&mut entries, kind, begun, &time);
+                begun.clear();
+                piece = later;
+            }
+            begun.extend_from_slice(piece);
+            if begun.last() == Some(&b'\n') {
+                entry(&mut entries, kind, begun, &time);
+                begun.clear();
+            }
+        }
+        self.append(&entries)
+    }
+
+    /// Writes the lines that were begun and will not be ended.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        let (time, mut entries) = (now(), Vec::new());
+        for kind in [StreamKind::Stdout, StreamKind::Stderr] {
+            let begun = std::mem::take(&mut self.begun[place(kind)]);
+            if !begun.is_empty() {
+                entry(&mut entries, kind, &begun, &time);
+            }
+        }
+        self.append(&entries)
+    }
+
+    fn append(&mut self, entries: &[u8]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let more = entries.len() as u64;
+        if self
+            .config
+            .max_size
+            .is_some_and(|most| self.size > 0 && self.size + more > most)
+        {
+            self.rotate()?;
+        }
+        self.file.write_all(entries)?;
+        self.size += more;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let path = &self.config.path;
+        let oldest = self.config.max_files.saturating_sub(1);
+        for age in (1..oldest).rev() {
+            gone_is_fine(fs::rename(rotated(path, age), rotated(path, age + 1)))?;
+        }
+        if oldest == 0 {
+            gone_is_fine(fs::remove_file(path))?;
+        } else {
+            gone_is_fine(fs::rename(path, rotated(path, 1)))?;
+        }
+        self.file = append(path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
+}
+
+fn rotated(path: &Path, age: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{age}"));
+    name.into()
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
+}
+
+fn place(kind: StreamKind) -> usize {
+    usize::from(kind == StreamKind::Stderr)
+}
+
+fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+/// Bytes that are no text are shown as the replacement character: JSON has no other way.
+fn entry(to: &mut Vec<u8>, kind: StreamKind, line: &[u8], time: &str) {
+    to.extend_from_slice(b"{\"log\":");
+    // Writing to memory does not fail, and text is always JSON.
+    let _ = serde_json::to_writer(&mut *to, &String::from_utf8_lossy(line));
+    let _ = writeln!(to, ",\"stream\":\"{}\",\"time\":\"{time}\"}}", kind.name());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(path: &Path) -> Vec<(String, String)> {
+        let text = fs::read_to_string(path).unwrap();
+        let entry = |line: &str| {
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+            OffsetDateTime::parse(entry["time"].as_str().unwrap(), &Rfc3339).unwrap();
+            (
+                entry["stream"].as_str().unwrap().to_owned(),
+                entry["log"].as_str().unwrap().to_owned(),
+            )
+        };
+        text.lines().map(entry).collect()
+    }
+
+    fn open(dir: &Path, max_size: Option<u64>, max_files: u32) -> Log {
+        Log::open(LogFile {
+            path: dir.join("log"),
+            max_size,
+            max_files,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn lines_are_entries_however_they_arrive() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), None, 1);
+        log.write(StreamKind::Stdout, b"one\ntw").unwrap();
+        log.write(StreamKind::Stderr, b"bad \xff\"\n").unwrap();
+        log.write(StreamKind::Stdout, b"o\nthree").unwrap();
+        log.finish().unwrap();
+        log.finish().unwrap();
+        let of = |stream: &str, text: &str| (stream.to_owned(), text.to_owned());
+        let expected = [
+            of("stdout", "one\n"),
+            of("stderr", "bad \u{fffd}\"\n"),
+            of("stdout", "two\n"),
+            of("stdout", "three"),
+        ];
+        assert_eq!(lines(&dir.path().join("log")), expected);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_nothing_of_it_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), None, 1);
+        let long = "x".repeat(2 * LONGEST + 5) + "\n";
+        for piece in long.as_bytes().chunks(1000) {
+            log.write(StreamKind::Stdout, piece).unwrap();
+        }
+        let entries = lines(&dir.path().join("log"));
+        let lengths: Vec<_> = entries.iter().map(|(_, text)| text.len()).collect();
+        assert_eq!(lengths, [LONGEST, LONGEST, 6]);
+    }
+
+    #[test]
+    fn files_are_rotated_and_only_so_many_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), Some(100), 3);
+        for number in 0..6 {
+            log.write(StreamKind::Stdout, format!("{number}\n").as_bytes())
+                .unwrap();
+        }
+        let text = |name: &str| {
+            lines(&dir.path().join(name))
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect::<String>()
+        };
+        assert_eq!(
+            (text("log"), text("log.1"), text("log.2")),
+            ("5\n".into(), "4\n".into(), "3\n".into())
+        );
+        assert!(!dir.path().join("log.3").exists());
+
+        let alone = tempfile::tempdir().unwrap();
+        let mut log = open(alone.path(), Some(100), 1);
+        log.write(StreamKind::Stdout, b"a\n").unwrap();
+        log.write(StreamKind::Stdout, b"b\n").unwrap();
+        assert_eq!(lines(&alone.path().join("log")).len(), 1);
+        assert_eq!(fs::read_dir(alone.path()).unwrap().count(), 1);
+    }
+}
