@@ -8,13 +8,13 @@ use std::{
 
 use kernel::{
     FakeKernel, Kernel, KernelState, Key, Linux, Mark, Netns, Object, Owner, Step, netns,
-    object::{Link, LinkKind},
+    object::{BridgePort, Link, LinkKind, VethPeer},
     ruleset,
 };
 use model::{Endpoint, Network};
 
 use crate::{
-    BuiltIn, Catalog as _, Driver, HostSettings, NetworkView, Peer, Result, Target, VXLAN_PORT,
+    BuiltIn, Catalog as _, Driver, Error, HostSettings, NetworkView, Peer, Result, Target, VXLAN_PORT,
     lab::{Lab, interface},
     samples::{endpoint, network, node, peer, target},
 };
@@ -272,6 +272,37 @@ fn a_flushed_firewall_is_repaired_and_does_not_stop_a_new_network() {
         flush(&subject);
         subject.create().expect("the base is made again");
         assert_eq!(subject.made(), all);
+    }
+}
+
+#[test]
+fn a_device_that_is_somebody_elses_is_refused_and_left_alone() {
+    for fake in [true, false] {
+        let subject = Subject::new("bridge", fake);
+        let name = format!("br-{}", subject.network.id.short());
+        let theirs = Object::Link(Link {
+            netns: Netns::Host,
+            name: interface(&name),
+            kind: LinkKind::Veth {
+                peer: VethPeer {
+                    netns: Netns::Host,
+                    name: interface("theirs"),
+                    mac: None,
+                    mtu: None,
+                    up: true,
+                },
+                port: BridgePort::default(),
+            },
+            mac: None,
+            mtu: None,
+            master: None,
+            up: true,
+        });
+        subject.apply(Some(Step::Create(theirs.clone())));
+        assert!(matches!(subject.create(), Err(Error::Forbidden { .. })));
+        let there = subject.kernel.observe(&[theirs.key()]).expect("an answer");
+        assert_eq!(there.len(), 1);
+        assert_eq!(subject.made(), KernelState::new());
     }
 }
 

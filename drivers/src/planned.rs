@@ -59,6 +59,10 @@ impl<P: Planner> Planned<P> {
         let outcome = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         outcome.map_err(|failure| match failure {
             Failure::Driver(error) => error,
+            Failure::Kernel(foreign @ kernel::Error::Foreign(_)) => Error::Forbidden {
+                message: format!("{doing}: {foreign}"),
+                hint: Some("choose another name, or remove what has it".to_owned()),
+            },
             Failure::Kernel(source) => Error::Kernel {
                 doing,
                 source: Box::new(source),

@@ -41,7 +41,7 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
     /// link or namespace isn't there.
     fn observe(&self, keys: &[Key]) -> Result<KernelState>;
 
-    /// Every link of this node in a namespace, by its marks. A dump: for start-up, timers and sweeps only. A link whose
+    /// Every link and firewall object of this node in a namespace, by its marks. A dump: for start-up, timers and sweeps only. A link whose
     /// maker died before it could write down more than the group has the owner [`Owner::Host`]; its name tells more.
     fn observe_owned(&self, netns: &Netns, node: NodeId) -> Result<Vec<(Mark, Object)>>;
 

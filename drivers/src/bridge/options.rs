@@ -19,6 +19,14 @@ const MODES: [&str; 2] = [
     "com.docker.network.bridge.gateway_mode_ipv6",
 ];
 
+/// Docker's, not ours yet: refused, lest somebody rely on them.
+const LATER: [&str; 4] = [
+    "com.docker.network.bridge.inhibit_ipv4",
+    "com.docker.network.bridge.trusted_host_interfaces",
+    "com.docker.network.host_ipv4",
+    "com.docker.network.host_ipv6",
+];
+
 const KNOWN: [&str; 9] = [
     NAME,
     ICC,
@@ -51,6 +59,7 @@ pub struct BridgeOptions {
 impl BridgeOptions {
     /// Reads them; refuses what the driver doesn't have or can't use.
     pub fn parse(options: &Labels) -> Result<Self> {
+        refuse_later(options)?;
         options::refuse_unknown("bridge", &KNOWN, options)?;
         boolean(options, DEFAULT_BRIDGE, false)?;
         MODES.iter().try_for_each(|key| only_nat(options, key))?;
@@ -62,6 +71,16 @@ impl BridgeOptions {
             mtu: options::mtu(options)?,
             interface_prefix: options::interface_prefix(options)?,
         })
+    }
+}
+
+fn refuse_later(options: &Labels) -> Result<()> {
+    match LATER.into_iter().find(|key| options.contains_key(*key)) {
+        None => Ok(()),
+        Some(key) => Err(Error::Invalid {
+            message: format!("option {key:?} is not supported yet"),
+            hint: Some("create the network without it".to_owned()),
+        }),
     }
 }
 
@@ -152,6 +171,7 @@ mod tests {
             (MODES[0], "routed", "is not supported yet"),
             (MODES[1], "rooted", "can't be \"rooted\""),
             ("com.docker.network.bridge.enable_ic", "true", "has no option"),
+            (LATER[2], "192.0.2.1", "is not supported yet"),
             ("colour", "blue", "has no option \"colour\""),
         ];
         for (key, value, wanted) in rows {
