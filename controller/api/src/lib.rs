@@ -1,1 +1,53 @@
-//! Placeholder.
+//! The Docker Engine API over HTTP: the only crate that serves it.
+//!
+//! A handler decodes, converts, calls one method of the engine and encodes. Compatibility oddities (an empty string
+//! that means the default, a set written as an object, `null` beside `[]`) are in [`convert`] and nowhere else, each
+//! with its test; what failures become is in [`status`].
+#![forbid(unsafe_code)]
+
+mod body;
+mod convert;
+mod hijack;
+mod listen;
+mod params;
+mod routes;
+mod status;
+mod stream;
+mod version;
+
+use std::{io, sync::Arc};
+
+use axum::{Router, middleware};
+use engine::Engine;
+use tokio::net::UnixListener;
+
+pub use listen::{ListenError, listen};
+
+/// Serves the API on a socket until the future is dropped or `stop` completes. Connections that a client took over
+/// (attach, exec) and streams that follow something don't keep it from ending.
+///
+/// # Errors
+/// Those of accepting connections.
+pub async fn serve(
+    listener: UnixListener,
+    engine: Arc<Engine>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app = router(engine);
+    tokio::select! {
+        served = async { axum::serve(listener, app).await } => served,
+        () = stop => Ok(()),
+    }
+}
+
+/// Every route, behind what all have in common: the version prefix and the headers.
+pub fn router(engine: Arc<Engine>) -> Router {
+    let routes = routes::all().with_state(engine);
+    // The prefix must go before a route is chosen, so the routes are a service behind the layer.
+    Router::new()
+        .fallback_service(routes)
+        .layer(middleware::from_fn(version::negotiate))
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use runtime::Runtime;
 use store::Store;
 use tokio::task::JoinHandle;
 
-pub use ::images::{Image, ImageId, Import, Loaded, Reference, Removed};
+pub use ::images::{HistoryEntry, Image, ImageId, Import, Loaded, Reference, Removed};
 pub use containers::{
     AskedMode, Attached, Containers, CreateContainer, CreateExec, ExecView, LogQuery, LogStream, Missing,
     Query, StopOptions, View, Wait, WaitCondition, Waited, name_matches,

@@ -76,7 +76,11 @@ async fn join_namespace(
 /// Servers, search domains and options are each the container's own, or the daemon's.
 fn or_default(own: &DnsConfig, default: &DnsConfig) -> DnsConfig {
     fn first<T: Clone>(own: &[T], default: &[T]) -> Vec<T> {
-        if own.is_empty() { default.to_vec() } else { own.to_vec() }
+        if own.is_empty() {
+            default.to_vec()
+        } else {
+            own.to_vec()
+        }
     }
     DnsConfig {
         servers: first(&own.servers, &default.servers),

@@ -1,0 +1,14 @@
+//! Docker's shapes to the engine's values and back: every compatibility oddity lives below here, each with its test.
+
+pub(crate) mod create;
+pub(crate) mod duration;
+pub(crate) mod endpoint;
+pub(crate) mod event;
+pub(crate) mod filter;
+pub(crate) mod host_config;
+pub(crate) mod image;
+pub(crate) mod inspect;
+pub(crate) mod mounts;
+pub(crate) mod network;
+pub(crate) mod system;
+pub(crate) mod time;

@@ -1,0 +1,401 @@
+//! `POST /containers/create`: three documents in one, and the places where the same thing is said twice.
+
+use std::net::IpAddr;
+
+use api_types::{Config, Create, HostConfig, StringOrList, UnitMap};
+use engine::{
+    AskedMode, CreateContainer, Settings,
+    record::{ExtraHost, NetworkMode, Wishes},
+    run::ContainerConfig,
+};
+use model::DnsConfig;
+use serde::{Deserialize, Serialize};
+
+use super::{endpoint, host_config, mounts};
+use crate::status::{Answer, Refusal};
+
+/// What a container's record keeps of its creation, for `inspect` to echo.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Echo {
+    pub(crate) config: Config,
+    pub(crate) host_config: HostConfig,
+}
+
+/// A container that a client asks for, and what the client should know.
+pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateContainer, Vec<String>)> {
+    let Create {
+        config,
+        host_config: host,
+        networking_config,
+    } = request;
+    if config.image.is_empty() {
+        return Err(Refusal::bad_request(
+            "no image specified (hint: \"Image\" names it)",
+        ));
+    }
+    refuse_what_is_not_there(&config)?;
+    let mode = mode(&host.network_mode);
+    let networks = networks(&config, &host, &mode, networking_config)?;
+    let mounts = mounts::mounts(&host)?;
+    let mut run = run(&config);
+    run.mounts = mounts.mounts;
+    host_config::apply(&host, &mut run)?;
+    let warnings = warnings(&config, &host);
+    let settings = Settings {
+        hostname: hostname(&config, &mode)?,
+        domainname: config.domainname.clone(),
+        labels: config.labels.clone(),
+        exposed_ports: keys(config.exposed_ports.as_ref()),
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout,
+        network_mode: NetworkMode::Bridge,
+        dns: dns(&host)?,
+        extra_hosts: extra_hosts(&host)?,
+        restart: host_config::restart(&host)?,
+        auto_remove: host.auto_remove,
+        log: host_config::log(&host)?,
+        run,
+        echo: serde_json::Value::Null,
+    };
+    let image = config.image.clone();
+    let echo = serde_json::to_value(Echo {
+        config,
+        host_config: host,
+    });
+    let echo = echo.map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let settings = Settings { echo, ..settings };
+    Ok((
+        CreateContainer {
+            name,
+            image,
+            mode,
+            networks,
+            sources: mounts.sources,
+            settings,
+        },
+        warnings,
+    ))
+}
+
+fn refuse_what_is_not_there(config: &Config) -> Answer<()> {
+    if config.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
+        return Err(mounts::no_volumes("anonymous"));
+    }
+    let health = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
+    if health.is_some_and(|test| !test.is_empty() && test[0] != "NONE") {
+        return Err(Refusal::not_implemented(
+            "health checks are not supported yet (hint: --no-healthcheck leaves the image's out)",
+        ));
+    }
+    Ok(())
+}
+
+/// `default` and nothing are the default bridge.
+fn mode(text: &str) -> AskedMode {
+    match text {
+        "" | "default" | "bridge" => AskedMode::Bridge,
+        "none" => AskedMode::None,
+        "host" => AskedMode::Host,
+        other => match other.strip_prefix("container:") {
+            Some(container) => AskedMode::Container(container.to_owned()),
+            None => AskedMode::Network(other.to_owned()),
+        },
+    }
+}
+
+/// The endpoints asked for. The mode's own network may be named by the mode's word (`default`), and the Ethernet
+/// address of the main one may be said in the configuration, where it was before API 1.44.
+fn networks(
+    config: &Config,
+    host: &HostConfig,
+    mode: &AskedMode,
+    given: api_types::NetworkingConfig,
+) -> Answer<Vec<(String, Wishes)>> {
+    let main = match mode {
+        AskedMode::Bridge => "bridge",
+        AskedMode::None => "none",
+        AskedMode::Host => "host",
+        AskedMode::Network(name) => name,
+        AskedMode::Container(_) => "",
+    };
+    let mut networks = Vec::new();
+    for (name, settings) in given.endpoints_config {
+        let wishes = endpoint::wishes(settings.unwrap_or_default())?;
+        let name = if matches!(&*name, "default" | "") || name == host.network_mode {
+            main.to_owned()
+        } else {
+            name
+        };
+        if name.is_empty() && wishes == Wishes::default() {
+            continue; // the CLI names the mode "container:…" here, too
+        }
+        networks.push((name, wishes));
+    }
+    if let Some(mac) = endpoint::mac(&config.mac_address)?
+        && !main.is_empty()
+    {
+        match networks.iter_mut().find(|(name, _)| name == main) {
+            Some((_, wishes)) => wishes.mac = wishes.mac.or(Some(mac)),
+            None => networks.push((
+                main.to_owned(),
+                Wishes {
+                    mac: Some(mac),
+                    ..Wishes::default()
+                },
+            )),
+        }
+    }
+    let links = host.links.as_deref().unwrap_or_default();
+    if !links.is_empty() && !matches!(mode, AskedMode::Network(_)) {
+        return Err(Refusal::not_implemented(
+            "links on the default bridge are not supported yet (hint: make a network with \"network create\" and use \
+             --network: there links and names work)",
+        ));
+    }
+    Ok(networks)
+}
+
+fn run(config: &Config) -> ContainerConfig {
+    let words = |given: &Option<StringOrList>| given.as_ref().map(|words| words.0.clone());
+    ContainerConfig {
+        hostname: config.hostname.clone(),
+        domainname: config.domainname.clone(),
+        user: config.user.clone(),
+        env: config.env.clone().unwrap_or_default(),
+        cmd: words(&config.cmd),
+        // An empty list is none; `[""]`, which removes the image's, is not.
+        entrypoint: words(&config.entrypoint).filter(|words| !words.is_empty()),
+        working_dir: config.working_dir.clone(),
+        tty: config.tty,
+        ..ContainerConfig::default()
+    }
+}
+
+fn hostname(config: &Config, mode: &AskedMode) -> Answer<String> {
+    let name = &config.hostname;
+    if name.is_empty() {
+        return Ok(String::new());
+    }
+    if matches!(mode, AskedMode::Container(_)) {
+        return Err(Refusal::bad_request(
+            "conflicting options: hostname and the network mode",
+        ));
+    }
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if name.len() <= 64 && name.split('.').all(label) {
+        return Ok(name.clone());
+    }
+    Err(Refusal::bad_request(format!(
+        "invalid hostname format: {name} (hint: letters, digits, \"-\" and \".\", at most 64 together)"
+    )))
+}
+
+fn keys(set: Option<&UnitMap>) -> std::collections::BTreeSet<String> {
+    // `80` is short for `80/tcp`.
+    let full = |port: &String| {
+        if port.contains('/') {
+            port.clone()
+        } else {
+            format!("{port}/tcp")
+        }
+    };
+    set.into_iter().flatten().map(|(port, _)| full(port)).collect()
+}
+
+fn dns(host: &HostConfig) -> Answer<DnsConfig> {
+    let list = |given: &Option<Vec<String>>| given.clone().unwrap_or_default();
+    let server = |text: &String| {
+        text.parse::<IpAddr>()
+            .map_err(|_| Refusal::bad_request(format!("bad nameserver address: {text}")))
+    };
+    Ok(DnsConfig {
+        servers: list(&host.dns).iter().map(server).collect::<Answer<_>>()?,
+        search: list(&host.dns_search),
+        options: list(&host.dns_options),
+    })
+}
+
+/// `name:address` or `name=address`; the address may be IPv6, in brackets or not, or `host-gateway`.
+fn extra_hosts(host: &HostConfig) -> Answer<Vec<ExtraHost>> {
+    let entry = |text: &String| {
+        let invalid =
+            || Refusal::bad_request(format!("bad format for add-host: {text:?} (hint: NAME:ADDRESS)"));
+        let (name, address) = text.split_once(['=', ':']).ok_or_else(invalid)?;
+        let address = address.trim_matches(['[', ']']);
+        if name.is_empty() {
+            return Err(invalid());
+        }
+        let address = match address {
+            "host-gateway" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| Refusal::bad_request(format!("invalid IP address in add-host: {text:?}")))?,
+            ),
+        };
+        Ok(ExtraHost {
+            name: name.to_owned(),
+            address,
+        })
+    };
+    host.extra_hosts.iter().flatten().map(entry).collect()
+}
+
+/// What is taken and not done.
+fn warnings(config: &Config, host: &HostConfig) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if host.oom_kill_disable == Some(true) {
+        warnings.push(
+            "OomKillDisable is discarded: the kernel may end processes when memory is short".to_owned(),
+        );
+    }
+    if host.init == Some(true) {
+        warnings.push(
+            "--init is not supported yet: the command itself is the container's first process".to_owned(),
+        );
+    }
+    if host.publish_all_ports {
+        warnings.push("--publish-all is recorded, and publishing ports is not supported yet".to_owned());
+    }
+    if !host.storage_opt.is_empty() {
+        warnings.push("storage options are not supported yet and were passed over".to_owned());
+    }
+    if config.network_disabled {
+        warnings.push("NetworkDisabled is passed over: use the network mode \"none\"".to_owned());
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(json: serde_json::Value) -> Answer<(CreateContainer, Vec<String>)> {
+        create(None, serde_json::from_value(json).expect("a request"))
+    }
+
+    fn container(json: serde_json::Value) -> CreateContainer {
+        asked(json).expect("a container").0
+    }
+
+    #[test]
+    fn the_word_default_is_the_default_bridge_in_both_places() {
+        let made = container(json!({
+            "Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "default"},
+            "NetworkingConfig": {"EndpointsConfig": {"default": {"IPAMConfig": null, "MacAddress": ""}}}
+        }));
+        assert_eq!(made.mode, AskedMode::Bridge);
+        assert_eq!(made.networks, [("bridge".to_owned(), Wishes::default())]);
+    }
+
+    #[test]
+    fn the_mode_of_another_container_may_be_named_as_an_endpoint_without_wishes() {
+        let made = container(json!({
+            "Image": "busybox", "HostConfig": {"NetworkMode": "container:web"},
+            "NetworkingConfig": {"EndpointsConfig": {"container:web": {}}}
+        }));
+        assert_eq!(
+            (made.mode, made.networks),
+            (AskedMode::Container("web".into()), vec![])
+        );
+    }
+
+    #[test]
+    fn the_old_place_of_the_ethernet_address_is_read() {
+        let made = container(json!({
+            "Image": "busybox", "MacAddress": "02:00:00:00:00:01", "HostConfig": {"NetworkMode": "n1"},
+            "NetworkingConfig": {"EndpointsConfig": {"n1": {"Aliases": ["a"]}, "n2": null}}
+        }));
+        let mac = |at: usize| made.networks[at].1.mac.map(|mac| mac.to_string());
+        assert_eq!(
+            (made.networks.len(), mac(0).as_deref(), mac(1)),
+            (2, Some("02:00:00:00:00:01"), None)
+        );
+    }
+
+    #[test]
+    fn ports_hosts_and_name_servers_are_read() {
+        let made = container(json!({
+            "Image": "busybox", "ExposedPorts": {"80": {}, "53/udp": {}},
+            "HostConfig": {"ExtraHosts": ["db:10.0.0.1", "v6:fd00::1", "six=[fd00::2]", "up:host-gateway"],
+                           "Dns": ["10.0.0.53"], "DnsSearch": ["."], "DnsOptions": ["ndots:2"]}
+        }));
+        let hosts: Vec<_> = made
+            .settings
+            .extra_hosts
+            .iter()
+            .map(|host| host.address.map(|a| a.to_string()))
+            .collect();
+        assert_eq!(
+            hosts,
+            [
+                Some("10.0.0.1".into()),
+                Some("fd00::1".into()),
+                Some("fd00::2".into()),
+                None
+            ]
+        );
+        assert_eq!(
+            made.settings.exposed_ports.iter().collect::<Vec<_>>(),
+            ["53/udp", "80/tcp"]
+        );
+        assert_eq!(
+            made.settings.dns.servers,
+            ["10.0.0.53".parse::<IpAddr>().expect("an address")]
+        );
+    }
+
+    #[test]
+    fn an_empty_entrypoint_list_is_none_and_an_empty_word_removes_the_images() {
+        let entrypoint = |json| container(json).settings.run.entrypoint;
+        assert_eq!(entrypoint(json!({"Image": "x", "Entrypoint": []})), None);
+        assert_eq!(entrypoint(json!({"Image": "x", "Entrypoint": null})), None);
+        assert_eq!(
+            entrypoint(json!({"Image": "x", "Entrypoint": ""})),
+            Some(vec![String::new()])
+        );
+        assert_eq!(
+            entrypoint(json!({"Image": "x", "Entrypoint": "sh"})),
+            Some(vec!["sh".into()])
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_or_not_there_yet_is_said() {
+        for (request, status) in [
+            (json!({}), 400),
+            (json!({"Image": "x", "Hostname": "a b"}), 400),
+            (json!({"Image": "x", "Volumes": {"/data": {}}}), 501),
+            (
+                json!({"Image": "x", "Healthcheck": {"Test": ["CMD", "true"]}}),
+                501,
+            ),
+            (json!({"Image": "x", "HostConfig": {"Links": ["db:db"]}}), 501),
+            (json!({"Image": "x", "HostConfig": {"Dns": ["dns.example"]}}), 400),
+            (json!({"Image": "x", "HostConfig": {"ExtraHosts": ["db"]}}), 400),
+        ] {
+            assert_eq!(
+                asked(request.clone()).expect_err("refused").status().as_u16(),
+                status,
+                "{request}"
+            );
+        }
+        let links = json!({"Image": "x", "HostConfig": {"Links": ["db:db"], "NetworkMode": "n1"}});
+        assert!(
+            asked(links).is_ok(),
+            "on a user network the endpoint has them, too"
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! Limits, capabilities and namespaces: from Docker's `HostConfig` to what the runtime is asked for.
+
+use api_types::HostConfig;
+use engine::{
+    record::{LogSettings, RestartPolicy},
+    run::{ContainerConfig, Device, Namespace, Resources, Seccomp, Ulimit},
+};
+
+use crate::status::{Answer, Refusal};
+
+/// Docker's smallest memory limit, below which nothing starts.
+const LEAST_MEMORY: i64 = 6 << 20;
+
+/// Puts what the host gives a container into what the runtime is asked for.
+pub(crate) fn apply(host: &HostConfig, run: &mut ContainerConfig) -> Answer<()> {
+    refuse_what_is_not_there(host)?;
+    run.privileged = host.privileged;
+    run.cap_add = list(&host.cap_add);
+    run.cap_drop = list(&host.cap_drop);
+    run.readonly_rootfs = host.readonly_rootfs;
+    run.group_add = list(&host.group_add);
+    run.devices = host.devices.iter().flatten().map(device).collect();
+    run.ulimits = host
+        .ulimits
+        .iter()
+        .flatten()
+        .map(|limit| Ulimit {
+            name: limit.name.clone(),
+            soft: limit.soft,
+            hard: limit.hard,
+        })
+        .collect();
+    run.sysctls.clone_from(&host.sysctls);
+    run.resources = resources(host)?;
+    run.shm_size = shm_size(host.shm_size)?;
+    run.oom_score_adj = i32::try_from(host.oom_score_adj)
+        .ok()
+        .filter(|adj| (-1000..=1000).contains(adj))
+        .ok_or_else(|| Refusal::bad_request("invalid value, range for oom score adj is [-1000, 1000]"))?;
+    run.pid = namespace("PID", &host.pid_mode)?;
+    run.ipc = namespace("IPC", &host.ipc_mode)?;
+    run.uts = namespace("UTS", &host.uts_mode)?;
+    run.cgroup = namespace("cgroup", &host.cgroupns_mode)?;
+    run.masked_paths.clone_from(&host.masked_paths);
+    run.readonly_paths.clone_from(&host.readonly_paths);
+    run.annotations.clone_from(&host.annotations);
+    security(host, run)
+}
+
+fn refuse_what_is_not_there(host: &HostConfig) -> Answer<()> {
+    if host.volumes_from.as_ref().is_some_and(|from| !from.is_empty()) {
+        return Err(super::mounts::no_volumes("with --volumes-from shared"));
+    }
+    if host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
+        return Err(Refusal::not_implemented(
+            "publishing ports (-p) is not supported yet (hint: containers of one network reach each other \
+             without it, and this host reaches a container of a bridge network at its address)",
+        ));
+    }
+    if host
+        .device_requests
+        .as_ref()
+        .is_some_and(|requests| !requests.is_empty())
+    {
+        return Err(Refusal::bad_request(
+            "could not select device driver: none is there",
+        ));
+    }
+    Ok(())
+}
+
+fn list(given: &Option<Vec<String>>) -> Vec<String> {
+    given.clone().unwrap_or_default()
+}
+
+fn device(given: &api_types::DeviceMapping) -> Device {
+    let or = |text: &str, default: &str| {
+        if text.is_empty() {
+            default.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    Device {
+        host: given.path_on_host.clone().into(),
+        container: or(&given.path_in_container, &given.path_on_host).into(),
+        permissions: or(&given.cgroup_permissions, "rwm"),
+    }
+}
+
+/// 0 is no limit everywhere; so is -1 for processes, and for swap it means unlimited.
+fn resources(host: &HostConfig) -> Answer<Resources> {
+    let refuse = |message: &str| Err(Refusal::bad_request(message));
+    if host.memory != 0 && host.memory < LEAST_MEMORY {
+        return refuse("Minimum memory limit allowed is 6MB");
+    }
+    if host.memory == 0 && host.memory_swap > 0 {
+        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    if host.memory_swap > 0 && host.memory_swap < host.memory {
+        return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if host.memory_reservation != 0 && host.memory != 0 && host.memory_reservation > host.memory {
+        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if host.nano_cpus > 0 && host.cpu_period > 0 {
+        return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
+    if host.nano_cpus > 0 && host.cpu_quota > 0 {
+        return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+    }
+    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
+        return refuse("range of blkio weight is from 10 to 1000");
+    }
+    Ok(Resources {
+        memory: some(host.memory),
+        memory_swap: some(host.memory_swap),
+        memory_reservation: some(host.memory_reservation),
+        memory_swappiness: swappiness(host.memory_swappiness)?,
+        nano_cpus: some(host.nano_cpus),
+        cpu_shares: u64::try_from(host.cpu_shares).ok().and_then(some),
+        cpu_quota: some(host.cpu_quota),
+        cpu_period: u64::try_from(host.cpu_period).ok().and_then(some),
+        cpuset_cpus: some(host.cpuset_cpus.clone()),
+        cpuset_mems: some(host.cpuset_mems.clone()),
+        pids_limit: host.pids_limit.filter(|limit| *limit > 0),
+        blkio_weight: some(host.blkio_weight),
+    })
+}
+
+fn some<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
+/// `null` and -1 are the system's.
+fn swappiness(given: Option<i64>) -> Answer<Option<u64>> {
+    match given {
+        None | Some(-1) => Ok(None),
+        Some(value @ 0..=100) => Ok(Some(value.unsigned_abs())),
+        Some(other) => Err(Refusal::bad_request(format!(
+            "invalid value: {other}, valid memory swappiness range is 0-100"
+        ))),
+    }
+}
+
+fn shm_size(given: i64) -> Answer<Option<u64>> {
+    let size = u64::try_from(given).map_err(|_| Refusal::bad_request("SHM size can not be less than 0"))?;
+    Ok(some(size))
+}
+
+/// `private`, `shareable` and nothing are a namespace of its own.
+fn namespace(kind: &str, mode: &str) -> Answer<Namespace> {
+    match mode {
+        "" | "private" | "shareable" | "none" => Ok(Namespace::Own),
+        "host" => Ok(Namespace::Host),
+        other if other.starts_with("container:") => Err(Refusal::not_implemented(format!(
+            "sharing another container's {kind} namespace is not supported yet (hint: its network can be shared)"
+        ))),
+        other => Err(Refusal::bad_request(format!("invalid {kind} mode: {other}"))),
+    }
+}
+
+/// `name=value` or, as Docker's first versions had it, `name:value`.
+fn security(host: &HostConfig, run: &mut ContainerConfig) -> Answer<()> {
+    for option in host.security_opt.iter().flatten() {
+        let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+        match (name, value) {
+            ("no-new-privileges", "" | "true") => run.no_new_privileges = true,
+            ("no-new-privileges", "false") => run.no_new_privileges = false,
+            ("seccomp", "unconfined") => run.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin") => run.seccomp = Seccomp::Default,
+            ("seccomp", profile) => {
+                let profile = serde_json::from_str(profile).map_err(|error| {
+                    Refusal::bad_request(format!("Decoding seccomp profile failed: {error}"))
+                })?;
+                run.seccomp = Seccomp::Profile(Box::new(profile));
+            }
+            // Neither is active in our containers, so asking for none, or for a label, changes nothing.
+            ("apparmor", "unconfined") | ("label" | "systempaths" | "writable-cgroups", _) => {}
+            ("apparmor", _) => {
+                return Err(Refusal::not_implemented(
+                    "AppArmor profiles are not supported yet",
+                ));
+            }
+            _ => {
+                return Err(Refusal::bad_request(format!(
+                    "invalid --security-opt 2: {option:?}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What happens when it exits.
+pub(crate) fn restart(host: &HostConfig) -> Answer<RestartPolicy> {
+    let policy = &host.restart_policy;
+    let refuse = |message: String| Err(Refusal::bad_request(message));
+    if policy.maximum_retry_count < 0 {
+        return refuse("invalid restart policy: maximum retry count cannot be negative".to_owned());
+    }
+    if policy.maximum_retry_count > 0 && policy.name != "on-failure" {
+        return refuse(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'".to_owned(),
+        );
+    }
+    let parsed = match policy.name.as_str() {
+        "" | "no" => RestartPolicy::No,
+        "always" => RestartPolicy::Always,
+        "unless-stopped" => RestartPolicy::UnlessStopped,
+        "on-failure" => {
+            RestartPolicy::OnFailure(u32::try_from(policy.maximum_retry_count).unwrap_or(u32::MAX))
+        }
+        other => {
+            return refuse(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ));
+        }
+    };
+    if host.auto_remove && parsed != RestartPolicy::No {
+        return refuse("can't create 'AutoRemove' container with restart policy".to_owned());
+    }
+    Ok(parsed)
+}
+
+/// Where output goes.
+pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
+    let config = &host.log_config;
+    let mut settings = LogSettings::default();
+    match config.r#type.as_str() {
+        "" | "json-file" | "local" => {}
+        "none" => settings.keep = false,
+        other => {
+            return Err(Refusal::bad_request(format!(
+                "logger: no log driver named '{other}' is registered (hint: \"json-file\" and \"none\" are there)"
+            )));
+        }
+    }
+    if let Some(text) = config.config.get("max-size") {
+        let size = size(text)
+            .ok_or_else(|| Refusal::bad_request(format!("invalid value for max-size: {text:?}")))?;
+        settings.max_size = Some(size).filter(|size| *size > 0);
+    }
+    if let Some(text) = config.config.get("max-file") {
+        let files = text.parse().ok().filter(|files| *files > 0);
+        settings.max_files =
+            files.ok_or_else(|| Refusal::bad_request("max-file cannot be less than 1".to_owned()))?;
+    }
+    Ok(settings)
+}
+
+/// `10m`, `64k`, `1g`, `512`.
+fn size(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let lower = lower.strip_suffix('b').unwrap_or(&lower);
+    let (digits, shift) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) => (
+            digits,
+            if lower.ends_with('k') {
+                10
+            } else if lower.ends_with('m') {
+                20
+            } else {
+                30
+            },
+        ),
+        None => (lower, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests;

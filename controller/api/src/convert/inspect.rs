@@ -1,0 +1,314 @@
+//! What `inspect` and `ps` show of a container.
+
+use api_types as docker;
+use api_types::Map;
+use engine::{
+    View,
+    record::{Phase, RestartPolicy},
+    run::{Mount, Namespace},
+};
+use model::Timestamp;
+
+use super::{create::Echo, duration, endpoint};
+
+/// Docker's default size of `/dev/shm`.
+const SHM_SIZE: i64 = 64 << 20;
+
+/// Everything about one container.
+pub(crate) fn inspect(view: &View) -> docker::ContainerInspect {
+    let record = &view.record;
+    let words = command(view);
+    let echo: Echo = serde_json::from_value(record.settings.echo.clone()).unwrap_or_default();
+    let files = view.files();
+    let file = |name: &str| files.join(name).display().to_string();
+    docker::ContainerInspect {
+        id: record.id.to_string(),
+        created: record.created.to_string(),
+        path: words.first().cloned().unwrap_or_default(),
+        args: words.into_iter().skip(1).collect(),
+        state: state(view),
+        image: record.image.id.to_string(),
+        resolv_conf_path: file("resolv.conf"),
+        hostname_path: file("hostname"),
+        hosts_path: file("hosts"),
+        log_path: if record.settings.log.keep {
+            view.paths.log.display().to_string()
+        } else {
+            String::new()
+        },
+        name: format!("/{}", record.name),
+        restart_count: record.state.restarts.into(),
+        driver: "overlay2".to_owned(),
+        platform: "linux".to_owned(),
+        exec_ids: Some(view.execs.clone()).filter(|execs| !execs.is_empty()),
+        host_config: host_config(view, echo.host_config),
+        graph_driver: graph_driver(view),
+        mounts: mounts(view),
+        config: config(view, echo.config),
+        network_settings: network_settings(view),
+        ..docker::ContainerInspect::default()
+    }
+}
+
+/// Entry point and command in one line of words.
+fn command(view: &View) -> Vec<String> {
+    let run = &view.record.settings.run;
+    run.entrypoint
+        .iter()
+        .flatten()
+        .chain(run.cmd.iter().flatten())
+        .cloned()
+        .collect()
+}
+
+fn state(view: &View) -> docker::ContainerState {
+    let state = &view.record.state;
+    docker::ContainerState {
+        status: state.phase.as_str().to_owned(),
+        running: state.phase.is_up(),
+        paused: state.phase == Phase::Paused,
+        restarting: state.phase == Phase::Restarting,
+        oom_killed: state.oom_killed,
+        dead: state.phase == Phase::Dead,
+        pid: state.pid.map_or(0, i64::from),
+        exit_code: state.exit_code,
+        error: state.error.clone(),
+        started_at: state.started.to_string(),
+        finished_at: state.finished.to_string(),
+    }
+}
+
+/// What was asked, with the image's part filled in.
+fn config(view: &View, asked: docker::Config) -> docker::Config {
+    let settings = &view.record.settings;
+    let exposed: docker::UnitMap = settings
+        .exposed_ports
+        .iter()
+        .map(|port| (port.clone(), serde_json::json!({})))
+        .collect();
+    docker::Config {
+        hostname: settings.hostname.clone(),
+        user: settings.run.user.clone(),
+        env: Some(settings.run.env.clone()),
+        cmd: settings.run.cmd.clone().map(Into::into),
+        entrypoint: settings.run.entrypoint.clone().map(Into::into),
+        working_dir: settings.run.working_dir.clone(),
+        labels: settings.labels.clone(),
+        stop_signal: settings.stop_signal.clone(),
+        exposed_ports: Some(exposed).filter(|ports| !ports.is_empty()),
+        image: view.record.image.asked.clone(),
+        ..asked
+    }
+}
+
+/// What was asked, with the defaults that Docker shows where nothing was.
+fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
+    let settings = &view.record.settings;
+    let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    let mut host = docker::HostConfig {
+        network_mode: settings.network_mode.to_string(),
+        ipc_mode: or(asked.ipc_mode.clone(), "private"),
+        cgroupns_mode: or(
+            asked.cgroupns_mode.clone(),
+            if settings.run.cgroup == Namespace::Host {
+                "host"
+            } else {
+                "private"
+            },
+        ),
+        shm_size: if asked.shm_size == 0 {
+            SHM_SIZE
+        } else {
+            asked.shm_size
+        },
+        runtime: or(asked.runtime.clone(), "cnm-shim"),
+        auto_remove: settings.auto_remove,
+        port_bindings: Some(asked.port_bindings.clone().unwrap_or_default()),
+        ..asked
+    };
+    host.log_config.r#type = or(host.log_config.r#type, "json-file");
+    let (name, retries) = match settings.restart {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure(retries) => ("on-failure", retries),
+    };
+    host.restart_policy = docker::RestartPolicy {
+        name: name.to_owned(),
+        maximum_retry_count: retries.into(),
+    };
+    host
+}
+
+fn graph_driver(view: &View) -> docker::GraphDriver {
+    let root = &view.paths.root;
+    let data = [
+        ("MergedDir", &root.root),
+        ("UpperDir", &root.upper),
+        ("WorkDir", &root.work),
+    ];
+    docker::GraphDriver {
+        data: Some(
+            data.into_iter()
+                .map(|(role, path)| (role.to_owned(), path.display().to_string()))
+                .collect(),
+        ),
+        name: "overlay2".to_owned(),
+    }
+}
+
+/// Binds and tmpfs mounts. Those of the `Tmpfs` map are in the host configuration only, as Docker has it.
+fn mounts(view: &View) -> Vec<docker::MountPoint> {
+    let mount = |mount: &Mount| match mount {
+        Mount::Bind {
+            source,
+            destination,
+            readonly,
+            propagation,
+        } => Some(docker::MountPoint {
+            r#type: "bind".to_owned(),
+            source: source.display().to_string(),
+            destination: destination.display().to_string(),
+            mode: if *readonly { "ro".to_owned() } else { String::new() },
+            rw: !readonly,
+            propagation: if propagation.is_empty() {
+                "rprivate".to_owned()
+            } else {
+                propagation.clone()
+            },
+            ..docker::MountPoint::default()
+        }),
+        Mount::Tmpfs { .. } => None,
+    };
+    view.record.settings.run.mounts.iter().filter_map(mount).collect()
+}
+
+/// Exposed ports, none of them published.
+fn ports(view: &View) -> docker::PortMap {
+    if !view.record.state.phase.is_up() {
+        return Map::new();
+    }
+    view.record
+        .settings
+        .exposed_ports
+        .iter()
+        .map(|port| (port.clone(), None))
+        .collect()
+}
+
+fn network_settings(view: &View) -> docker::NetworkSettings {
+    let networks = networks(view);
+    let bridge = networks.get("bridge").cloned().unwrap_or_default();
+    let sandbox = view.sandbox.as_ref();
+    docker::NetworkSettings {
+        sandbox_id: sandbox.map(|sandbox| sandbox.id.to_string()).unwrap_or_default(),
+        sandbox_key: sandbox
+            .and_then(|sandbox| sandbox.netns())
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        ports: ports(view),
+        endpoint_id: bridge.endpoint_id,
+        gateway: bridge.gateway,
+        global_ipv6_address: bridge.global_ipv6_address,
+        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+        ip_address: bridge.ip_address,
+        ip_prefix_len: bridge.ip_prefix_len,
+        ipv6_gateway: bridge.ipv6_gateway,
+        mac_address: bridge.mac_address,
+        networks,
+        ..docker::NetworkSettings::default()
+    }
+}
+
+fn networks(view: &View) -> Map<docker::EndpointSettings> {
+    view.networks
+        .iter()
+        .map(|attached| (attached.name.clone(), endpoint::settings(attached)))
+        .collect()
+}
+
+/// One row of `ps`.
+pub(crate) fn summary(view: &View, now: Timestamp) -> docker::ContainerSummary {
+    let record = &view.record;
+    docker::ContainerSummary {
+        id: record.id.to_string(),
+        names: vec![format!("/{}", record.name)],
+        image: record.image.asked.clone(),
+        image_id: record.image.id.to_string(),
+        command: one_line(&command(view)),
+        created: record.created.unix_seconds(),
+        ports: summary_ports(view),
+        labels: record.settings.labels.clone(),
+        state: record.state.phase.as_str().to_owned(),
+        status: status(view, now),
+        host_config: docker::SummaryHostConfig {
+            network_mode: record.settings.network_mode.to_string(),
+            ..docker::SummaryHostConfig::default()
+        },
+        network_settings: docker::SummaryNetworkSettings {
+            networks: networks(view),
+        },
+        mounts: mounts(view),
+        ..docker::ContainerSummary::default()
+    }
+}
+
+/// Arguments with white space are quoted.
+fn one_line(words: &[String]) -> String {
+    let quoted = |(at, word): (usize, &String)| {
+        if at > 0 && (word.contains(char::is_whitespace) || word.is_empty()) {
+            format!("'{word}'")
+        } else {
+            word.clone()
+        }
+    };
+    words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn summary_ports(view: &View) -> Vec<docker::SummaryPort> {
+    let port = |text: &String| {
+        let (number, protocol) = text.split_once('/')?;
+        let (private_port, r#type) = (number.parse().ok()?, protocol.to_owned());
+        Some(docker::SummaryPort {
+            private_port,
+            r#type,
+            ..docker::SummaryPort::default()
+        })
+    };
+    if !view.record.state.phase.is_up() {
+        return Vec::new();
+    }
+    view.record
+        .settings
+        .exposed_ports
+        .iter()
+        .filter_map(port)
+        .collect()
+}
+
+/// `Up 2 minutes`, `Exited (0) 3 seconds ago`.
+fn status(view: &View, now: Timestamp) -> String {
+    let state = &view.record.state;
+    let since = |moment: Timestamp| duration::human(now.since(moment));
+    match state.phase {
+        Phase::Created => "Created".to_owned(),
+        Phase::Running => format!("Up {}", since(state.started)),
+        Phase::Paused => format!("Up {} (Paused)", since(state.started)),
+        Phase::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished)),
+        Phase::Removing => "Removal In Progress".to_owned(),
+        Phase::Exited if state.finished == Timestamp::ZERO => "Created".to_owned(),
+        Phase::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished)),
+        Phase::Dead => "Dead".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_with_spaces_are_quoted() {
+        let words = ["sh", "-c", "sleep 1", ""].map(str::to_owned);
+        assert_eq!(one_line(&words), "sh -c 'sleep 1' ''");
+    }
+}

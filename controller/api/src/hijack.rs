@@ -1,0 +1,146 @@
+//! Connections that become a container's streams: with `Upgrade: tcp` and status 101, or in the old way, where the
+//! answer's body is the output and the request's body the input.
+
+use std::io::Cursor;
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use engine::Streams;
+use futures::StreamExt as _;
+use hyper::{ext::ReasonPhrase, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::version::ApiVersion;
+
+/// How a client wants its connection taken over.
+pub(crate) enum Hijack {
+    /// With status 101.
+    Upgrade(OnUpgrade),
+    /// The old way, with the rest of the request's body.
+    Bodies(Option<Body>),
+}
+
+/// What the bytes are.
+const RAW: &str = "application/vnd.docker.raw-stream";
+const FRAMES: &str = "application/vnd.docker.multiplexed-stream";
+
+/// The media type of a container's output. Versions before 1.42 called frames raw, too.
+pub(crate) fn media_type(version: ApiVersion, tty: bool) -> &'static str {
+    if !tty && version >= ApiVersion(1, 42) {
+        FRAMES
+    } else {
+        RAW
+    }
+}
+
+impl Hijack {
+    /// Takes what is needed from a request whose body is input, if anything.
+    pub(crate) fn of(mut request: Request) -> Self {
+        match upgrade(&mut request) {
+            Some(upgrade) => Self::Upgrade(upgrade),
+            None => Self::Bodies(Some(request.into_body())),
+        }
+    }
+
+    /// The same for a request whose body means something else and has been read.
+    pub(crate) fn without_body(upgrade: Option<OnUpgrade>) -> Self {
+        match upgrade {
+            Some(upgrade) => Self::Upgrade(upgrade),
+            None => Self::Bodies(None),
+        }
+    }
+
+    /// Answers, sends what was written `before`, and copies until the output ends.
+    pub(crate) fn answer(self, before: Bytes, streams: Streams, kind: &'static str) -> Response {
+        match self {
+            Self::Upgrade(upgrade) => {
+                tokio::spawn(async move {
+                    match upgrade.await {
+                        Ok(connection) => copy(TokioIo::new(connection), before, streams).await,
+                        Err(error) => {
+                            tracing::debug!(error = %error, "a client left before its connection was taken over")
+                        }
+                    }
+                });
+                switching(kind)
+            }
+            Self::Bodies(input) => {
+                if let Some(input) = input {
+                    tokio::spawn(copy_input(input, streams.input));
+                }
+                let output = ReaderStream::new(Cursor::new(before).chain(streams.output));
+                ([(header::CONTENT_TYPE, kind)], Body::from_stream(output)).into_response()
+            }
+        }
+    }
+}
+
+/// The upgrade that a request asks for.
+pub(crate) fn upgrade(request: &mut Request) -> Option<OnUpgrade> {
+    wants_upgrade(request.headers())
+        .then(|| request.extensions_mut().remove::<OnUpgrade>())
+        .flatten()
+}
+
+fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.eq_ignore_ascii_case("tcp"))
+}
+
+fn switching(kind: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONNECTION, "Upgrade"),
+        (header::UPGRADE, "tcp"),
+    ];
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    response
+        .extensions_mut()
+        .insert(ReasonPhrase::from_static(b"UPGRADED"));
+    response
+}
+
+/// Copies both ways. The client's end of input is the container's; the output's end closes the connection.
+async fn copy(connection: impl AsyncRead + AsyncWrite + Send + 'static, before: Bytes, streams: Streams) {
+    let (mut from_client, mut to_client) = tokio::io::split(connection);
+    let Streams { output, mut input } = streams;
+    let mut output = Cursor::new(before).chain(output);
+    let typing = tokio::spawn(async move {
+        // A container that closed its input ends this direction only.
+        let _ = tokio::io::copy(&mut from_client, &mut input).await;
+        let _ = input.shutdown().await;
+        from_client
+    });
+    // A client that left ends this one, and with it both.
+    let _ = tokio::io::copy(&mut output, &mut to_client).await;
+    let _ = to_client.shutdown().await;
+    typing.abort();
+}
+
+async fn copy_input(body: Body, mut input: impl AsyncWrite + Unpin) {
+    let stream = body
+        .into_data_stream()
+        .map(|chunk| chunk.map_err(std::io::Error::other));
+    let mut reader = StreamReader::new(stream);
+    let _ = tokio::io::copy(&mut reader, &mut input).await;
+    let _ = input.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_a_name_of_their_own_since_1_42() {
+        assert_eq!(media_type(ApiVersion(1, 51), false), FRAMES);
+        assert_eq!(media_type(ApiVersion(1, 41), false), RAW);
+        assert_eq!(media_type(ApiVersion(1, 51), true), RAW);
+    }
+}

@@ -1,0 +1,138 @@
+//! Every path with its handler. A handler decodes, converts, calls one method and encodes.
+
+mod containers;
+mod events;
+mod exec;
+mod images;
+mod networks;
+mod streams;
+mod system;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{delete, get, post},
+};
+use engine::Engine;
+
+use crate::status::Refusal;
+
+/// The routes, not knowing of versions.
+pub(crate) fn all() -> Router<Arc<Engine>> {
+    Router::new()
+        .merge(system_routes())
+        .merge(network_routes())
+        .merge(container_routes())
+        .merge(image_routes())
+        .merge(later_routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+}
+
+fn system_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/_ping", get(system::ping).head(system::ping))
+        .route("/version", get(system::version))
+        .route("/info", get(system::info))
+        .route("/events", get(events::follow))
+        .route("/volumes", get(system::volumes))
+        .route("/plugins", get(system::plugins))
+}
+
+fn network_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/networks", get(networks::list))
+        .route("/networks/", get(networks::list))
+        .route("/networks/create", post(networks::create))
+        .route("/networks/prune", post(networks::prune))
+        .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
+        .route("/networks/{id}/connect", post(networks::connect))
+        .route("/networks/{id}/disconnect", post(networks::disconnect))
+}
+
+fn container_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/containers/json", get(containers::list))
+        .route("/containers/create", post(containers::create))
+        .route("/containers/prune", post(containers::prune))
+        .route("/containers/{id}", delete(containers::remove))
+        .route("/containers/{id}/json", get(containers::inspect))
+        .route("/containers/{id}/start", post(containers::start))
+        .route("/containers/{id}/stop", post(containers::stop))
+        .route("/containers/{id}/restart", post(containers::restart))
+        .route("/containers/{id}/kill", post(containers::kill))
+        .route("/containers/{id}/pause", post(containers::pause))
+        .route("/containers/{id}/unpause", post(containers::unpause))
+        .route("/containers/{id}/rename", post(containers::rename))
+        .route("/containers/{id}/resize", post(containers::resize))
+        .route("/containers/{id}/wait", post(streams::wait))
+        .route("/containers/{id}/logs", get(streams::logs))
+        .route("/containers/{id}/attach", post(streams::attach))
+        .route("/containers/{id}/exec", post(exec::create))
+        .route("/exec/{id}/start", post(exec::start))
+        .route("/exec/{id}/resize", post(exec::resize))
+        .route("/exec/{id}/json", get(exec::inspect))
+}
+
+fn image_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/images/json", get(images::list))
+        .route("/images/load", post(images::load))
+        .route("/images/create", post(images::create))
+        // Names of images have slashes in them, so what is asked stands behind the name.
+        .route(
+            "/images/{*rest}",
+            get(images::get).post(images::post).delete(images::remove),
+        )
+}
+
+/// What Docker has and this engine doesn't yet: a sentence is better than "page not found".
+fn later_routes() -> Router<Arc<Engine>> {
+    let mut router = Router::new();
+    for (path, what) in [
+        ("/volumes/create", "volumes are"),
+        ("/volumes/prune", "volumes are"),
+        ("/build", "building images is"),
+        ("/build/prune", "building images is"),
+        ("/session", "building images with BuildKit is"),
+        ("/grpc", "building images with BuildKit is"),
+        ("/commit", "committing containers is"),
+        ("/auth", "logging in to a registry is"),
+        ("/system/df", "disk usage is"),
+        ("/containers/{id}/top", "listing processes is"),
+        ("/containers/{id}/stats", "statistics are"),
+        ("/containers/{id}/changes", "listing changes is"),
+        ("/containers/{id}/export", "exporting containers is"),
+        ("/containers/{id}/archive", "copying files is"),
+        ("/containers/{id}/update", "changing limits of a container is"),
+        ("/containers/{id}/attach/ws", "attaching over a WebSocket is"),
+    ] {
+        let answer = move || async move { Refusal::not_implemented(format!("{what} not supported yet")) };
+        router = router.route(path, axum::routing::any(answer));
+    }
+    for path in [
+        "/swarm",
+        "/swarm/{*rest}",
+        "/nodes",
+        "/services",
+        "/tasks",
+        "/secrets",
+        "/configs",
+    ] {
+        router = router.route(path, axum::routing::any(no_swarm));
+    }
+    router
+}
+
+async fn not_found() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "page not found")
+}
+
+async fn no_swarm() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This node is not a swarm manager. (hint: overlay networks work without a swarm here, with a cluster store)",
+    )
+}

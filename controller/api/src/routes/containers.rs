@@ -1,0 +1,200 @@
+//! Containers: the calls with one answer.
+
+use std::sync::Arc;
+
+use api_types::{ContainerInspect, ContainerSummary, ContainersPruned, Create, Created};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use engine::{Engine, StopOptions, record::Phase};
+use model::Timestamp;
+
+use crate::{
+    body::JsonBody,
+    convert::{create, filter, inspect as shown, time},
+    params::Params,
+    status::{Answer, Refusal},
+};
+
+pub(crate) async fn list(
+    State(engine): State<Arc<Engine>>,
+    params: Params,
+) -> Answer<Json<Vec<ContainerSummary>>> {
+    let mut query = filter::containers(&params.filters()?)?;
+    query.all = params.flag("all");
+    // 0 and -1, which the CLI sends, are no limit.
+    query.limit = params
+        .number::<i64>("limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| *limit > 0);
+    let now = Timestamp::now();
+    Ok(Json(
+        engine
+            .containers
+            .list(&query)
+            .iter()
+            .map(|view| shown::summary(view, now))
+            .collect(),
+    ))
+}
+
+pub(crate) async fn create(
+    State(engine): State<Arc<Engine>>,
+    params: Params,
+    JsonBody(request): JsonBody<Create>,
+) -> Answer<(StatusCode, Json<Created>)> {
+    let (request, warnings) = create::create(params.text("name").map(str::to_owned), request)?;
+    let view = engine.containers.create(request).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(Created {
+            id: view.record.id.to_string(),
+            warnings,
+        }),
+    ))
+}
+
+pub(crate) async fn inspect(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+) -> Answer<Json<ContainerInspect>> {
+    Ok(Json(shown::inspect(&engine.containers.inspect(&id)?)))
+}
+
+pub(crate) async fn start(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    engine.containers.start(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn stop(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<StatusCode> {
+    engine.containers.stop(&id, &stop_options(&params)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn restart(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<StatusCode> {
+    engine.containers.restart(&id, &stop_options(&params)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn stop_options(params: &Params) -> Answer<StopOptions> {
+    Ok(StopOptions {
+        signal: params.text("signal").map(str::to_owned),
+        timeout: params.number("t")?,
+    })
+}
+
+pub(crate) async fn kill(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<StatusCode> {
+    engine
+        .containers
+        .kill(&id, params.text("signal").unwrap_or("SIGKILL"))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn pause(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    engine.containers.pause(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn unpause(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    engine.containers.unpause(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn rename(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<StatusCode> {
+    let name = params
+        .text("name")
+        .ok_or_else(|| Refusal::bad_request("Neither old nor new names may be empty"))?;
+    engine.containers.rename(&id, name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn resize(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<StatusCode> {
+    let (height, width) = size(&params)?;
+    engine.containers.resize(&id, height, width).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Height and width of a terminal.
+pub(crate) fn size(params: &Params) -> Answer<(u16, u16)> {
+    Ok((
+        params.number("h")?.unwrap_or_default(),
+        params.number("w")?.unwrap_or_default(),
+    ))
+}
+
+pub(crate) async fn remove(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<StatusCode> {
+    if params.flag("link") {
+        return Err(Refusal::not_implemented("removing a link is not supported yet"));
+    }
+    engine.containers.remove(&id, params.flag("force")).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes those that don't run. One that started or went meanwhile is passed over.
+pub(crate) async fn prune(
+    State(engine): State<Arc<Engine>>,
+    params: Params,
+) -> Answer<Json<ContainersPruned>> {
+    let filters = params.filters()?;
+    filter::known(&filters, &["label", "label!", "until"])?;
+    let until = filters
+        .get("until")
+        .first()
+        .map_or(Ok(None), |text| time::parse(text, Timestamp::now()))?;
+    let without: Vec<_> = filters.get("label!").iter().map(filter::label).collect();
+    let query = engine::Query {
+        phases: vec![Phase::Created, Phase::Exited, Phase::Dead],
+        labels: filters.get("label").iter().map(filter::label).collect(),
+        ..engine::Query::default()
+    };
+    let mut gone = Vec::new();
+    for view in engine.containers.list(&query) {
+        let labels = &view.record.settings.labels;
+        let spared = without.iter().any(|(key, value)| {
+            labels
+                .get(key)
+                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        });
+        if spared || until.is_some_and(|until| view.record.created > until) {
+            continue;
+        }
+        let id = view.record.id.to_string();
+        match engine.containers.remove(&id, false).await {
+            Ok(()) => gone.push(id),
+            Err(error) => {
+                tracing::warn!(container = %view.record.name, error = %error, "pruning a container")
+            }
+        }
+    }
+    Ok(Json(ContainersPruned {
+        containers_deleted: Some(gone).filter(|gone| !gone.is_empty()),
+        space_reclaimed: 0,
+    }))
+}

@@ -1,0 +1,121 @@
+//! Containers: the calls whose answers go on, `wait`, `logs` and `attach`.
+
+use std::sync::Arc;
+
+use api_types::{WaitError, WaitResponse};
+use axum::{
+    Extension,
+    extract::{Path, Request, State},
+    response::{IntoResponse as _, Response},
+};
+use engine::{Attach, Engine, LogQuery, WaitCondition};
+use futures::{StreamExt as _, stream};
+use model::Timestamp;
+
+use crate::{
+    convert::time,
+    hijack::{Hijack, media_type},
+    params::Params,
+    status::{Answer, Refusal},
+    stream::{bytes, json_lines},
+    version::ApiVersion,
+};
+
+/// `POST /containers/ID/wait`. The headers go out at once: they tell the client that the wait has begun, so that it
+/// may start the container.
+pub(crate) async fn wait(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<Response> {
+    let condition = match params.text("condition").unwrap_or_default() {
+        "" | "not-running" => WaitCondition::NotRunning,
+        "next-exit" => WaitCondition::NextExit,
+        "removed" => WaitCondition::Removed,
+        other => return Err(Refusal::bad_request(format!("invalid condition: {other:?}"))),
+    };
+    let wait = engine.containers.wait(&id, condition)?;
+    let answer = async move {
+        let waited = wait.finish().await;
+        let error = Some(waited.error).filter(|text| !text.is_empty());
+        WaitResponse {
+            status_code: waited.exit_code,
+            error: error.map(|message| WaitError { message }),
+        }
+    };
+    Ok(json_lines(stream::once(answer)))
+}
+
+pub(crate) async fn logs(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer<Response> {
+    let (query, tty) = log_query(&engine, &id, &params)?;
+    let stream = engine.containers.logs(&id, query)?;
+    Ok(bytes(media_type(version, tty), stream))
+}
+
+fn log_query(engine: &Engine, id: &str, params: &Params) -> Answer<(LogQuery, bool)> {
+    let now = Timestamp::now();
+    let tty = engine.containers.inspect(id)?.record.settings.tty;
+    let moment = |name: &str| time::parse(params.text(name).unwrap_or_default(), now);
+    let query = LogQuery {
+        stdout: params.flag("stdout"),
+        stderr: params.flag("stderr"),
+        // Everything that is no number means all.
+        tail: params.text("tail").and_then(|text| text.parse().ok()),
+        since: moment("since")?,
+        until: moment("until")?,
+        timestamps: params.flag("timestamps"),
+        follow: params.flag("follow"),
+        framed: !tty,
+    };
+    Ok((query, tty))
+}
+
+/// `POST /containers/ID/attach`: with `logs` what was written comes first, with `stream` what is written from now on.
+pub(crate) async fn attach(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    params: Params,
+    request: Request,
+) -> Answer<Response> {
+    let tty = engine.containers.inspect(&id)?.record.settings.tty;
+    let kind = media_type(version, tty);
+    let (stdout, stderr) = (params.flag("stdout"), params.flag("stderr"));
+    if !params.flag("stream") {
+        let query = LogQuery {
+            stdout,
+            stderr,
+            ..LogQuery::default()
+        };
+        return Ok(bytes(kind, engine.containers.logs(&id, query)?));
+    }
+    let before = if params.flag("logs") {
+        let query = LogQuery {
+            stdout,
+            stderr,
+            ..LogQuery::default()
+        };
+        engine
+            .containers
+            .logs(&id, query)?
+            .filter_map(|line| async { line.ok() })
+            .collect()
+            .await
+    } else {
+        Vec::new()
+    };
+    let wanted = Attach {
+        stdin: params.flag("stdin"),
+        stdout,
+        stderr,
+    };
+    let streams = engine.containers.attach(&id, wanted).await?;
+    Ok(Hijack::of(request)
+        .answer(before.concat().into(), streams, kind)
+        .into_response())
+}
