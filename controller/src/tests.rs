@@ -4,6 +4,7 @@ mod cluster;
 mod connections;
 mod faults;
 mod host;
+mod linux;
 mod networks;
 mod restart;
 mod spy;
