@@ -81,10 +81,6 @@ impl<R: Row> Record for RowRecord<R> {
         R::KIND.to_owned()
     }
 
-    fn names(&self) -> Vec<String> {
-        R::COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect()
-    }
-
     fn get(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
         match (name, arguments) {
             ("Label", [Value::Text(key)]) => Some(Ok(Value::Text(self.0.label(key).unwrap_or_default()))),
@@ -114,10 +110,6 @@ struct Heads(&'static [(&'static str, &'static str)]);
 impl Record for Heads {
     fn kind(&self) -> String {
         "table".into()
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
     }
 
     fn get(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
@@ -153,13 +145,13 @@ pub(crate) fn labels_text<'l>(labels: impl IntoIterator<Item = (&'l String, &'l 
 
 /// A map of texts for templates.
 pub(crate) fn text_map<'l>(entries: impl IntoIterator<Item = (&'l String, &'l String)>) -> Value {
-    Value::Map(Map {
-        entries: entries
+    Value::Map(Map::new(
+        entries
             .into_iter()
             .map(|(key, value)| (key.clone(), Value::Text(value.clone())))
             .collect(),
-        element: Element::Text,
-    })
+        Element::Text,
+    ))
 }
 
 /// The twelve characters an id is shown by.

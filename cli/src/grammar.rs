@@ -66,10 +66,16 @@ use crate::commands::version::Version;
 )]
 pub(crate) struct Cli {
     /// The daemon's socket, as unix:///PATH (default: $CNM_HOST, $DOCKER_HOST, /run/cnm/cnm.sock)
-    #[arg(short = 'H', long, global = true, value_name = "ADDRESS")]
+    #[arg(
+        short = 'H',
+        long,
+        global = true,
+        value_name = "ADDRESS",
+        help_heading = "Global options"
+    )]
     pub(crate) host: Option<String>,
-    /// Say what is asked of the daemon, and the whole chain of an error
-    #[arg(short = 'D', long, global = true)]
+    /// Say what is asked of the daemon
+    #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::Version)]
@@ -256,22 +262,22 @@ impl UsageError {
 
     /// Prints it where it belongs and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        let text = self.error.render();
+        let text = self.error.render().to_string();
+        let text = text.trim_end();
         match self.error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                let _ = write!(std::io::stdout(), "{text}");
+                let _ = writeln!(std::io::stdout(), "{text}");
                 ExitCode::SUCCESS
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                let _ = write!(std::io::stdout(), "{text}");
+                let _ = writeln!(std::io::stdout(), "{text}");
                 ExitCode::from(1)
             }
             _ => {
-                let text = text.to_string();
-                let _ = write!(
+                let _ = writeln!(
                     std::io::stderr(),
                     "cnm: {}",
-                    text.strip_prefix("error: ").unwrap_or(&text)
+                    text.strip_prefix("error: ").unwrap_or(text)
                 );
                 ExitCode::from(self.status())
             }

@@ -182,8 +182,14 @@ pub(crate) struct ContainerOptions {
     /// Publish all exposed ports
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
-    /// Whether to ask a registry for the image
-    #[arg(long, value_enum, default_value = "missing", value_name = "WHEN")]
+    /// Whether to ask a registry for the image: always, missing or never
+    #[arg(
+        long,
+        value_enum,
+        default_value = "missing",
+        hide_possible_values = true,
+        value_name = "WHEN"
+    )]
     pub(crate) pull: Pull,
     /// Say nothing while an image is pulled
     #[arg(short, long)]

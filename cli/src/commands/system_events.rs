@@ -12,7 +12,7 @@ use crate::client::{ClientError, JsonLines, Query, empty};
 use crate::error::Outcome;
 use crate::format::text_map;
 use crate::options::{filter, filters, timestamp};
-use crate::template::{Functions, Map, Template, Value};
+use crate::template::{Element, Functions, Map, Template, Value};
 
 /// Show what happens, as it happens
 #[derive(Debug, Args)]
@@ -102,10 +102,7 @@ fn value(event: &EventMessage) -> Value {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect();
-        Value::Map(Map {
-            entries,
-            element: crate::template::Element::Strict,
-        })
+        Value::Map(Map::new(entries, Element::Strict))
     };
     let actor = map(vec![
         ("ID", text(&event.actor.id)),

@@ -115,10 +115,6 @@ impl Record for Both {
         "version".into()
     }
 
-    fn names(&self) -> Vec<String> {
-        vec!["Client".into(), "Server".into()]
-    }
-
     fn get(&self, name: &str, _: &[Value]) -> Option<Result<Value, String>> {
         match self.0.get(name)? {
             serde_json::Value::Null => Some(Ok(Value::Nil)),
@@ -127,9 +123,9 @@ impl Record for Both {
     }
 
     fn fields(&self) -> Vec<(String, Value)> {
-        self.names()
+        ["Client", "Server"]
             .into_iter()
-            .filter_map(|name| Some((name.clone(), Value::from_json(self.0.get(&name)?))))
+            .filter_map(|name| Some((name.to_owned(), Value::from_json(self.0.get(name)?))))
             .collect()
     }
 }

@@ -250,10 +250,7 @@ impl State<'_> {
             Value::Record(record) => match record.get(name, arguments) {
                 Some(Ok(value)) => Ok(value),
                 Some(Err(message)) => self.fail(operand, format!("error calling {name}: {message}")),
-                None => {
-                    let kind = record.kind();
-                    self.fail(operand, format!("can't evaluate field {name} in type {kind}"))
-                }
+                None => self.fail(operand, record.unknown(name)),
             },
             other => {
                 let kind = other.type_name();
@@ -280,7 +277,11 @@ impl State<'_> {
         arguments.extend(last);
         match self.functions.call(name, &arguments) {
             Ok(value) => Ok(value),
-            Err(message) => self.fail(operand, message),
+            Err(message) => {
+                let words = std::iter::once(operand).chain(rest).map(ToString::to_string);
+                let context = words.collect::<Vec<_>>().join(" ");
+                Err(TemplateError::execute(self.source, operand.at, &context, message))
+            }
         }
     }
 

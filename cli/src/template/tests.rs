@@ -31,10 +31,7 @@ fn data() -> Value {
         ("k".to_owned(), Value::from("v")),
         ("n".to_owned(), Value::from("2")),
     ];
-    let labels = Map {
-        entries: BTreeMap::from(labels),
-        element: Element::Text,
-    };
+    let labels = Map::new(BTreeMap::from(labels), Element::Text);
     map.entries.insert("Labels".into(), Value::Map(labels));
     Value::Map(map)
 }

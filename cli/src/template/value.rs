@@ -28,6 +28,8 @@ pub(crate) enum Value {
 pub(crate) struct Map {
     pub(crate) entries: BTreeMap<String, Value>,
     pub(crate) element: Element,
+    /// There is no map at all; only `json` can tell.
+    pub(crate) null: bool,
 }
 
 /// What kind of thing a map holds, which decides what a missing key gives.
@@ -45,15 +47,35 @@ pub(crate) enum Element {
 pub(crate) trait Record: fmt::Debug {
     /// The type's name, for errors.
     fn kind(&self) -> String;
-    /// The names a template may use.
-    fn names(&self) -> Vec<String>;
     /// The field or method of this name.
     fn get(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, String>>;
     /// All fields in order, for printing and `json`.
     fn fields(&self) -> Vec<(String, Value)>;
+    /// What to say of a name that is none of them.
+    fn unknown(&self, name: &str) -> String {
+        format!("can't evaluate field {name} in type {}", self.kind())
+    }
 }
 
 impl Map {
+    /// A map.
+    pub(crate) fn new(entries: BTreeMap<String, Value>, element: Element) -> Self {
+        Self {
+            entries,
+            element,
+            null: false,
+        }
+    }
+
+    /// No map.
+    pub(crate) fn null(element: Element) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            element,
+            null: true,
+        }
+    }
+
     /// What `index` gives for a key that isn't there.
     pub(crate) fn zero(&self) -> Value {
         match self.element {
@@ -82,13 +104,13 @@ impl Value {
             },
             serde_json::Value::String(text) => Value::Text(text.clone()),
             serde_json::Value::Array(items) => Value::List(items.iter().map(Value::from_json).collect()),
-            serde_json::Value::Object(entries) => Value::Map(Map {
-                entries: entries
+            serde_json::Value::Object(entries) => Value::Map(Map::new(
+                entries
                     .iter()
                     .map(|(key, value)| (key.clone(), Value::from_json(value)))
                     .collect(),
-                element: Element::Strict,
-            }),
+                Element::Strict,
+            )),
         }
     }
 
@@ -101,6 +123,7 @@ impl Value {
             Value::Float(value) => (*value).into(),
             Value::Text(text) => text.as_str().into(),
             Value::List(items) => items.iter().map(Value::to_json).collect(),
+            Value::Map(map) if map.null => serde_json::Value::Null,
             Value::Map(map) => map
                 .entries
                 .iter()

@@ -73,14 +73,17 @@ fn convert(parent: &str, name: &str, json: &serde_json::Value) -> Value {
     let map = element(parent, name);
     match json {
         serde_json::Value::Object(entries) => match map {
-            Some(element) => Value::Map(Map {
-                // What is inside a map is named by no field.
-                entries: entries
-                    .iter()
-                    .map(|(key, value)| (key.clone(), convert(name, "", value)))
-                    .collect(),
-                element,
-            }),
+            Some(element) =>
+            // What is inside a map is named by no field.
+            {
+                Value::Map(Map::new(
+                    entries
+                        .iter()
+                        .map(|(key, value)| (key.clone(), convert(name, "", value)))
+                        .collect(),
+                    element,
+                ))
+            }
             None => Value::Record(Rc::new(Object {
                 fields: entries
                     .iter()
@@ -92,10 +95,7 @@ fn convert(parent: &str, name: &str, json: &serde_json::Value) -> Value {
             Value::List(items.iter().map(|item| convert(parent, name, item)).collect())
         }
         serde_json::Value::Null => match map {
-            Some(element) => Value::Map(Map {
-                entries: std::collections::BTreeMap::new(),
-                element,
-            }),
+            Some(element) => Value::Map(Map::null(element)),
             // A list or a pointer; an empty list prints and counts as one, and is false like the other.
             None => Value::Nil,
         },
@@ -121,10 +121,6 @@ impl Record for Object {
         "object".into()
     }
 
-    fn names(&self) -> Vec<String> {
-        self.fields.iter().map(|(name, _)| name.clone()).collect()
-    }
-
     fn get(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
         if !arguments.is_empty() {
             return Some(Err(format!("{name} takes no arguments")));
@@ -133,12 +129,16 @@ impl Record for Object {
         match field {
             Some((_, value)) => Some(Ok(value.clone())),
             None if OPTIONAL.contains(&name) => Some(Ok(Value::Nil)),
-            None => Some(Err(format!("map has no entry for key \"{name}\""))),
+            None => None,
         }
     }
 
     fn fields(&self) -> Vec<(String, Value)> {
         self.fields.clone()
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        format!("map has no entry for key \"{name}\"")
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
             ("{{.Nope.X}}", Err("<.Nope.X>")),
             (
                 "{{index .Config.Env 2}}",
-                Err("error calling index: reflect: slice index out of range"),
+                Err("at <index .Config.Env 2>: error calling index: reflect: slice index out of range"),
             ),
         ];
         for (template, expected) in cases {
