@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::future::BoxFuture;
 use model::{ContainerId, Timestamp};
 use oci_spec::runtime::Spec;
 use shim_protocol::{Reply, Request, exit, launch::Paths};
@@ -153,12 +154,15 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Running`] if the container runs; else what kept the shim from starting.
-    pub async fn open(&self, bundle: Bundle) -> Result<Shim> {
-        let shim = self.handle(bundle.id, bundle.dir.clone());
-        shim.make_room().await?;
-        launch::write_files(&shim.inner.paths, &bundle)?;
-        launch::spawn(&self.config.shim, &shim.inner.paths, &bundle.dir).await?;
-        Ok(shim)
+    pub fn open(&self, bundle: Bundle) -> BoxFuture<'_, Result<Shim>> {
+        // Boxed because a spec is large, and would be in the future of every caller.
+        Box::pin(async move {
+            let shim = self.handle(bundle.id, bundle.dir.clone());
+            shim.make_room().await?;
+            launch::write_files(&shim.inner.paths, &bundle)?;
+            launch::spawn(&self.config.shim, &shim.inner.paths, &bundle.dir).await?;
+            Ok(shim)
+        })
     }
 
     /// Finds a container again: its shim, or the record of how it ended, in its directory `dir`. Nothing if the

@@ -110,6 +110,11 @@ impl Process {
         }
     }
 
+    /// It has ended, which is said only after its start was, and not all of its output was read.
+    pub(crate) fn is_to_be_drained(&self) -> bool {
+        self.ended.is_some() && self.exit.is_none() && self.starting.is_none()
+    }
+
     pub(crate) fn runs(&self) -> bool {
         matches!(self.status, Status::Running | Status::Paused)
     }

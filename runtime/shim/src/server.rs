@@ -197,7 +197,7 @@ impl Server {
         let ended: Vec<Key> = self
             .processes
             .iter()
-            .filter(|(_, process)| process.ended.is_some() && process.exit.is_none())
+            .filter(|(_, process)| process.is_to_be_drained())
             .map(|(key, _)| key.clone())
             .collect();
         for key in ended {

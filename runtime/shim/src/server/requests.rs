@@ -73,7 +73,7 @@ impl Server {
                 }
                 None => self.unknown(token, &exec),
             },
-            Request::Start { exec } => self.start(token, exec),
+            Request::Start { exec } => self.start(token, &exec),
             Request::Kill { signal } => self.kill(token, signal),
             Request::Resize { exec, height, width } => self.resize(token, &exec, height, width),
             Request::Attach(attach) => self.attach(token, attach),

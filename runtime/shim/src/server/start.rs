@@ -40,9 +40,9 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn start(&mut self, token: Token, key: Key) -> io::Result<()> {
-        let Some(process) = self.processes.get(&key) else {
-            return self.unknown(token, &key);
+    pub(super) fn start(&mut self, token: Token, key: &Key) -> io::Result<()> {
+        let Some(process) = self.processes.get(key) else {
+            return self.unknown(token, key);
         };
         if process.status != Status::Created {
             return self.fail(token, FailureKind::Conflict, "it was started already");
@@ -51,9 +51,9 @@ impl Server {
             return self.fail(token, FailureKind::NotRunning, "the container is not running");
         }
         self.wait_for(token, For::Start(key.clone()));
-        if let Err(error) = self.make(&key) {
+        if let Err(error) = self.make(key) {
             return self.failed(
-                &key,
+                key,
                 Failure::new(FailureKind::Internal, format!("making a process: {error}")),
             );
         }
