@@ -67,4 +67,6 @@ impl Ipam for Stored {
 }
 
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use model::{AddressFamily, Labels, NetworkId, NodeId, Pool, Scope, Subnet};
 use store::{Store, Stores, memory::Memory};
 
-use super::Stored;
+use super::{Stored, servers};
 use crate::{AddressRequest, DefaultPool, Error, Holder, Ipam, PoolRequest, contract};
 
 fn make(stores: Stores) -> Arc<dyn Ipam> {
@@ -55,6 +55,29 @@ fn subnet(text: &str) -> Subnet {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds_in_memory() {
     contract::run(&make, &memory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_in_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    contract::run(&make, &|| servers::embedded(folder.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_in_etcd() {
+    if let Some(server) = servers::Server::etcd() {
+        server.ready().await;
+        contract::run(&make, &|| server.store()).await;
+        contract::storm(&make, &server.store(), 6, 24, 8).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_in_consul() {
+    if let Some(server) = servers::Server::consul() {
+        server.ready().await;
+        contract::run(&make, &|| server.store()).await;
+    }
 }
 
 #[tokio::test]
