@@ -3,7 +3,6 @@
 //! Needs root and a static busybox; without them a test says so and passes, with `CNM_TEST_REQUIRE=1` it fails.
 //! Cargo builds the shim's program for these tests by itself.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says where")]
-#![expect(clippy::large_futures, reason = "a test has one")]
 
 mod containers {
     pub(crate) mod lab;

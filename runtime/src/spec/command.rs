@@ -95,13 +95,14 @@ mod tests {
             cmd: Some(words("sh")),
             ..Default::default()
         };
-        let table: &[(
-            &str,
-            &ImageDefaults,
-            Option<&[&str]>,
-            &str,
-            Result<&str, SpecError>,
-        )] = &[
+        type Row<'a> = (
+            &'a str,
+            &'a ImageDefaults,
+            Option<&'a [&'a str]>,
+            &'a str,
+            Result<&'a str, SpecError>,
+        );
+        let table: &[Row<'_>] = &[
             ("the_images_own", &image, None, "", Ok("/entry serve")),
             (
                 "a_command_replaces_the_images",
