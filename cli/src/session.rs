@@ -61,6 +61,9 @@ impl Session {
         });
         let mut demultiplexer = Demultiplexer::default();
         let mut resized = signal(SignalKind::window_change())?;
+        // Without a terminal these go to the container; with one, they are for us, and its modes must be restored.
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut hung_up = signal(SignalKind::hangup())?;
         loop {
             tokio::select! {
                 piece = output.next() => match piece? {
@@ -83,6 +86,8 @@ impl Session {
                     },
                 },
                 _ = resized.recv(), if self.tty => self.resize(client).await,
+                _ = terminated.recv(), if self.tty => return Err(CommandError::said(143)),
+                _ = hung_up.recv(), if self.tty => return Err(CommandError::said(129)),
             }
         }
     }

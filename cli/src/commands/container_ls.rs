@@ -205,3 +205,99 @@ impl Row for ContainerRow {
         self.container.labels.get(key).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn table(whole: bool, template: &str) -> String {
+        let now = Duration::from_secs(1_700_003_700);
+        let containers: Vec<ContainerSummary> = serde_json::from_value(json!([
+            {
+                "Id": "c".repeat(64), "Names": ["/test01"], "Image": "busybox:latest",
+                "Command": "sh -c 'while true; do sleep 1; done'", "Created": 1_700_000_000,
+                "Ports": [
+                    {"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 81, "Type": "tcp"},
+                    {"IP": "0.0.0.0", "PrivatePort": 8080, "PublicPort": 8080, "Type": "tcp"},
+                    {"IP": "0.0.0.0", "PrivatePort": 8081, "PublicPort": 8081, "Type": "tcp"},
+                    {"PrivatePort": 53, "Type": "udp"},
+                ],
+                "Labels": {"k": "v", "a": "b"}, "State": "running", "Status": "Up About an hour",
+                "NetworkSettings": {"Networks": {"ol1": {}, "bridge": {}}},
+                "Mounts": [
+                    {"Type": "bind", "Source": "/tmp/a"},
+                    {"Type": "volume", "Name": "0123456789012345678901234567890", "Driver": "local"},
+                ],
+                "SizeRw": 1234, "SizeRootFs": 5_678_901,
+            },
+            {
+                "Id": "e".repeat(64), "Names": ["/x/y", "/zz"], "Image": format!("sha256:{}", "d".repeat(64)),
+                "Command": "/bin/true", "Created": 1_600_000_000, "State": "exited",
+                "Status": "Exited (0) 3 weeks ago",
+            },
+        ]))
+        .expect("containers");
+        let rows = containers
+            .into_iter()
+            .map(|container| ContainerRow {
+                container,
+                whole,
+                now,
+            })
+            .collect();
+        Format::new(None, template)
+            .expect("parses")
+            .render(rows)
+            .expect("renders")
+    }
+
+    #[test]
+    fn the_table_is_the_one_people_know() {
+        let expected = [
+            [
+                "CONTAINER ID   IMAGE            COMMAND                  CREATED             ",
+                "STATUS                   ",
+            ],
+            [
+                "PORTS                                                 ",
+                "NAMES     SIZE\n",
+            ],
+            [
+                "cccccccccccc   busybox:latest   \"sh -c 'while true; …\"   About an hour ago   ",
+                "Up About an hour         ",
+            ],
+            [
+                "53/udp, 80-81/tcp, 0.0.0.0:8080-8081->8080-8081/tcp   ",
+                "test01    1.23kB (virtual 5.68MB)\n",
+            ],
+            [
+                "eeeeeeeeeeee   dddddddddddd     \"/bin/true\"              3 years ago         ",
+                "Exited (0) 3 weeks ago   ",
+            ],
+            [
+                "                                                      ",
+                "zz        0B\n",
+            ],
+        ]
+        .concat()
+        .concat();
+        assert_eq!(table(false, &format!("{TABLE}\t{{{{.Size}}}}")), expected);
+    }
+
+    #[test]
+    fn further_fields_may_be_asked_for() {
+        let template = "{{.Names}}|{{.Mounts}}|{{.LocalVolumes}}|{{.Networks}}|{{.Labels}}|{{.Label \"k\"}}|{{.CreatedAt}}";
+        let lines = table(true, template);
+        let second = lines.lines().nth(1);
+        let expected = "test01|/tmp/a,0123456789012345678901234567890|1|bridge,ol1|a=b,k=v|v|2023-11-14 22:13:20 +0000 UTC";
+        assert_eq!(second, Some(expected));
+        assert!(
+            lines
+                .lines()
+                .nth(2)
+                .is_some_and(|line| line.starts_with("x/y,zz|"))
+        );
+    }
+}

@@ -168,3 +168,44 @@ impl Row for ImageRow {
             .and_then(|labels| labels.get(key).cloned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_image_has_a_row_for_each_of_its_names() {
+        let images: Vec<ImageSummary> = serde_json::from_value(json!([
+            {
+                "Id": format!("sha256:{}", "d".repeat(64)), "RepoTags": ["busybox:latest", "reg.x:5000/a/b:1.0"],
+                "RepoDigests": [format!("busybox@sha256:{}", "9".repeat(64))], "Created": 1_696_543_700,
+                "Size": 4_261_550, "SharedSize": -1, "Containers": -1,
+            },
+            {"Id": format!("sha256:{}", "f".repeat(64)), "Created": 1_600_000_000, "Size": 123_456_789},
+        ]))
+        .expect("images");
+        let now = Duration::from_secs(1_700_003_700);
+        let render = |whole, digests, template| {
+            let rows = images
+                .iter()
+                .flat_map(|image| rows(image, whole, digests, now))
+                .collect();
+            Format::new(None, template)
+                .expect("parses")
+                .render(rows)
+                .expect("renders")
+        };
+        let expected = "\
+REPOSITORY       TAG       IMAGE ID       CREATED       SIZE
+busybox          latest    dddddddddddd   5 weeks ago   4.26MB
+reg.x:5000/a/b   1.0       dddddddddddd   5 weeks ago   4.26MB
+<none>           <none>    ffffffffffff   3 years ago   123MB
+";
+        assert_eq!(render(false, false, TABLE), expected);
+        let digests = render(false, true, "{{.Repository}} {{.Digest}}");
+        assert!(digests.contains(&format!("busybox sha256:{}", "9".repeat(64))));
+        assert!(digests.contains("reg.x:5000/a/b <none>"));
+    }
+}
