@@ -42,7 +42,7 @@ pub use exec::{CreateExec, ExecView};
 pub use logs::{LogQuery, LogStream};
 pub use query::{Query, name_matches};
 pub use view::{Attached, View};
-pub use wait::{Wait, WaitCondition, Waited};
+pub use wait::{Wait, WaitCondition};
 
 use crate::{
     error::{Error, Result},

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 pub use ::images::{HistoryEntry, Image, ImageId, Import, Loaded, Reference, Removed};
 pub use containers::{
     AskedMode, Attached, Containers, CreateContainer, CreateExec, ExecView, LogQuery, LogStream, Missing,
-    Query, StopOptions, View, Wait, WaitCondition, Waited, name_matches,
+    Query, StopOptions, View, Wait, WaitCondition, name_matches,
 };
 pub use controller::{CreateNetwork, Error as NetworkError, Gateways, Networks, PruneFilter};
 pub use error::{Error, Result};

@@ -115,6 +115,9 @@ fn no_pull(image: &str, tag: Option<&str>) -> Refusal {
         ":"
     };
     let name = tag.map_or_else(|| image.to_owned(), |tag| format!("{image}{separator}{tag}"));
+    let name = name
+        .parse::<Reference>()
+        .map_or(name, |reference| reference.familiar());
     Refusal::not_implemented(format!(
         "pulling {name} is not possible: registries are not supported yet (hint: bring the image as a file: \"docker \
          save {name} > image.tar\" where it is and \"load -i image.tar\" here, or \"import rootfs.tar {name}\" for a \

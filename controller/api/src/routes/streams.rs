@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api_types::{WaitError, WaitResponse};
+use api_types::WaitResponse;
 use axum::{
     Extension,
     extract::{Path, Request, State},
@@ -35,12 +35,11 @@ pub(crate) async fn wait(
         other => return Err(Refusal::bad_request(format!("invalid condition: {other:?}"))),
     };
     let wait = engine.containers.wait(&id, condition)?;
+    // Why a start failed is told to who asked for it; here it would be told twice.
     let answer = async move {
-        let waited = wait.finish().await;
-        let error = Some(waited.error).filter(|text| !text.is_empty());
         WaitResponse {
-            status_code: waited.exit_code,
-            error: error.map(|message| WaitError { message }),
+            status_code: wait.finish().await,
+            error: None,
         }
     };
     Ok(json_lines(stream::once(answer)))

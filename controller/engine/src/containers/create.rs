@@ -132,7 +132,7 @@ fn decide_mode(core: &Core, asked: &AskedMode) -> Result<NetworkMode> {
         AskedMode::Host => NetworkMode::Host,
         AskedMode::Network(name) => NetworkMode::Network(name.clone()),
         AskedMode::Container(text) => {
-            let other = core.registry.find(text)?;
+            let other = core.registry.find(text).map_err(as_invalid)?;
             if matches!(other.record().settings.network_mode, NetworkMode::Container(_)) {
                 return Err(Error::conflict(format!(
                     "cannot join the network of container {text}: it shares another container's itself"
@@ -164,11 +164,8 @@ fn decide_networks(
     };
     let mut networks = BTreeMap::new();
     for (name, wishes) in std::iter::once((main.to_owned(), Wishes::default())).chain(asked) {
-        let network = core
-            .controller
-            .networks
-            .find(&name)
-            .map_err(Error::network("finding the network"))?;
+        let found = core.controller.networks.find(&name);
+        let network = found.map_err(|error| as_invalid(Error::network("finding the network")(error)))?;
         let wishes = Wishes {
             network: network.name.to_string(),
             ..wishes
@@ -189,6 +186,24 @@ fn decide_networks(
         .with_hint("the networks \"host\" and \"none\" can't be combined with others"));
     }
     Ok(networks)
+}
+
+/// Clients read "not found" in answer to a creation as "pull the image": everything else that is missing must be
+/// said in another way.
+fn as_invalid(error: Error) -> Error {
+    let missing = match &error {
+        Error::NotFound { .. } => true,
+        Error::Network { source, .. } => matches!(source.reason(), controller::Error::NotFound { .. }),
+        _ => false,
+    };
+    if missing {
+        Error::Invalid {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    } else {
+        error
+    }
 }
 
 fn decide_hostname(core: &Core, settings: &mut Settings, id: &ContainerId) {

@@ -185,6 +185,8 @@ async fn open(core: &Core, record: &Record, paths: &Paths, network: NetworkSide)
 fn with_files(record: &Record, network: NetworkSide) -> ContainerConfig {
     let mut config = record.settings.run.clone();
     config.network = network.namespace;
+    config.hostname.clone_from(&record.settings.hostname);
+    config.domainname.clone_from(&record.settings.domainname);
     let user_mounts: Vec<PathBuf> = config
         .mounts
         .iter()

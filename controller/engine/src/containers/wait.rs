@@ -16,15 +16,6 @@ pub enum WaitCondition {
     Removed,
 }
 
-/// How a wait ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waited {
-    /// The exit status.
-    pub exit_code: i64,
-    /// Why the last start failed; empty when it did not.
-    pub error: String,
-}
-
 /// A wait under way.
 #[derive(Debug)]
 pub struct Wait {
@@ -44,8 +35,8 @@ impl Wait {
         }
     }
 
-    /// Waits.
-    pub async fn finish(mut self) -> Waited {
+    /// Waits, and tells the exit status.
+    pub async fn finish(mut self) -> i64 {
         let (condition, exits) = (self.condition, self.exits);
         let met = |now: &Published| {
             now.removed
@@ -57,10 +48,6 @@ impl Wait {
         };
         // An error says that the container itself is gone; what was published last still tells how it ended.
         let _ = self.changes.wait_for(met).await;
-        let last = self.changes.borrow().record.clone();
-        Waited {
-            exit_code: last.state.exit_code,
-            error: last.state.error.clone(),
-        }
+        self.changes.borrow().record.state.exit_code
     }
 }
