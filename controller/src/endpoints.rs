@@ -1,10 +1,14 @@
 //! The endpoints service: a sandbox joins a network and leaves it.
 
 mod addresses;
+mod check;
 mod connect;
 mod disconnect;
 mod gateway_bridge;
+mod intent;
 mod join;
+mod republish;
+mod revive;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -22,6 +26,7 @@ pub(crate) use connect::undo_creating;
 pub(crate) use disconnect::{finish_deleting, leave, reap, release_noted};
 pub(crate) use gateway_bridge::{adjust as adjust_gateway_bridge, is_gateway_bridge};
 pub(crate) use join::rejoin;
+pub(crate) use republish::republish;
 
 /// An endpoint wanted.
 #[derive(Debug, Clone)]

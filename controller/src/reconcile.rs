@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{core::Core, error::Result, networks};
+use crate::{core::Core, endpoints, error::Result, networks};
 
 /// The tasks behind a controller.
 #[derive(Debug)]
@@ -30,6 +30,11 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
         watch::first(core, &*store).await;
     }
     repair::finish(core).await;
+    if !core.records.snapshot().stale
+        && let Err(error) = endpoints::republish(core).await
+    {
+        tracing::warn!(%error, "this host's endpoints could not be published again");
+    }
     networks::ensure_predefined(core).await?;
     repair::realize_all(core).await;
     sweep::sweep(core).await;

@@ -93,24 +93,26 @@ async fn follow_networks(core: Arc<Core>, store: Arc<dyn Store>) {
             set_stale(&core, true);
             continue;
         }
-        while let Err(error) = sync(&core, &*store, &mut seen).await {
+        while let Err(error) = catch_up(&core, &*store, &mut seen).await {
             tracing::warn!(%error, "the cluster store could not be read");
             set_stale(&core, true);
             tokio::time::sleep(AGAIN).await;
         }
-        back(&core).await;
+        if let Err(error) = endpoints::release_noted(&core).await {
+            tracing::debug!(%error, "what is to release waits on");
+        }
     }
 }
 
-/// The store answers: what waited for it is done.
-async fn back(core: &Arc<Core>) {
+/// Reads what changed, and after a time without the store puts right what it has of this host.
+async fn catch_up(core: &Arc<Core>, store: &dyn Store, seen: &mut Seen) -> Result<()> {
+    sync(core, store, seen).await?;
     if core.records.snapshot().stale {
+        endpoints::republish(core).await?;
         set_stale(core, false);
         core.wake.notify_one();
     }
-    if let Err(error) = endpoints::release_noted(core).await {
-        tracing::debug!(%error, "what is to release waits on");
-    }
+    Ok(())
 }
 
 async fn follow_nodes(core: Arc<Core>, store: Arc<dyn Store>) {

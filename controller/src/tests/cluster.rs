@@ -358,3 +358,100 @@ async fn a_connection_that_fails_here_leaves_nothing_there() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_container_whose_leases_are_still_held_starts_again_without_the_store() {
+    let cluster = Memory::new();
+    let (one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    let sandbox = one.sandbox("test01").await.unwrap();
+    let endpoint = one.connect(network.id, &sandbox).await.unwrap();
+    let store = one.global.clone().unwrap();
+    store.set_up(false);
+    one.sees("that the store is gone", |snapshot| snapshot.stale)
+        .await;
+
+    one.controller().sandboxes.delete(sandbox.id).await.unwrap();
+    let again = one.sandbox("test01").await.unwrap();
+    let revived = one.connect(network.id, &again).await.unwrap();
+    assert_eq!(
+        (revived.id, &revived.addresses),
+        (endpoint.id, &endpoint.addresses)
+    );
+    assert_eq!(revived.lifecycle, Lifecycle::Active);
+    // What needs a new lease has to wait.
+    let other = one.sandbox("other").await.unwrap();
+    let error = one.connect(network.id, &other).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+
+    store.set_up(true);
+    two.sees("the new sandbox", |snapshot| {
+        let there = snapshot.endpoints.get(&endpoint.id);
+        there.is_some_and(|there| there.sandbox == again.id)
+    })
+    .await;
+    one.sees("nothing of what failed", |snapshot| {
+        snapshot
+            .endpoints
+            .values()
+            .all(|endpoint| endpoint.lifecycle == Lifecycle::Active)
+    })
+    .await;
+    one.connect(network.id, &other).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_freed_meanwhile_is_claimed_again_or_has_to_go() {
+    let cluster = Memory::new();
+    let (mut one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let (first, second) = (
+        one.sandbox("test01").await.unwrap(),
+        one.sandbox("test02").await.unwrap(),
+    );
+    let kept = one.connect(network.id, &first).await.unwrap();
+    let lost = one.connect(network.id, &second).await.unwrap();
+    two.sees("both", |snapshot| {
+        snapshot.endpoints.contains_key(&lost.id) && snapshot.endpoints.contains_key(&kept.id)
+    })
+    .await;
+    one.stop().await;
+    two.sees("that it is dead", |snapshot| {
+        !snapshot.live_nodes.contains(&kept.node)
+    })
+    .await;
+    for endpoint in [&kept, &lost] {
+        two.controller()
+            .endpoints
+            .disconnect(endpoint.id, false)
+            .await
+            .unwrap_err();
+        two.controller()
+            .endpoints
+            .disconnect(endpoint.id, true)
+            .await
+            .unwrap();
+    }
+    let other = two.sandbox("other").await.unwrap();
+    let mut request = Connect::new(network.id, other.id, "other");
+    request.ipv4 = lost.addresses.ipv4.map(|net| net.addr());
+    two.controller().endpoints.connect(request).await.unwrap();
+
+    one.start().await;
+    let snapshot = one.controller().snapshot().borrow().clone();
+    assert!(snapshot.endpoints.contains_key(&kept.id) && !snapshot.endpoints.contains_key(&lost.id));
+    two.sees("the one that was claimed again", |snapshot| {
+        snapshot.endpoints.contains_key(&kept.id)
+    })
+    .await;
+}

@@ -118,7 +118,7 @@ impl Server {
     /// A store of its own on the server.
     pub(super) fn store(&self) -> Arc<dyn Store> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        (self.connect)(&[self.address.clone()], &format!("ipam{number}"))
+        (self.connect)(std::slice::from_ref(&self.address), &format!("ipam{number}"))
     }
 
     /// Waits until the server answers.

@@ -1,0 +1,105 @@
+//! Whether a sandbox and a network can be brought together as asked, before anything is allocated.
+
+use std::sync::Arc;
+
+use model::{Endpoint, Lifecycle, Network, Sandbox, SandboxKind, Scope, Snapshot};
+
+use super::Connect;
+use crate::{
+    core::Core,
+    error::{Error, Result},
+    networks::network_not_found,
+};
+
+/// The network and the sandbox, if they can be brought together as asked.
+pub(super) fn check(core: &Core, request: &Connect) -> Result<(Arc<Network>, Arc<Sandbox>)> {
+    let snapshot = core.records.snapshot();
+    let active = |network: &&Arc<Network>| network.lifecycle == Lifecycle::Active;
+    let network = snapshot.networks.get(&request.network).filter(active).cloned();
+    let network = network.ok_or_else(|| network_not_found(&request.network.short()))?;
+    let sandbox = snapshot.sandboxes.get(&request.sandbox);
+    let sandbox = sandbox
+        .filter(|sandbox| sandbox.lifecycle == Lifecycle::Active)
+        .cloned();
+    let sandbox =
+        sandbox.ok_or_else(|| Error::not_found(format!("sandbox {} not found", request.sandbox.short())))?;
+    refuse_mixed(core, &snapshot, &network, &sandbox)?;
+    refuse_on_default_bridge(&network, request)?;
+    refuse_twice(&snapshot, &network, request)?;
+    Ok((network, sandbox))
+}
+
+/// The host's namespace and `none` go with nothing else.
+fn refuse_mixed(core: &Core, snapshot: &Snapshot, network: &Network, sandbox: &Sandbox) -> Result<()> {
+    let on_host = sandbox.kind == SandboxKind::Host;
+    if on_host != (network.driver.as_str() == "host") {
+        return Err(match on_host {
+            true => Error::invalid(
+                "container sharing network namespace with another container or host cannot be connected to any other \
+                 network",
+            ),
+            false => Error::invalid("container cannot be connected to host network or disconnected from it")
+                .with_hint("start the container with --network host"),
+        });
+    }
+    let without = |id| {
+        let network: Option<&Arc<Network>> = snapshot.networks.get(id);
+        network.is_some_and(|network| network.driver.as_str() == "null")
+    };
+    let mut others = snapshot
+        .endpoints_of(&sandbox.id)
+        .filter(|endpoint| endpoint.node == core.node.id);
+    let clash = match network.driver.as_str() {
+        "null" => others.next().is_some(),
+        _ => others.any(|endpoint| without(&endpoint.network)),
+    };
+    match clash {
+        true => Err(Error::invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        )
+        .with_hint("disconnect it from \"none\" first")),
+        false => Ok(()),
+    }
+}
+
+fn refuse_on_default_bridge(network: &Network, request: &Connect) -> Result<()> {
+    if !(network.predefined && network.name.as_str() == "bridge") {
+        return Ok(());
+    }
+    let hint = "make a network with \"network create\" and use that";
+    if request.ipv4.is_some() || request.ipv6.is_some() {
+        return Err(
+            Error::invalid("user specified IP address is supported on user defined networks only")
+                .with_hint(hint),
+        );
+    }
+    if !request.aliases.is_empty() {
+        return Err(Error::invalid(
+            "network-scoped alias is supported only for containers in user defined networks",
+        )
+        .with_hint(hint));
+    }
+    Ok(())
+}
+
+fn refuse_twice(snapshot: &Snapshot, network: &Network, request: &Connect) -> Result<()> {
+    let other = snapshot
+        .endpoints_on(&network.id)
+        .filter(|other| !is_released_here(other, network))
+        .find(|other| other.sandbox == request.sandbox || other.name == request.name);
+    other.map_or(Ok(()), |other| Err(name_taken(&other.name, network)))
+}
+
+/// Gone here, and waiting for the cluster store to be told.
+pub(super) fn is_released_here(endpoint: &Endpoint, network: &Network) -> bool {
+    endpoint.lifecycle == Lifecycle::Deleting && network.scope == Scope::Global
+}
+
+/// The error for a name that another endpoint of the network has.
+pub(super) fn name_taken(name: &str, network: &Network) -> Error {
+    Error::forbidden(format!(
+        "endpoint with name {name} already exists in network {}",
+        network.name
+    ))
+    .with_hint("disconnect it first, or choose another name")
+}
