@@ -49,9 +49,9 @@ pub enum Error {
         hint: Option<String>,
     },
     /// The network side refused; its variants have statuses of their own.
-    #[error("{doing}: {source}")]
+    #[error("{}{source}", prefix(.doing))]
     Network {
-        /// What the engine was doing.
+        /// What the engine was doing; empty when the reason says it all.
         doing: String,
         /// Why not.
         source: controller::Error,
@@ -212,6 +212,23 @@ impl From<images::Error> for Error {
                 source: message.into(),
             },
         }
+    }
+}
+
+impl From<controller::Error> for Error {
+    fn from(source: controller::Error) -> Self {
+        Self::Network {
+            doing: String::new(),
+            source,
+        }
+    }
+}
+
+fn prefix(doing: &str) -> String {
+    if doing.is_empty() {
+        String::new()
+    } else {
+        format!("{doing}: ")
     }
 }
 

@@ -6,7 +6,8 @@ use api_types as docker;
 use api_types::Map;
 use engine::CreateNetwork;
 use model::{
-    DriverName, Endpoint, IpamConfig, Network, NetworkName, Node, Pool, Scope, Subnet, SubnetRequest,
+    DriverName, Endpoint, IpamConfig, Network, NetworkName, Node, Pool, Scope, Subnet, SubnetError,
+    SubnetRequest,
 };
 
 use super::endpoint;
@@ -112,7 +113,7 @@ fn subnet(pool: &docker::IpamPool) -> Result<SubnetRequest, Vec<String>> {
             return None;
         }
         text.parse::<Subnet>()
-            .map_err(|error| wrong.push(format!("invalid {what} {text}: {error}")))
+            .map_err(|error| wrong.push(wrong_subnet(what, text, &error)))
             .ok()
     };
     let subnet = parsed("subnet", &pool.subnet);
@@ -154,6 +155,13 @@ fn subnet(pool: &docker::IpamPool) -> Result<SubnetRequest, Vec<String>> {
         })
     } else {
         Err(wrong)
+    }
+}
+
+fn wrong_subnet(what: &str, text: &str, error: &SubnetError) -> String {
+    match error {
+        SubnetError::HostBits { meant, .. } => format!("invalid {what} {text}: it should be {meant}"),
+        SubnetError::Malformed(_) => format!("invalid {what} {text}: no subnet such as 172.16.2.0/24"),
     }
 }
 
@@ -281,7 +289,7 @@ mod tests {
         let message = refusal.message();
         assert!(message.starts_with("invalid network config:\n"), "{message}");
         for part in [
-            "did you mean \"10.0.0.0/24\"",
+            "it should be 10.0.0.0/24",
             "invalid gateway 10.2.0.1",
             "invalid ip-range 10.1.0.0/16",
             "invalid auxiliary address x",

@@ -43,31 +43,35 @@ pub(crate) async fn list(
         let named = !image.tags.is_empty();
         filters.get("label").iter().all(label)
             && dangling.is_none_or(|text| matches!(text.as_str(), "true" | "1") != named)
-            && references(filters.get("reference"), image)
+            && (!filters.has("reference")
+                || image
+                    .tags
+                    .iter()
+                    .any(|tag| is_asked(filters.get("reference"), tag)))
     };
     let count = |image: &engine::Image| match params.flag("shared-size") {
         true => i64::try_from(engine.images.used_by(image.id)).unwrap_or(-1),
         false => -1,
     };
+    // Only the tags that were asked for are shown.
+    let narrowed = |mut image: engine::Image| {
+        if filters.has("reference") {
+            image.tags.retain(|tag| is_asked(filters.get("reference"), tag));
+        }
+        image
+    };
+    let shown = images.into_iter().filter(shows).map(narrowed);
     Ok(Json(
-        images
-            .iter()
-            .filter(|image| shows(image))
-            .map(|image| shown::summary(image, count(image)))
-            .collect(),
+        shown.map(|image| shown::summary(&image, count(&image))).collect(),
     ))
 }
 
 /// `busybox` is every tag of it; a star stands for any text.
-fn references(asked: &[String], image: &engine::Image) -> bool {
-    let matches = |pattern: &String| {
-        image.tags.iter().any(|tag| {
-            let whole = tag.familiar();
-            let repository = tag.familiar_repository();
-            like(pattern, &whole) || like(pattern, &repository)
-        })
-    };
-    asked.is_empty() || asked.iter().any(matches)
+fn is_asked(patterns: &[String], tag: &Reference) -> bool {
+    let (whole, repository) = (tag.familiar(), tag.familiar_repository());
+    patterns
+        .iter()
+        .any(|pattern| like(pattern, &whole) || like(pattern, &repository))
 }
 
 fn like(pattern: &str, text: &str) -> bool {

@@ -165,7 +165,7 @@ fn decide_networks(
     let mut networks = BTreeMap::new();
     for (name, wishes) in std::iter::once((main.to_owned(), Wishes::default())).chain(asked) {
         let found = core.controller.networks.find(&name);
-        let network = found.map_err(|error| as_invalid(Error::network("finding the network")(error)))?;
+        let network = found.map_err(|error| as_invalid(error.into()))?;
         let wishes = Wishes {
             network: network.name.to_string(),
             ..wishes

@@ -136,11 +136,7 @@ pub(super) async fn attach(
     network: &str,
     mut wishes: Wishes,
 ) -> Result<()> {
-    let network = core
-        .controller
-        .networks
-        .find(network)
-        .map_err(Error::network("finding the network"))?;
+    let network = core.controller.networks.find(network)?;
     let _operation = container.operation.lock().await;
     let record = container.record();
     check_mode(&record, &network)?;
@@ -177,11 +173,7 @@ pub(super) async fn attach(
 
 /// `network disconnect`.
 pub(super) async fn detach(core: &Core, container: &Container, network: &str, force: bool) -> Result<()> {
-    let network = core
-        .controller
-        .networks
-        .find(network)
-        .map_err(Error::network("finding the network"))?;
+    let network = core.controller.networks.find(network)?;
     let _operation = container.operation.lock().await;
     let record = container.record();
     if record.settings.network_mode == NetworkMode::Host {
@@ -228,11 +220,7 @@ fn sandbox(container: &Container) -> Result<SandboxId> {
 
 /// `network disconnect -f` of a container that is gone: the endpoint of that name or container id goes.
 pub(super) async fn detach_lost(core: &Core, container: &str, network: &str) -> Result<()> {
-    let network = core
-        .controller
-        .networks
-        .find(network)
-        .map_err(Error::network("finding the network"))?;
+    let network = core.controller.networks.find(network)?;
     let endpoints = core.controller.networks.endpoints(network.id);
     let left = endpoints.iter().find(|endpoint| {
         endpoint.name == container || endpoint.container.is_some_and(|id| id.to_string() == container)
