@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,6 +25,9 @@ mod lost;
 
 pub use exec::{Exec, ExecSpec};
 pub use shim_protocol::Status;
+
+/// A socket's address holds no longer path.
+const LONGEST_ADDRESS: usize = 107;
 
 /// Where shims live and how they are run.
 #[derive(Debug, Clone)]
@@ -289,7 +293,7 @@ impl Shim {
     /// Waits for the container's end. Works before the start, and long after the end.
     ///
     /// # Errors
-    /// When the exit record can't be read.
+    /// [`Error::Refused`] when the start fails; when the exit record can't be read.
     pub async fn wait(&self) -> Result<Exit> {
         match self.wait_process(None).await {
             Err(error) => self.exit_without_shim(error).await,
@@ -322,7 +326,17 @@ impl Shim {
     }
 
     async fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(&self.inner.paths.socket).await
+        let socket = &self.inner.paths.socket;
+        if socket.as_os_str().len() <= LONGEST_ADDRESS {
+            return UnixStream::connect(socket).await;
+        }
+        // Longer than an address can be: its directory has a short name while it is open.
+        let directory = std::fs::File::open(socket.parent().unwrap_or(Path::new("/")))?;
+        let name = socket.file_name().unwrap_or_default();
+        let short = Path::new("/proc/self/fd")
+            .join(directory.as_raw_fd().to_string())
+            .join(name);
+        UnixStream::connect(short).await
     }
 
     /// Whether no shim serves the socket; only that, and no other failure, may count as its end.

@@ -61,6 +61,8 @@ pub(crate) struct Server {
     clients: BTreeMap<Token, Client>,
     processes: BTreeMap<Key, Process>,
     log: Option<Log>,
+    /// Said once, or a full disk would be filled with it.
+    log_failed: bool,
     cgroup: Cgroup,
     /// Exit codes of processes that ended before it was known whose they are.
     strays: BTreeMap<i32, i32>,
@@ -92,6 +94,7 @@ impl Server {
             signals,
             sources,
             log,
+            log_failed: false,
             cgroup,
             clients: BTreeMap::new(),
             processes: BTreeMap::new(),
@@ -194,16 +197,21 @@ impl Server {
         for token in cut {
             self.drop_client(token)?;
         }
-        let ended: Vec<Key> = self
+        if self.clean(now) {
+            // Whatever was in the cgroup has ended with it, and is told before the end of the container's shim.
+            self.reap()?;
+        }
+        self.drain_ended(now)?;
+        self.answer_delete()
+    }
+
+    fn drain_ended(&mut self, now: Instant) -> io::Result<()> {
+        let ended = self
             .processes
             .iter()
-            .filter(|(_, process)| process.is_to_be_drained())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in ended {
-            self.drain(&key, now)?;
-        }
-        self.clean(now)
+            .filter(|(_, process)| process.is_to_be_drained());
+        let ended: Vec<Key> = ended.map(|(key, _)| key.clone()).collect();
+        ended.into_iter().try_for_each(|key| self.drain(&key, now))
     }
 
     fn timeout(&self) -> Option<Duration> {

@@ -1,10 +1,14 @@
 //! Another process in a running container.
 
+use model::Timestamp;
 use oci_spec::runtime::Process;
 use shim_protocol::{Reply, Request};
 
 use super::{Attach, Exit, Shim, State, conversation};
 use crate::{Error, Result, Streams};
+
+/// 128 and the number of SIGKILL.
+const KILLED: i32 = 137;
 
 /// What an exec runs.
 #[derive(Debug, Clone)]
@@ -83,12 +87,20 @@ impl Exec {
             .await
     }
 
-    /// Waits for its end. The shim remembers it as long as the container runs.
+    /// Waits for its end. The shim remembers it as long as the container runs; one that went with its container,
+    /// unseen, was killed.
     ///
     /// # Errors
-    /// [`Error::Conversation`] when the container ends meanwhile and its shim leaves.
+    /// When it never ran; those of the conversation.
     pub async fn wait(&self) -> Result<Exit> {
-        self.shim.wait_process(Some(self.id.clone())).await
+        match self.shim.wait_process(Some(self.id.clone())).await {
+            Err(Error::Conversation(_)) if self.shim.is_gone().await? => Ok(Exit {
+                code: KILLED,
+                oom_killed: false,
+                at: Timestamp::now(),
+            }),
+            exit => exit,
+        }
     }
 
     /// How it is.

@@ -105,6 +105,8 @@ pub(super) async fn spawn(program: &Path, paths: &Paths, dir: &Path) -> Result<(
     let mut child = Command::new(program)
         .arg(&paths.launch)
         .current_dir("/")
+        // Nothing of the daemon's environment is meant for a container, descriptors passed to it least of all.
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(errors)

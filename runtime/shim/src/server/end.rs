@@ -77,25 +77,34 @@ impl Server {
         }
     }
 
-    /// Removes what the container had, as soon as the kernel lets go of it; then answers who waits for that.
-    pub(super) fn clean(&mut self, now: Instant) -> io::Result<()> {
-        if let Cleaning::Until(deadline) = self.cleaning {
-            self.cgroup.kill();
-            if self.cgroup.remove() {
-                self.cleaning = Cleaning::Done(now);
-            } else if deadline <= now {
-                complain(
-                    "removing the cgroup",
-                    &io::Error::from(io::ErrorKind::ResourceBusy),
-                );
-                self.cleaning = Cleaning::Done(now);
-            }
+    /// Removes the container's cgroup, as soon as the kernel lets go of it; true when it has just gone.
+    pub(super) fn clean(&mut self, now: Instant) -> bool {
+        let Cleaning::Until(deadline) = self.cleaning else {
+            return false;
+        };
+        self.cgroup.kill();
+        let gone = self.cgroup.remove();
+        if !gone && deadline <= now {
+            complain(
+                "removing the cgroup",
+                &io::Error::from(io::ErrorKind::ResourceBusy),
+            );
         }
-        if self.deleting && matches!(self.cleaning, Cleaning::Done(_)) {
-            self.remove_files();
-            self.reply_all(&For::Delete, &Reply::Done)?;
+        if gone || deadline <= now {
+            self.cleaning = Cleaning::Done(now);
         }
-        Ok(())
+        gone
+    }
+
+    /// Answers who waits for everything to be gone.
+    pub(super) fn answer_delete(&mut self) -> io::Result<()> {
+        if !self.deleting || !matches!(self.cleaning, Cleaning::Done(_)) {
+            return Ok(());
+        }
+        // Nothing runs that could say more, whoever still holds its terminal.
+        self.drain_ended(Instant::now() + PATIENCE)?;
+        self.remove_files();
+        self.reply_all(&For::Delete, &Reply::Done)
     }
 
     /// Removes the shim's own files. Before the socket is closed: whoever sees it closed may make it anew.

@@ -61,6 +61,7 @@ impl Server {
         if key.is_none()
             && let Some(log) = &mut self.log
             && let Err(error) = log.write(kind, bytes)
+            && !std::mem::replace(&mut self.log_failed, true)
         {
             complain("writing the log", &error);
         }

@@ -1,8 +1,8 @@
 //! What a container sees and may do.
 
-use runtime::spec::{ContainerConfig, Mount, Resources, Ulimit};
+use runtime::spec::{ContainerConfig, Mount, Namespace, Resources, Ulimit};
 
-use super::lab::{script, with_lab};
+use super::lab::{Io, command, script, with_lab};
 
 #[test]
 fn a_container_is_apart_from_the_host() {
@@ -142,5 +142,33 @@ fn files_of_the_host_are_bound_and_memory_mounted() {
         let (_, output) = lab.run(config, inside).await;
         assert_eq!(output, "127.0.0.1 here\nreadonly\n1\n");
         assert_eq!(std::fs::read_to_string(&hosts).unwrap(), "127.0.0.1 here\nmore\n");
+    });
+}
+
+#[test]
+fn namespaces_are_joined_by_their_path() {
+    with_lab(async |lab| {
+        let first = lab.open(command("sleep 1000"), Io::default()).await;
+        let pid = first.start().await;
+        let of = |name: &str| Namespace::Path(format!("/proc/{pid}/ns/{name}").into());
+        let config = ContainerConfig {
+            network: of("net"),
+            ipc: of("ipc"),
+            pid: of("pid"),
+            ..Default::default()
+        };
+        let (_, output) = lab
+            .run(
+                config,
+                "ls -l /proc/self/ns /proc/1/ns | grep -oE ' (net|ipc|pid|mnt) .*'",
+            )
+            .await;
+        let count = |name: &str| {
+            let of: std::collections::BTreeSet<_> =
+                output.lines().filter(|line| line.contains(name)).collect();
+            of.len()
+        };
+        assert_eq!(["net", "ipc", "pid ", "mnt"].map(count), [1, 1, 1, 2], "{output}");
+        first.end().await;
     });
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use model::ContainerId;
 use runtime::{
     Error, Status,
-    spec::{ContainerConfig, Resources},
+    spec::{ContainerConfig, Resources, exec::ExecConfig},
 };
 
 use super::lab::{Io, OUTPUT, cgroups, command, read_until, script, with_lab};
@@ -162,5 +162,40 @@ fn the_same_container_runs_again() {
                 container.end().await;
             }
         }
+    });
+}
+
+#[test]
+fn ten_containers_at_once_are_no_different() {
+    with_lab(async |lab| {
+        let lab = &lab;
+        let run = async |code: i32| {
+            let container = lab.open(script(&format!("exit {code}")), Io::default()).await;
+            container.start().await;
+            assert_eq!(container.shim.wait().await.unwrap().code, code);
+            container.end().await;
+        };
+        futures::future::join_all((0..10).map(run)).await;
+    });
+}
+
+#[test]
+fn execs_end_before_their_deleted_container_does() {
+    with_lab(async |lab| {
+        let container = lab.open(command("sleep 1000"), Io::default()).await;
+        container.start().await;
+        let config = ExecConfig {
+            cmd: command("sleep 1000").cmd.unwrap(),
+            tty: true,
+            ..Default::default()
+        };
+        let exec = container.exec(config, false).await;
+        exec.start().await.unwrap();
+        let waiting = exec.wait();
+        let (exit, deleted) = tokio::join!(waiting, container.shim.delete());
+        deleted.unwrap();
+        assert_eq!(exit.unwrap().code, 137);
+        assert_eq!(container.shim.wait().await.unwrap().code, 137);
+        container.end().await;
     });
 }

@@ -70,16 +70,21 @@ impl Lab {
     fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("cnm-runtime-").tempdir().unwrap();
         make_image(&dir.path().join("image"));
-        let config = RuntimeConfig {
-            exec_root: dir.path().join("run"),
-            shim: env!("CARGO_BIN_EXE_cnm-shim").into(),
-            cgroup_parent: format!("/{}", dir.path().file_name().unwrap().to_str().unwrap()),
-        };
+        let runtime = Runtime::new(config(dir.path())).unwrap();
         Self {
-            runtime: Runtime::new(config).unwrap(),
+            runtime,
             host: HostFacts::read(),
             dir,
         }
+    }
+
+    pub(crate) fn config(&self) -> RuntimeConfig {
+        config(self.path())
+    }
+
+    pub(crate) fn with(mut self, runtime: Runtime) -> Self {
+        self.runtime = runtime;
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -222,6 +227,14 @@ fn id_in(dir: &Path) -> Option<ContainerId> {
         .to_str()?
         .parse()
         .ok()
+}
+
+fn config(dir: &Path) -> RuntimeConfig {
+    RuntimeConfig {
+        exec_root: dir.join("run"),
+        shim: env!("CARGO_BIN_EXE_cnm-shim").into(),
+        cgroup_parent: format!("/{}", dir.file_name().unwrap().to_str().unwrap()),
+    }
 }
 
 /// Both output streams.

@@ -4,7 +4,7 @@ use runtime::{Attach, Status};
 use rustix::process::{Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 
-use super::lab::{Io, OUTPUT, command, processes, read_until, script, until, with_lab};
+use super::lab::{Io, OUTPUT, command, processes, read_all, read_until, script, unframed, until, with_lab};
 
 /// Kills the shim, and only the shim.
 fn kill(id: &str) {
@@ -112,6 +112,48 @@ fn a_client_that_goes_away_at_any_moment_disturbs_nothing() {
         .await;
         container.shim.kill(9).await.unwrap();
         container.shim.wait().await.unwrap();
+        container.end().await;
+    });
+}
+
+#[test]
+fn a_client_that_stops_reading_is_cut_and_others_get_everything() {
+    with_lab(async |lab| {
+        let container = lab
+            .open(script("yes 0123456789abcde | head -c 4194304"), Io::default())
+            .await;
+        let stuck = container.shim.attach(OUTPUT).await.unwrap();
+        let reading = container.shim.attach(OUTPUT).await.unwrap();
+        container.start().await;
+        let bytes = read_all(reading.output).await;
+        assert_eq!(unframed(&bytes).len(), 4 << 20);
+        assert_eq!(container.shim.wait().await.unwrap().code, 0);
+        drop(stuck);
+        container.end().await;
+    });
+}
+
+#[test]
+fn an_exec_root_may_have_a_longer_name_than_a_socket() {
+    with_lab(async |lab| {
+        let exec_root = lab.path().join("x".repeat(100));
+        let runtime = runtime::Runtime::new(runtime::RuntimeConfig {
+            exec_root,
+            ..lab.config()
+        })
+        .unwrap();
+        let lab = lab.with(runtime);
+        let container = lab
+            .open(
+                script("exit 8"),
+                Io {
+                    tty: true,
+                    stdin: false,
+                },
+            )
+            .await;
+        container.start().await;
+        assert_eq!(container.shim.wait().await.unwrap().code, 8);
         container.end().await;
     });
 }
