@@ -8,7 +8,7 @@ use std::{
 
 use drivers::{Catalog, Driver, Peer, Target};
 use ipam::Ipam;
-use model::{Endpoint, EndpointId, InterfaceName, NetworkId, Node, Sandbox};
+use model::{Endpoint, EndpointId, InterfaceName, NetworkId, Node, Sandbox, Scope};
 use store::Stores;
 use tokio::sync::Notify;
 
@@ -130,6 +130,19 @@ impl Core {
 
     pub(crate) fn set_fence(&self, fence: Fence) {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
+    }
+
+    /// Refuses at once what needs the cluster store while that is known not to answer.
+    pub(crate) fn require_store(&self, scope: Scope) -> Result<()> {
+        if self.records.shared(scope) && self.records.snapshot().stale {
+            return Err(Error::Unavailable {
+                message: "the cluster store does not answer".to_owned(),
+                hint: Some(
+                    "what lives on this host alone still works; check the cluster store's servers".to_owned(),
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// How interfaces on global networks should be; none leaves them alone.

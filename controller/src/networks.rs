@@ -10,11 +10,13 @@ mod view;
 
 use std::sync::Arc;
 
-use model::{DriverName, Endpoint, IpamConfig, Labels, Network, NetworkId, NetworkName, Scope, Timestamp};
+use model::{
+    DriverName, Endpoint, IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp,
+};
 
 use crate::{core::Core, error::Result};
 
-pub(crate) use delete::{finish_deleting, realize, undo_creating, unrealize};
+pub(crate) use delete::{finish_deleting, realize, remove_from_kernel, undo_creating, unrealize};
 pub(crate) use find::network_not_found;
 pub(crate) use peers::{tell_all_peers, tell_peers};
 pub(crate) use predefined::{ensure_predefined, gateway_bridge};
@@ -117,10 +119,14 @@ impl Networks {
         find::list(&self.core.records.snapshot())
     }
 
-    /// The endpoints on a network, every host's.
+    /// The connected endpoints on a network, every host's.
     pub fn endpoints(&self, id: NetworkId) -> Vec<Arc<Endpoint>> {
         let snapshot = self.core.records.snapshot();
-        snapshot.endpoints_on(&id).cloned().collect()
+        let present = snapshot.endpoints_on(&id);
+        present
+            .filter(|endpoint| endpoint.lifecycle == Lifecycle::Active)
+            .cloned()
+            .collect()
     }
 
     /// Removes a network that nobody uses, found as [`Self::find`] does. Answers what it was.

@@ -57,7 +57,10 @@ async fn walk(
 ) -> Result<Arc<Endpoint>> {
     let endpoint = match noted {
         Some(note) => revive::intent(core, network, sandbox, note, request, undo).await?,
-        None => intent(core, network, sandbox, id, request, undo).await?,
+        None => {
+            core.require_store(network.scope)?;
+            intent(core, network, sandbox, id, request, undo).await?
+        }
     };
     networks::realize(core, network).await?;
     join::join(core, network, &endpoint, sandbox).await?;

@@ -31,6 +31,7 @@ pub(super) async fn intent(
 ) -> Result<Arc<Endpoint>> {
     // Held until the record is in the snapshot, so that two connects don't choose one interface name.
     let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
+    check_sandbox(core, sandbox)?;
     let name_key = claims::endpoint_name(network.id, &request.name)?;
     let mut avoid: Vec<IpAddr> = Vec::new();
     for _ in 0..TURNS {
@@ -61,6 +62,19 @@ pub(super) async fn intent(
         network.name
     ))
     .with_hint("try again"))
+}
+
+/// That the sandbox is not being removed: asked under its lock, under which a removal begins.
+pub(super) fn check_sandbox(core: &Core, sandbox: &Sandbox) -> Result<()> {
+    let snapshot = core.records.snapshot();
+    let now = snapshot.sandboxes.get(&sandbox.id);
+    match now.is_some_and(|now| now.lifecycle == Lifecycle::Active) {
+        true => Ok(()),
+        false => Err(Error::not_found(format!(
+            "sandbox {} not found",
+            sandbox.id.short()
+        ))),
+    }
 }
 
 /// Commits the intent: in one transaction where one store has it all, here and then there where there are two.

@@ -7,7 +7,12 @@ use std::sync::Arc;
 
 use model::{Endpoint, Lifecycle, Network, Sandbox, Scope, Snapshot};
 
-use super::{Connect, check::is_released_here, disconnect, intent::assemble};
+use super::{
+    Connect,
+    check::is_released_here,
+    disconnect,
+    intent::{assemble, check_sandbox},
+};
 use crate::{core::Core, error::Result, locks::LockKey, records, undo::UndoStack};
 
 /// The note that a request can go on with, if the store is down. With the store up, a note in the way is released.
@@ -52,6 +57,7 @@ pub(super) async fn intent(
     undo: &mut UndoStack,
 ) -> Result<Arc<Endpoint>> {
     let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
+    check_sandbox(core, sandbox)?;
     let endpoint = assemble(core, network, sandbox, request, note.id, note.addresses.clone())?;
     let endpoint = Arc::new(Endpoint {
         created: note.created,

@@ -51,6 +51,7 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
     let driver_name = request.driver.clone().unwrap_or_else(default_driver);
     let driver = core.driver(&driver_name)?;
     let checked = request::check(core, request, driver_name, &*driver)?;
+    core.require_store(checked.scope)?;
     let id = NetworkId::random();
     let needs = core
         .call(

@@ -28,6 +28,7 @@ pub(super) async fn delete(core: &Arc<Core>, id: NetworkId) -> Result<Arc<Networ
         )));
     }
     refuse_in_use(&snapshot, &network)?;
+    core.require_store(network.scope)?;
     let deleting = Arc::new(with_lifecycle(&network, Lifecycle::Deleting));
     match core.records.shared(network.scope) {
         true => mark_shared(core, &network, &deleting).await?,
@@ -85,7 +86,8 @@ pub(crate) async fn unrealize(core: &Arc<Core>, network: &Arc<Network>) -> Resul
     Ok(())
 }
 
-async fn remove_from_kernel(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
+/// Removes what this host may have of a network, whether it is known to be made here or not.
+pub(crate) async fn remove_from_kernel(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
     let _realized = core.locks.exclusive(LockKey::Realized(network.id)).await;
     // A driver that is gone (a plugin's) has nothing here that could be removed.
     if let Ok(driver) = core.driver(&network.driver) {

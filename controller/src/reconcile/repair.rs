@@ -140,9 +140,12 @@ pub(super) async fn realize_all(core: &Arc<Core>) {
         let used = snapshot
             .endpoints_on(&network.id)
             .any(|endpoint| endpoint.node == core.node.id);
-        if network.scope == Scope::Local || used {
-            report("network", &network.name, networks::realize(core, network).await);
-        }
+        // One that is no longer used here may have been left by a process that died at the wrong moment.
+        let result = match network.scope == Scope::Local || used {
+            true => networks::realize(core, network).await,
+            false => networks::remove_from_kernel(core, network).await,
+        };
+        report("network", &network.name, result);
     }
     let own = snapshot
         .endpoints

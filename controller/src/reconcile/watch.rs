@@ -211,8 +211,9 @@ async fn sync_network(core: &Arc<Core>, store: &dyn Store, id: NetworkId) -> Res
     if changes.is_empty() {
         return Ok(());
     }
-    records::commit_copies(core, changes.copies(id)).await;
+    let copies = changes.copies(id);
     core.records.publish(|snapshot| changes.apply(snapshot));
+    records::commit_copies(core, copies).await;
     let network = core.records.snapshot().networks.get(&id).cloned();
     if let Some(network) = network {
         tell(core, &network).await;
@@ -309,7 +310,8 @@ async fn forget(core: &Arc<Core>, network: &Arc<Network>) {
         }
         snapshot.networks.remove(&id);
     });
-    if let Err(error) = networks::unrealize(core, network).await {
+    // Not only what this process knows to be made: the network may have gone while the daemon was down.
+    if let Err(error) = networks::remove_from_kernel(core, network).await {
         tracing::warn!(%error, network = %network.name, "not removed from the kernel yet");
     }
 }

@@ -23,18 +23,25 @@ pub(super) async fn delete(core: &Arc<Core>, id: SandboxId) -> Result<()> {
         lifecycle: Lifecycle::Deleting,
         ..Sandbox::clone(&sandbox)
     });
-    let txn = records::sandboxes().put(id, &deleting);
-    let published = Arc::clone(&deleting);
-    core.records
-        .commit(Scope::Local, txn, move |snapshot| {
-            snapshot.sandboxes.insert(id, published);
-        })
-        .await?;
+    mark(core, &deleting).await?;
     let result = finish_deleting(core, &deleting).await;
     if result.is_err() {
         core.wake.notify_one();
     }
     result
+}
+
+/// Records the intent, under the lock under which endpoints are added: from then on there are no new ones.
+async fn mark(core: &Core, deleting: &Arc<Sandbox>) -> Result<()> {
+    let _sandbox = core.locks.exclusive(LockKey::Sandbox(deleting.id)).await;
+    let txn = records::sandboxes().put(deleting.id, deleting);
+    let published = Arc::clone(deleting);
+    core.records
+        .commit(Scope::Local, txn, move |snapshot| {
+            snapshot.sandboxes.insert(published.id, published);
+        })
+        .await?;
+    Ok(())
 }
 
 /// Removes what is left of a sandbox whose removal was recorded, or that was never finished.

@@ -455,3 +455,58 @@ async fn what_was_freed_meanwhile_is_claimed_again_or_has_to_go() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_network_removed_elsewhere_while_a_host_was_down_is_gone_from_its_kernel() {
+    let cluster = Memory::new();
+    let (mut one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let before = one.kernel.state();
+    let sandbox = one.sandbox("test01").await.unwrap();
+    let endpoint = one.connect(network.id, &sandbox).await.unwrap();
+    one.kernel_comes_to("its own namespace", |state| {
+        !difference(&before, state).is_empty()
+    })
+    .await;
+    one.stop().await;
+    two.sees("that it is dead", |snapshot| {
+        !snapshot.live_nodes.contains(&endpoint.node)
+    })
+    .await;
+    // The container ends and its namespace goes while no daemon looks.
+    one.kernel.take(&Key::Namespace(sandbox.netns().unwrap().clone()));
+    two.controller()
+        .endpoints
+        .disconnect(endpoint.id, true)
+        .await
+        .unwrap();
+    two.controller().networks.delete("ol1").await.unwrap();
+    one.start().await;
+    one.sees("no network", |snapshot| {
+        !snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    let left = |state: &KernelState| {
+        let gateway_bridge = |text: &String| !text.contains("gwbridge");
+        difference(&before, state)
+            .into_iter()
+            .filter(gateway_bridge)
+            .collect::<Vec<_>>()
+    };
+    one.kernel_comes_to("nothing left", |state| left(state).is_empty())
+        .await;
+    assert!(
+        one.local
+            .keys()
+            .await
+            .iter()
+            .all(|key| !key.contains(&endpoint.id.to_string()))
+    );
+}

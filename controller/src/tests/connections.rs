@@ -302,3 +302,38 @@ async fn many_connects_at_once_get_addresses_and_interfaces_of_their_own() {
     addresses.dedup();
     assert_eq!(addresses.len(), 16);
 }
+
+#[tokio::test]
+async fn the_hundredth_connection_costs_what_the_second_did() {
+    let host = Host::alone().await;
+    let network = host.network("lab", "bridge", Some("10.1.0.0/16")).await.unwrap();
+    let mut costs = Vec::new();
+    for n in 0..100 {
+        let sandbox = host.sandbox(&format!("c{n}")).await.unwrap();
+        let before = (host.kernel.steps(), host.kernel.observed(), host.local.commits());
+        host.connect(network.id, &sandbox).await.unwrap();
+        let after = (host.kernel.steps(), host.kernel.observed(), host.local.commits());
+        costs.push((after.0 - before.0, after.1 - before.1, after.2 - before.2));
+    }
+    assert_eq!(costs[1], costs[99], "steps, lookups, commits");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_goes_while_it_is_being_connected_takes_the_endpoint_along() {
+    let host = std::sync::Arc::new(Host::alone().await);
+    let network = host.network("lab", "bridge", None).await.unwrap();
+    let (kernel, store) = (host.kernel.state(), host.local.keys().await);
+    for _ in 0..20 {
+        let sandbox = host.sandbox("web").await.unwrap();
+        let (connected, deleted) = tokio::join!(
+            host.connect(network.id, &sandbox),
+            host.controller().sandboxes.delete(sandbox.id)
+        );
+        deleted.unwrap();
+        if let Err(error) = connected {
+            assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+        }
+        assert_eq!(difference(&kernel, &host.kernel.state()), Vec::<String>::new());
+        assert_eq!(host.local.keys().await, store);
+    }
+}
