@@ -44,23 +44,7 @@ fn the_daemon_is_killed_and_containers_names_and_records_go_on() -> Test {
     let (before, pid) = {
         let docker = &host.daemon;
         docker.ok("network create lan")?;
-        docker
-            .ok("run -d --name one --network lan busybox sh -c 'sleep 600'")
-            .or_else(|_| {
-                docker
-                    .docker(&[
-                        "run",
-                        "-d",
-                        "--name",
-                        "one",
-                        "--network",
-                        "lan",
-                        "busybox",
-                        "sleep",
-                        "600",
-                    ])?
-                    .ok()
-            })?;
+        docker.ok("run -d --name one --network lan busybox sleep 600")?;
         docker.ok("run -d --name two --network lan busybox sleep 600")?;
         docker
             .docker(&[

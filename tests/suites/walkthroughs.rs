@@ -64,7 +64,7 @@ fn n2_three_networks_are_there_from_the_start_and_stay() -> Test {
         );
         contains(
             &docker.refused(&format!("network create {name}"))?,
-            "already exists",
+            "not permitted on predefined",
         );
     }
     Ok(())
@@ -90,7 +90,8 @@ fn n3_every_option_of_create_that_exists_so_far_is_taken_and_shown() -> Test {
     docker.ok("run -d --name one --network full busybox sleep 600")?;
     let link = docker.ok("exec one ip addr show eth0")?;
     contains(&link, "mtu 1400");
-    contains(&link, "10.20.5.2/16");
+    // The range is part of a wider subnet, so its first address is an address like any other.
+    contains(&link, "10.20.5.0/16");
     contains(&link, "fd20::");
     docker.ok("network create --internal inside")?;
     assert_eq!(inspect(&host, "network inspect inside")?["Internal"], true);
@@ -447,7 +448,7 @@ fn images_are_loaded_listed_and_removed_and_a_pull_says_what_to_do() -> Test {
     contains(&docker.refused("pull nginx")?, "import");
     docker.ok("run -d --name one busybox sleep 600")?;
     docker.ok("rmi box:1")?;
-    contains(&docker.refused("rmi busybox")?, "being used");
+    contains(&docker.refused("rmi busybox")?, "is using its");
     docker.ok("rm -f one")?;
     docker.ok("rmi busybox")?;
     assert_eq!(docker.ok("images -q")?, "");
