@@ -39,7 +39,8 @@ impl RawMode {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
+        // At once, and not by throwing away what has been typed ahead.
+        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
         Ok(Self { before })
     }
 }
@@ -47,6 +48,6 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         // A terminal that is gone needs no restoring.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) enum ClientError {
         source: std::io::Error,
     },
     /// The daemon said no.
-    #[error("Error response from daemon: {}", first_line(message))]
+    #[error("Error response from daemon: {}", parts(message).0)]
     Refused {
         /// How.
         status: StatusCode,
@@ -47,11 +47,14 @@ pub(crate) enum ClientError {
     Io(#[from] std::io::Error),
 }
 
-/// The daemon puts its hint on a line of its own.
-fn first_line(message: &str) -> &str {
-    match message.rsplit_once("\nhint: ") {
-        Some((message, _)) => message,
-        None => message,
+/// A daemon of ours puts its hint behind the message: `it is in use (hint: disconnect x first)`.
+fn parts(message: &str) -> (&str, Option<&str>) {
+    match message
+        .rsplit_once(" (hint: ")
+        .and_then(|(said, hint)| Some((said, hint.strip_suffix(')')?)))
+    {
+        Some((said, hint)) => (said, Some(hint)),
+        None => (message, None),
     }
 }
 
@@ -65,7 +68,8 @@ impl ClientError {
             Self::Connect { .. } => {
                 Some("is the daemon running? start it with: systemctl start cnmd, or as root: cnmd".into())
             }
-            Self::Refused { message, .. } => message.rsplit_once("\nhint: ").map(|(_, hint)| hint.to_owned()),
+            Self::Refused { message, .. } => parts(message).1.map(ToOwned::to_owned),
+
             _ => None,
         }
     }

@@ -161,7 +161,7 @@ async fn a_refusal_carries_the_daemon_s_words_and_its_hint() {
         PING,
         (
             "DELETE /v1.44/networks/a",
-            "HTTP/1.1 403 Forbidden\r\nContent-Length: 52\r\n\r\n{\"message\":\"it is in use\\nhint: disconnect x first\"}\n",
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 53\r\n\r\n{\"message\":\"it is in use (hint: disconnect x first)\"}\n",
         ),
         (
             "DELETE /v1.44/networks/b",

@@ -63,7 +63,7 @@ pub(crate) async fn create(
         let missing = is_missing_image(&error);
         let error = daemons(error.into());
         if missing {
-            error.hint(how_to_get(&request.config.image))
+            error.or_hint(how_to_get(&request.config.image))
         } else {
             error
         }
