@@ -67,6 +67,13 @@ impl Leases {
         }
     }
 
+    /// It is over from now on; its keys are still to be removed.
+    pub(crate) fn end(&mut self, id: &LeaseId) {
+        if let Some(lease) = self.leases.get_mut(id) {
+            lease.ended = true;
+        }
+    }
+
     /// Its keys are removed.
     pub(crate) fn forget(&mut self, id: &LeaseId) {
         self.leases.remove(id);

@@ -126,6 +126,8 @@ impl Writer {
                 batch.image.commit(txn)?
             }
             Work::End(lease) => {
+                // Before what comes after it in this batch is checked. Should the write fail, its deadline ends it.
+                self.shared.leases().end(lease);
                 batch.ended.push(lease.clone());
                 batch.image.commit(&batch.image.without(lease))?
             }
@@ -152,5 +154,35 @@ impl Writer {
         let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         let again = |_| Err(unavailable(path, io::Error::other(text.clone())));
         (0..requests).map(again).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_shares_an_fsync_with_the_end_of_its_lease_is_refused() {
+        let files = tempfile::tempdir().unwrap();
+        let (file, image) = File::open(&files.path().join("store.redb")).unwrap();
+        let shared = Arc::new(Shared::default());
+        shared.publish(image);
+        let (lease, _) = shared.leases().grant(Duration::from_secs(10), Instant::now());
+        let (_queue, requests) = mpsc::unbounded_channel();
+        let mut writer = Writer::new(file, Arc::clone(&shared), requests);
+        let put = Txn::new().put_leased(Key::root("late"), vec![], lease.clone());
+
+        let answers = writer.process(&[Work::End(lease.clone()), Work::Commit(put)]);
+
+        assert!(answers[0].is_ok(), "{answers:?}");
+        assert!(
+            matches!(&answers[1], Err(Error::LeaseEnded(ended)) if *ended == lease),
+            "{answers:?}"
+        );
+        assert_eq!(shared.image().get(&Key::root("late")), None);
     }
 }
