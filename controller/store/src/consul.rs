@@ -12,13 +12,15 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Entry, Error, Key, LeaseId, Listing, Result, Revision, Store, Txn, Watch,
+    Entry, Error, Key, LeaseId, Listing, Result, Revision, Store, Txn, Watch, Write,
     members::{Members, Repeat},
 };
+use answer::Answer;
 
 /// Consul refuses shorter sessions.
 const SHORTEST_SESSION: Duration = Duration::from_secs(10);
@@ -46,6 +48,7 @@ impl Agent {
 pub struct Consul {
     agents: Arc<Members<Agent>>,
     prefix: String,
+    shortest_session: Duration,
 }
 
 impl Consul {
@@ -65,7 +68,15 @@ impl Consul {
         Self {
             agents: Arc::new(Members::new("consul", addresses, agent)),
             prefix: prefix.to_owned(),
+            shortest_session: SHORTEST_SESSION,
         }
+    }
+
+    /// For an agent with a lower `session_ttl_min`, so that tests need not wait.
+    #[cfg(test)]
+    pub(crate) fn with_shortest_session(mut self, ttl: Duration) -> Self {
+        self.shortest_session = ttl;
+        self
     }
 
     fn path(&self, key: &Key) -> String {
@@ -77,26 +88,25 @@ impl Consul {
         path.strip_prefix(&self.prefix)?.strip_prefix('/')?.parse().ok()
     }
 
-    /// Sends a request to one agent after another until there is an answer that means something.
+    /// Sends a request to one agent after another until there is a whole answer that means something.
     async fn send(
         &self,
         repeat: Repeat,
         request: impl Fn(&Agent) -> RequestBuilder,
         accepted: &[StatusCode],
-    ) -> Result<Response> {
+    ) -> Result<Answer> {
         let ask = |agent: Agent| {
             let request = request(&agent);
             async move {
                 // The semaphore is never closed.
                 let _slot = agent.slots.acquire().await;
-                let response = request.send().await.map_err(answer::failure)?;
-                answer::accept(response, accepted).await
+                answer::whole(request, accepted).await
             }
         };
         self.agents.ask(repeat, ask).await
     }
 
-    async fn read(&self, path: &str) -> Result<Response> {
+    async fn read(&self, path: &str) -> Result<Answer> {
         let accepted = [StatusCode::OK, StatusCode::NOT_FOUND];
         self.send(
             Repeat::Harmless,
@@ -106,14 +116,15 @@ impl Consul {
         .await
     }
 
-    async fn pairs(&self, response: Response) -> Result<Vec<wire::Pair>> {
-        if response.status() == StatusCode::NOT_FOUND {
+    fn parse<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T> {
+        serde_json::from_slice(&answer.body).map_err(|error| self.agents.unavailable(error))
+    }
+
+    fn pairs(&self, answer: &Answer) -> Result<Vec<wire::Pair>> {
+        if answer.status == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
         }
-        response
-            .json()
-            .await
-            .map_err(|error| self.agents.unavailable(error))
+        self.parse(answer)
     }
 
     fn entry(&self, pair: &wire::Pair) -> Option<Result<Entry>> {
@@ -128,36 +139,36 @@ impl Consul {
         })
     }
 
-    /// The index of the last change of a key: what a transaction that only deletes does not tell.
-    async fn index_of(&self, key: &str) -> Result<Revision> {
-        let response = self.read(&format!("kv/{key}?recurse&keys")).await?;
-        Ok(Revision(answer::index(&response).unwrap_or_default()))
-    }
-
+    /// The revision that a transaction has made, or that it has checked.
     async fn revision(&self, txn: &Txn, done: &wire::Done) -> Result<Revision> {
-        if let Some(index) = done.last_index() {
-            return Ok(Revision(index));
-        }
-        let key = txn
-            .writes
-            .first()
-            .map_or_else(|| self.prefix.clone(), |write| self.path(write.key()));
-        self.index_of(&key).await
+        let deletes = txn.writes.iter().find_map(|write| match write {
+            Write::Delete(key) => Some(self.path(key)),
+            Write::Put { .. } => None,
+        });
+        let puts = txn.writes.iter().any(|write| matches!(write, Write::Put { .. }));
+        // Of a removal Consul tells no index, and the guards' are older ones.
+        let asked = match (puts, deletes, done.last_index()) {
+            (true, _, Some(index)) | (false, None, Some(index)) => return Ok(Revision(index)),
+            (_, Some(deleted), _) => deleted,
+            (_, None, None) => self.prefix.clone(),
+        };
+        let answer = self.read(&format!("kv/{asked}?{}", wire::INDEX)).await?;
+        Ok(Revision(answer.index.unwrap_or_default()))
     }
 }
 
 #[async_trait]
 impl Store for Consul {
     async fn get(&self, key: &Key) -> Result<Option<Entry>> {
-        let response = self.read(&format!("kv/{}", self.path(key))).await?;
-        let pairs = self.pairs(response).await?;
+        let answer = self.read(&format!("kv/{}", self.path(key))).await?;
+        let pairs = self.pairs(&answer)?;
         pairs.iter().find_map(|pair| self.entry(pair)).transpose()
     }
 
     async fn list(&self, prefix: &Key) -> Result<Listing> {
-        let response = self.read(&format!("kv/{}?recurse", self.path(prefix))).await?;
-        let revision = Revision(answer::index(&response).unwrap_or_default());
-        let pairs = self.pairs(response).await?;
+        let answer = self.read(&format!("kv/{}?recurse", self.path(prefix))).await?;
+        let revision = Revision(answer.index.unwrap_or_default());
+        let pairs = self.pairs(&answer)?;
         let ours = pairs.iter().filter_map(|pair| self.entry(pair));
         let ours = ours.filter(|entry| entry.as_ref().map_or(true, |entry| entry.key.is_under(prefix)));
         let mut entries = ours.collect::<Result<Vec<_>>>()?;
@@ -168,19 +179,15 @@ impl Store for Consul {
     async fn commit(&self, txn: Txn) -> Result<Revision> {
         txn.check()?;
         let request = wire::transaction(&txn, mark(), |key| self.path(key));
-        let response = self
+        let answer = self
             .send(
                 Repeat::Harmful,
                 |agent| agent.request(Method::PUT, "txn").json(&request),
                 &[StatusCode::OK, StatusCode::CONFLICT],
             )
             .await?;
-        let refused = response.status() == StatusCode::CONFLICT;
-        let done: wire::Done = response
-            .json()
-            .await
-            .map_err(|error| self.agents.unavailable(error))?;
-        if refused {
+        let done: wire::Done = self.parse(&answer)?;
+        if answer.status == StatusCode::CONFLICT {
             return Err(answer::refusal(&txn, &done, &self.agents));
         }
         self.revision(&txn, &done).await
@@ -191,13 +198,10 @@ impl Store for Consul {
     }
 
     async fn grant(&self, ttl: Duration) -> Result<LeaseId> {
-        let session = wire::Session::new(ttl.max(SHORTEST_SESSION));
+        let session = wire::Session::new(ttl.max(self.shortest_session));
         let create = |agent: &Agent| agent.request(Method::PUT, "session/create").json(&session);
-        let response = self.send(Repeat::Harmless, create, &[StatusCode::OK]).await?;
-        let created: wire::Created = response
-            .json()
-            .await
-            .map_err(|error| self.agents.unavailable(error))?;
+        let answer = self.send(Repeat::Harmless, create, &[StatusCode::OK]).await?;
+        let created: wire::Created = self.parse(&answer)?;
         Ok(LeaseId(created.id))
     }
 
@@ -205,7 +209,7 @@ impl Store for Consul {
         let path = session_path("renew", lease)?;
         let accepted = [StatusCode::OK, StatusCode::NOT_FOUND];
         let renew = |agent: &Agent| agent.request(Method::PUT, &path);
-        match self.send(Repeat::Harmless, renew, &accepted).await?.status() {
+        match self.send(Repeat::Harmless, renew, &accepted).await?.status {
             StatusCode::NOT_FOUND => Err(Error::LeaseEnded(lease.clone())),
             _ => Ok(()),
         }
@@ -236,3 +240,6 @@ fn session_path(verb: &str, lease: &LeaseId) -> Result<String> {
         .then(|| format!("session/{verb}/{}", lease.0))
         .ok_or_else(|| Error::LeaseEnded(lease.clone()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,8 @@ pub(crate) async fn etcd() -> Start {
 #[cfg(feature = "consul")]
 async fn consul() -> Start {
     let server = Server::consul()?;
-    let store = Arc::new(crate::consul::Consul::connect(&[server.address()], "cnm-test"));
+    let consul = crate::consul::Consul::connect(&[server.address()], "cnm-test");
+    let store = Arc::new(consul.with_shortest_session(leases::TTL));
     started(store, server).await
 }
 
@@ -149,6 +150,8 @@ macro_rules! every_store {
             records::an_empty_value_and_any_bytes_are_kept,
             records::sixty_four_operations_are_taken_and_one_more_is_refused,
             records::the_largest_value_is_taken_and_a_larger_one_is_refused,
+            records::a_list_may_be_larger_than_any_message,
+            records::a_guarded_removal_answers_a_later_revision,
             records::a_transaction_without_writes_only_checks,
             race::of_fifty_tasks_creating_one_key_exactly_one_wins,
             race::a_burst_of_commits_is_taken,

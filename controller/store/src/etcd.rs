@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, PutOptions, Txn as EtcdTxn, TxnOp,
-    TxnOpResponse,
+    Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, KvClient, PutOptions,
+    Txn as EtcdTxn, TxnOp, TxnOpResponse, WatchClient,
 };
 use tokio::sync::OnceCell;
 
@@ -43,6 +43,24 @@ impl Member {
         let connect = || Client::connect([&self.address], Some(options()));
         let client = self.client.get_or_try_init(connect).await;
         client.cloned().map_err(|error| Failure::NotReached(error.into()))
+    }
+
+    /// For reading and writing. A list has no bound but the store's size, and gRPC's own is 4 MiB.
+    async fn records(&self) -> Result<KvClient, Failure> {
+        Ok(self
+            .client()
+            .await?
+            .kv_client()
+            .max_decoding_message_size(usize::MAX))
+    }
+
+    /// For watching. What happened while a stream was broken comes as one message.
+    async fn changes(&self) -> Result<WatchClient, Failure> {
+        Ok(self
+            .client()
+            .await?
+            .watch_client()
+            .max_decoding_message_size(usize::MAX))
     }
 }
 
@@ -141,7 +159,7 @@ impl Etcd {
         ];
         let ask = |member: Member| {
             let txn = EtcdTxn::new().and_then(reads.clone());
-            async move { member.client().await?.txn(txn).await.map_err(answer::failure) }
+            async move { member.records().await?.txn(txn).await.map_err(answer::failure) }
         };
         self.members.ask(Repeat::Harmless, ask).await
     }
@@ -166,7 +184,7 @@ impl Store for Etcd {
             let path = path.clone();
             async move {
                 member
-                    .client()
+                    .records()
                     .await?
                     .get(path, None)
                     .await
@@ -197,7 +215,14 @@ impl Store for Etcd {
         let request = self.transaction(&txn)?;
         let ask = |member: Member| {
             let request = request.clone();
-            async move { member.client().await?.txn(request).await.map_err(answer::failure) }
+            async move {
+                member
+                    .records()
+                    .await?
+                    .txn(request)
+                    .await
+                    .map_err(answer::failure)
+            }
         };
         let answer = self.members.ask(Repeat::Harmful, ask).await;
         let answer = answer.map_err(|error| answer::name_lease(error, &txn))?;

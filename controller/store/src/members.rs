@@ -54,14 +54,18 @@ impl<M: Clone> Members<M> {
     }
 
     /// The member that answered last.
-    pub(crate) fn preferred(&self) -> Option<M> {
-        let at = self.preferred.load(Ordering::Relaxed);
-        self.members.get(at % self.members.len().max(1)).cloned()
+    #[cfg(test)]
+    pub(crate) fn preferred(&self) -> M {
+        self.members[self.preferred.load(Ordering::Relaxed)].clone()
     }
 
-    /// Prefers the next one.
-    pub(crate) fn turn(&self) {
-        self.preferred.fetch_add(1, Ordering::Relaxed);
+    /// Prefers the one after the member at this place, unless somebody has turned from it already: two who are
+    /// refused by one member must not turn past the next.
+    fn turn(&self, from: usize) {
+        let next = (from + 1) % self.members.len().max(1);
+        let _ = self
+            .preferred
+            .compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(crate) fn unavailable(&self, source: impl Into<Cause>) -> Error {
@@ -79,6 +83,27 @@ impl<M: Clone> Members<M> {
         }
     }
 
+    /// Asks the preferred member alone, as a watch does, which asks again for ever.
+    pub(crate) async fn ask_one<T, F>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(M) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let at = self.preferred.load(Ordering::Relaxed);
+        let member = self.members.get(at).cloned();
+        let member = member.ok_or_else(|| Failure::NotReached("there is no member to ask".into()))?;
+        let answer = timeout(patience, ask(member))
+            .await
+            .unwrap_or_else(|elapsed| Err(Failure::NoAnswer(elapsed.into())));
+        if answer.is_err() {
+            self.turn(at);
+        }
+        answer
+    }
+
     /// Asks until somebody answers or the time is over.
     pub(crate) async fn ask<T, F>(&self, repeat: Repeat, ask: impl Fn(M) -> F) -> Result<T>
     where
@@ -86,8 +111,10 @@ impl<M: Clone> Members<M> {
     {
         let deadline = Instant::now() + DEADLINE;
         let mut last: Cause = "there is no member to ask".into();
-        for left in (1..=self.members.len()).rev() {
-            let Some(member) = self.preferred() else { break };
+        let first = self.preferred.load(Ordering::Relaxed);
+        let count = self.members.len();
+        for (left, at) in (1..=count).rev().zip((0..count).cycle().skip(first)) {
+            let member = self.members[at].clone();
             let remaining = deadline.saturating_duration_since(Instant::now());
             let patience = match repeat {
                 Repeat::Harmless => remaining / u32::try_from(left).unwrap_or(u32::MAX),
@@ -103,7 +130,7 @@ impl<M: Clone> Members<M> {
                 Failure::NotReached(cause) => (cause, false),
                 Failure::NoAnswer(cause) => (cause, repeat == Repeat::Harmful),
             };
-            self.turn();
+            self.turn(at);
             last = cause;
             if over {
                 break;
@@ -178,6 +205,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_who_are_refused_by_one_member_at_once_both_find_the_next() {
+        let members = Members::new("test", &["dead".to_owned(), "alive".to_owned()], str::to_owned);
+        let only_alive = |member: String| async move {
+            tokio::task::yield_now().await;
+            if member == "alive" {
+                Ok(())
+            } else {
+                Err(Failure::NotReached("refused".into()))
+            }
+        };
+        let both = tokio::join!(
+            members.ask(Repeat::Harmless, only_alive),
+            members.ask(Repeat::Harmless, only_alive)
+        );
+        assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    }
+
+    #[tokio::test]
     async fn an_answer_is_final() {
         let conflict = || Failure::Answer(Error::Conflict { key: Key::root("k") });
         let (asked, answer) = asked(Repeat::Harmless, conflict).await;
@@ -196,6 +241,6 @@ mod tests {
             })
         };
         assert_eq!(members.ask(Repeat::Harmless, only_c).await.unwrap(), "c");
-        assert_eq!(members.preferred().unwrap(), "c");
+        assert_eq!(members.preferred(), "c");
     }
 }

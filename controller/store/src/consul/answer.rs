@@ -1,6 +1,6 @@
 //! What Consul says, in the store's words.
 
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::{Agent, wire};
 use crate::{
@@ -8,8 +8,16 @@ use crate::{
     members::{Failure, Members},
 };
 
-/// The index of the last change of what was asked for.
-pub(super) fn index(response: &Response) -> Option<u64> {
+/// An answer that has come whole.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// The index of the last change of what was asked for.
+    pub(super) index: Option<u64>,
+    pub(super) body: Vec<u8>,
+}
+
+fn index(response: &Response) -> Option<u64> {
     response
         .headers()
         .get("x-consul-index")?
@@ -20,7 +28,7 @@ pub(super) fn index(response: &Response) -> Option<u64> {
 }
 
 /// No answer came.
-pub(super) fn failure(error: reqwest::Error) -> Failure {
+fn failure(error: reqwest::Error) -> Failure {
     if error.is_connect() {
         Failure::NotReached(error.into())
     } else {
@@ -28,15 +36,16 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
     }
 }
 
-/// Lets the accepted through. A 5xx is an agent without a leader, and a proxy's or a stranger's answers say as little
-/// about what is stored.
-pub(super) async fn accept(response: Response, accepted: &[StatusCode]) -> Result<Response, Failure> {
-    let status = response.status();
+/// Sends and reads all of the answer, of which the body may come later than its head, or never. Lets the accepted
+/// through. A 5xx is an agent without a leader, and a proxy's or a stranger's answers say as little about what is stored.
+pub(super) async fn whole(request: RequestBuilder, accepted: &[StatusCode]) -> Result<Answer, Failure> {
+    let response = request.send().await.map_err(failure)?;
+    let (status, index) = (response.status(), index(&response));
+    let body = response.bytes().await.map_err(failure)?.to_vec();
     if accepted.contains(&status) {
-        return Ok(response);
+        return Ok(Answer { status, index, body });
     }
-    let text = response.text().await.unwrap_or_default();
-    let message = format!("{status}: {}", text.trim());
+    let message = format!("{status}: {}", String::from_utf8_lossy(&body).trim());
     Err(match status {
         StatusCode::PAYLOAD_TOO_LARGE => Failure::Answer(Error::TooLarge(message)),
         StatusCode::FORBIDDEN => Failure::Answer(Error::Broken {

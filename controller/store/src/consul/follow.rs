@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, StatusCode};
-use tokio::time::timeout;
 
-use super::{Agent, Consul, answer};
+use super::{Agent, Consul, answer, wire};
 use crate::{
     Change, Key, Revision,
     members::{Backoff, Failure},
@@ -64,7 +63,6 @@ impl Follower {
                     if seen.take().is_some() {
                         self.signal.tell(Change::Lost);
                     }
-                    self.consul.agents.turn();
                     backoff.pause().await;
                 }
             }
@@ -80,24 +78,16 @@ impl Follower {
             ),
             None => (String::new(), PATIENCE),
         };
-        let agent = self.consul.agents.preferred();
-        let agent: Agent = agent.ok_or_else(|| Failure::NotReached("no agent".into()))?;
-        let path = format!("kv/{}?recurse&keys{wait}", self.consul.path(&self.prefix));
-        let ask = async {
-            let response = agent
-                .request(Method::GET, &path)
-                .send()
-                .await
-                .map_err(answer::failure)?;
-            answer::accept(response, &[StatusCode::OK, StatusCode::NOT_FOUND]).await
+        let path = format!("kv/{}?{}{wait}", self.consul.path(&self.prefix), wire::INDEX);
+        let ask = |agent: Agent| async move {
+            let request = agent.request(Method::GET, &path);
+            answer::whole(request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await
         };
-        let response = timeout(patience, ask)
-            .await
-            .unwrap_or_else(|elapsed| Err(Failure::NoAnswer(elapsed.into())))?;
+        let answer = self.consul.agents.ask_one(patience, ask).await?;
         Ok(Seen {
             // Index 0 would mean "do not wait".
-            index: answer::index(&response).unwrap_or_default().max(1),
-            empty: response.status() == StatusCode::NOT_FOUND,
+            index: answer.index.unwrap_or_default().max(1),
+            empty: answer.status == StatusCode::NOT_FOUND,
         })
     }
 }

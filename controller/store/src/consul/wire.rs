@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Guard, Key, Txn, Write};
 
+/// A query for a prefix whose answer is short however much is below: only its index is wanted.
+pub(super) const INDEX: &str = "recurse&keys&separator=/";
+
 /// One key.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

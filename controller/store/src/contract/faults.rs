@@ -56,14 +56,16 @@ pub(super) async fn a_hung_server_is_unavailable_within_the_deadline(subject: &S
     let store = &subject.store;
     let lease = store.grant(Duration::from_secs(60)).await.unwrap();
     server(subject).pause();
-    let verbs: [(&str, bool); 6] = [
-        timed("get", store.get(&key("hung"))).await,
-        timed("list", store.list(&key("hung"))).await,
-        timed("commit", store.commit(Txn::new().put(key("hung"), vec![]))).await,
-        timed("grant", store.grant(Duration::from_secs(10))).await,
-        timed("renew", store.renew(&lease)).await,
-        timed("revoke", store.revoke(&lease)).await,
-    ];
+    let name = key("hung");
+    let verbs: [(&str, bool); 6] = tokio::join!(
+        timed("get", store.get(&name)),
+        timed("list", store.list(&name)),
+        timed("commit", store.commit(Txn::new().put(name.clone(), vec![]))),
+        timed("grant", store.grant(Duration::from_secs(10))),
+        timed("renew", store.renew(&lease)),
+        timed("revoke", store.revoke(&lease)),
+    )
+    .into();
     server(subject).resume();
     assert!(verbs.iter().all(|(_, in_time)| *in_time), "{verbs:?}");
     subject.comes_up().await;

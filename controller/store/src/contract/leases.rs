@@ -1,4 +1,4 @@
-//! Leases, with the shortest time to live that every store takes.
+//! Leases, with a time to live far below the contract's 10 s, which only Consul insists on, and only by default.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Subject, eventually, key, next_that};
 use crate::{Change, Error, LeaseId, Txn};
 
-const TTL: Duration = Duration::from_secs(10);
+pub(super) const TTL: Duration = Duration::from_secs(2);
 
 async fn is_absent(subject: &Subject, name: &str) -> bool {
     subject.store.get(&key(name)).await.unwrap().is_none()

@@ -191,6 +191,30 @@ pub(super) async fn the_largest_value_is_taken_and_a_larger_one_is_refused(subje
     assert!(store.get(&key("large")).await.unwrap().unwrap().value == value(MAX_VALUE));
 }
 
+pub(super) async fn a_list_may_be_larger_than_any_message(subject: &Subject) {
+    let store = &subject.store;
+    for n in 0..20 {
+        let txn = Txn::new().put(key("large-list").child(n), vec![b'x'; MAX_VALUE]);
+        store.commit(txn).await.unwrap();
+    }
+    let entries = store.list(&key("large-list")).await.unwrap().entries;
+    assert_eq!(entries.len(), 20);
+    assert!(entries.iter().all(|entry| entry.value.len() == MAX_VALUE));
+}
+
+pub(super) async fn a_guarded_removal_answers_a_later_revision(subject: &Subject) {
+    let store = &subject.store;
+    let (gone, kept) = (key("removed/gone"), key("removed/kept"));
+    let txn = Txn::new().put(gone.clone(), vec![]).put(kept.clone(), vec![]);
+    let written = store.commit(txn).await.unwrap();
+    let removal = Txn::new()
+        .guard(Guard::Unchanged(gone.clone(), written))
+        .guard(Guard::Unchanged(kept, written))
+        .delete(gone);
+    let removed = store.commit(removal).await.unwrap();
+    assert!(removed > written, "{removed:?} after {written:?}");
+}
+
 pub(super) async fn a_transaction_without_writes_only_checks(subject: &Subject) {
     let store = &subject.store;
     let written = store.commit(Txn::new().put(key("check"), vec![])).await.unwrap();

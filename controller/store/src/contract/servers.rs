@@ -105,7 +105,7 @@ impl Server {
             ("-log-level", "err"),
             (
                 "-hcl",
-                "performance { raft_multiplier = 1 } disable_update_check = true",
+                "performance { raft_multiplier = 1 } disable_update_check = true session_ttl_min = \"1s\"",
             ),
         ];
         let address = format!("127.0.0.1:{http}");

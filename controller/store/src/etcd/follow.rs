@@ -4,10 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use etcd_client::{WatchOptions, WatchResponse, WatchStream};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Etcd, Member, answer};
 use crate::{
@@ -42,10 +39,11 @@ pub(super) async fn subscribe(etcd: &Etcd, prefix: &Key, start: Option<i64>) -> 
         standing: start.map_or(Standing::Behind, Standing::Before),
         settled: Some(settled),
     };
-    let feeder = tokio::spawn(follower.run());
+    // Before the wait, so that a caller who gives up ends the task.
+    let subscription = Subscription::new(signal, Some(tokio::spawn(follower.run())));
     // The other end is dropped only with the runtime.
     let _ = confirmed.await;
-    Subscription::new(signal, Some(feeder))
+    subscription
 }
 
 #[derive(Debug)]
@@ -74,7 +72,6 @@ impl Follower {
                 Err(failure) => {
                     tracing::debug!(prefix = %self.prefix, ?failure, "watch failed");
                     self.lost();
-                    self.etcd.members.turn();
                 }
             }
             backoff.pause().await;
@@ -83,17 +80,16 @@ impl Follower {
 
     /// Opens a stream; answers etcd's revision at that moment.
     async fn open(&self) -> Result<(WatchStream, i64), Failure> {
-        let open = async {
-            let member = self.etcd.members.preferred();
-            let member: Member = member.ok_or_else(|| Failure::NotReached("no member".into()))?;
-            let (from, to) = (self.etcd.path(&self.prefix), self.etcd.below(&self.prefix).1);
-            let mut options = WatchOptions::new().with_range(to);
-            if let Standing::Before(next) = self.standing {
-                options = options.with_start_revision(next);
-            }
-            let mut client = member.client().await?;
+        let (from, to) = (self.etcd.path(&self.prefix), self.etcd.below(&self.prefix).1);
+        let mut options = WatchOptions::new().with_range(to);
+        if let Standing::Before(next) = self.standing {
+            options = options.with_start_revision(next);
+        }
+        let open = |member: Member| async move {
+            let mut client = member.changes().await?;
             let mut stream = client.watch(from, Some(options)).await.map_err(answer::failure)?;
             match stream.message().await.map_err(answer::failure)? {
+                Some(refused) if refused.canceled() => Err(Failure::NoAnswer(refused.cancel_reason().into())),
                 Some(created) if created.created() => {
                     let revision = created.header().map_or(0, etcd_client::ResponseHeader::revision);
                     Ok((stream, revision))
@@ -101,9 +97,7 @@ impl Follower {
                 _ => Err(Failure::NoAnswer("the watch was not created".into())),
             }
         };
-        timeout(PATIENCE, open)
-            .await
-            .unwrap_or_else(|elapsed| Err(Failure::NoAnswer(elapsed.into())))
+        self.etcd.members.ask_one(PATIENCE, open).await
     }
 
     fn opened(&mut self, revision: i64) {

@@ -32,7 +32,7 @@ async fn compacted() -> Option<(Subject, Etcd, Key)> {
 }
 
 async fn compact(etcd: &Etcd, revision: u64) {
-    let mut client = etcd.members.preferred().unwrap().client().await.unwrap();
+    let mut client = etcd.members.preferred().client().await.unwrap();
     client.compact(revision.cast_signed(), None).await.unwrap();
 }
 
@@ -110,4 +110,39 @@ async fn a_lease_of_another_store_has_ended() {
         etcd.renew(&lease).await,
         Err(crate::Error::LeaseEnded(_))
     ));
+}
+
+#[tokio::test]
+async fn a_watch_given_up_while_it_is_opened_leaves_nothing_behind() {
+    // It takes connections and answers nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let etcd = Etcd::connect(&[silent.local_addr().unwrap().to_string()], "cnm-test");
+    let key = Key::root("k");
+    let given_up = timeout(Duration::from_millis(50), etcd.watch(&key)).await;
+    assert!(given_up.is_err(), "nobody confirmed it");
+    let alone = async {
+        while std::sync::Arc::strong_count(&etcd.members) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(1), alone)
+        .await
+        .expect("its task has ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_etcd_refuses_says_that_it_is_lost() {
+    let Some((_subject, etcd, prefix)) = compacted().await else {
+        return;
+    };
+    let client = etcd.members.preferred().client().await.unwrap();
+    let mut users = client.auth_client();
+    users.user_add("root", "secret", None).await.unwrap();
+    users.user_grant_role("root", "root").await.unwrap();
+    users.auth_enable().await.unwrap();
+    let mut watch = etcd.watch(&prefix).await.unwrap();
+    assert_eq!(next(watch.as_mut()).await, Change::Resync);
+    assert_eq!(next(watch.as_mut()).await, Change::Lost);
+    let error = etcd.get(&prefix).await.unwrap_err().to_string();
+    assert!(error.starts_with("the etcd store: "), "{error}");
 }
