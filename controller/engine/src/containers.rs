@@ -215,7 +215,7 @@ impl Containers {
     /// `Conflict` for a taken name, `Invalid` for one against the rule.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         let container = self.find(container)?;
-        let name = create::checked_name(name.to_owned())?;
+        let name = create::checked_name(name)?;
         let _operation = container.operation.lock().await;
         let old = container.record().name.clone();
         if old == name {

@@ -11,6 +11,11 @@ mod error;
 mod event;
 mod images;
 pub mod record;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+extern crate self as engine;
 
 use std::{path::PathBuf, sync::Arc};
 

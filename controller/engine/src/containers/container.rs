@@ -50,13 +50,14 @@ pub(crate) struct Prepared {
 
 impl Container {
     pub(crate) fn new(record: Record) -> Arc<Self> {
+        let id = record.id;
         let published = Published {
-            record: Arc::new(record.clone()),
+            record: Arc::new(record),
             exits: 0,
             removed: false,
         };
         Arc::new(Self {
-            id: record.id,
+            id,
             published: watch::channel(published).0,
             operation: tokio::sync::Mutex::default(),
             saving: tokio::sync::Mutex::default(),

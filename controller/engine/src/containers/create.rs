@@ -53,7 +53,7 @@ pub enum AskedMode {
 
 /// Makes a container.
 pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<Container>> {
-    let name = request.name.map(checked_name).transpose()?;
+    let name = request.name.as_deref().map(checked_name).transpose()?;
     let (images, asked) = (core.images.clone(), request.image.clone());
     let image = super::blocking(move || Ok(images.get(&asked)?)).await?;
     let mut settings = request.settings;
@@ -115,8 +115,8 @@ async fn create_with_any_name(
 }
 
 /// A name as clients give it, perhaps with a leading slash.
-pub(super) fn checked_name(text: String) -> Result<ContainerName> {
-    let bare = text.strip_prefix('/').unwrap_or(&text).to_owned();
+pub(super) fn checked_name(text: &str) -> Result<ContainerName> {
+    let bare = text.strip_prefix('/').unwrap_or(text);
     ContainerName::new(bare).map_err(|_| {
         Error::invalid(format!(
             "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"

@@ -1,0 +1,7 @@
+//! Whole operations on a real controller with a fake kernel.
+
+mod bench;
+mod faults;
+mod life;
+mod networks;
+mod restart;
