@@ -96,7 +96,10 @@ impl Leases {
 
     /// Frees an address in the book; the caller commits the fragment, if the lease ever was committed.
     pub(super) async fn release(&self, network: NetworkId, subnet: Subnet, address: IpAddr) -> Txn {
-        if let Some(book) = self.book(network, subnet).lock().await.as_mut() {
+        let book = self.books().get(&(network, subnet)).cloned();
+        if let Some(book) = book
+            && let Some(book) = book.lock().await.as_mut()
+        {
             book.free(address);
         }
         table(network).delete(address)

@@ -24,13 +24,19 @@ struct PoolRecord {
 /// One address space as last read, and which of our own grants would bring it up to date.
 #[derive(Debug, Default)]
 struct Cached {
-    /// The token's value at that time; none before the first read.
-    token: Option<Vec<u8>>,
+    /// The token at that time; none before the first pool. What is chosen from `space` is guarded by this very one.
+    token: Option<Entry>,
     space: Space,
     /// Grants given out under this token: each holds from the moment its token is the store's.
     granted: HashMap<Vec<u8>, Grants>,
-    /// Subnets given back: free once their key is gone.
-    released: Vec<Subnet>,
+    /// Subnets given back, and by whom: free once their key is gone.
+    released: HashMap<Subnet, NetworkId>,
+}
+
+impl Cached {
+    fn is_at(&self, token: Option<&Entry>) -> bool {
+        self.token.as_ref().map(|entry| &entry.value) == token.map(|entry| &entry.value)
+    }
 }
 
 #[derive(Debug)]
@@ -87,32 +93,30 @@ impl Pools {
     }
 
     pub(super) async fn request(&self, request: &PoolRequest) -> Result<PoolGrant> {
-        let token = self.refresh(request.scope, request.family).await?;
+        self.refresh(request.scope, request.family).await?;
         let routes = self.routes.read().await;
         let routes: Vec<_> = routes
             .into_iter()
             .filter(|(subnet, link)| subnet.family() == request.family && !request.links.contains(link))
             .collect();
-        let subnet = match self.choose(request, &routes) {
+        match self.grant(request, &routes) {
             // The book may be behind: somebody gave back what it still counts.
             Err(Error::Overlap { .. } | Error::Exhausted { .. }) => {
-                self.read(request.scope, request.family, token.as_ref()).await?;
-                self.choose(request, &routes)?
+                let token = self.token(request.scope, request.family).await?;
+                self.read(request.scope, request.family, token).await?;
+                self.grant(request, &routes)
             }
-            chosen => chosen?,
-        };
-        Ok(PoolGrant {
-            id: format!("{}/{subnet}", request.scope),
-            subnet,
-            txn: self.fragment(request, subnet, token.as_ref()),
-        })
+            granted => granted,
+        }
     }
 
     /// The fragment that gives a subnet back.
-    pub(super) fn release(&self, _network: NetworkId, scope: Scope, subnet: Subnet) -> Txn {
+    pub(super) fn release(&self, network: NetworkId, scope: Scope, subnet: Subnet) -> Txn {
         let mut caches = self.caches();
         let cached = caches.entry((scope, subnet.family())).or_default();
-        cached.released.push(subnet);
+        cached.released.insert(subnet, network);
+        // Should its commit have taken place after all, an unknown token has everything read again.
+        cached.granted.retain(|_, grants| grants.network != network);
         table(subnet.family()).delete(segment(subnet))
     }
 
@@ -121,76 +125,102 @@ impl Pools {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings the cache up to the store's token and answers the token's entry.
-    async fn refresh(&self, scope: Scope, family: AddressFamily) -> Result<Option<Entry>> {
-        let store = self.stores.of(scope);
-        let token = store.get(&token_key(family)).await?;
+    async fn token(&self, scope: Scope, family: AddressFamily) -> Result<Option<Entry>> {
+        Ok(self.stores.of(scope).get(&token_key(family)).await?)
+    }
+
+    /// Brings the cache up to the store's token.
+    async fn refresh(&self, scope: Scope, family: AddressFamily) -> Result<()> {
+        let token = self.token(scope, family).await?;
         if !self.catch_up(scope, family, token.as_ref()) {
-            self.read(scope, family, token.as_ref()).await?;
+            self.read(scope, family, token.clone()).await?;
         }
-        let released = std::mem::take(&mut self.caches().entry((scope, family)).or_default().released);
-        for subnet in released {
-            let gone = store.get(&table(family).key(segment(subnet))).await?.is_none();
-            let mut caches = self.caches();
-            let cached = caches.entry((scope, family)).or_default();
-            if gone {
-                cached.space.remove(subnet);
-            } else {
-                cached.released.push(subnet);
-            }
+        let released = self.with(scope, family, |cached| cached.released.clone());
+        let store = self.stores.of(scope);
+        for (subnet, network) in released {
+            let holder = table(family).get(&**store, segment(subnet)).await?;
+            self.with(scope, family, |cached| {
+                match holder.map(|found| found.record.network) {
+                    // Not yet.
+                    Some(holder) if holder == network => return,
+                    Some(_) => {}
+                    // Somebody may have taken it since, but not without another token.
+                    None if cached.is_at(token.as_ref()) => cached.space.remove(subnet),
+                    None => return,
+                }
+                cached.released.remove(&subnet);
+            });
         }
-        Ok(token)
+        Ok(())
+    }
+
+    fn with<T>(&self, scope: Scope, family: AddressFamily, act: impl FnOnce(&mut Cached) -> T) -> T {
+        act(self.caches().entry((scope, family)).or_default())
     }
 
     /// Whether the cache is what the store has, perhaps after one of our own grants.
     fn catch_up(&self, scope: Scope, family: AddressFamily, token: Option<&Entry>) -> bool {
-        let mut caches = self.caches();
-        let cached = caches.entry((scope, family)).or_default();
         let Some(token) = token else { return false };
-        if cached.token.as_ref() == Some(&token.value) {
-            return true;
-        }
-        let Some(grants) = cached.granted.remove(&token.value) else {
-            return false;
-        };
-        for subnet in grants.subnets {
-            cached.space.insert(subnet, grants.name.clone());
-        }
-        cached.granted.clear();
-        cached.token = Some(token.value.clone());
-        true
+        self.with(scope, family, |cached| {
+            if cached.is_at(Some(token)) {
+                return true;
+            }
+            let Some(grants) = cached.granted.remove(&token.value) else {
+                return false;
+            };
+            for subnet in grants.subnets {
+                cached.space.insert(subnet, grants.name.clone());
+            }
+            cached.granted.clear();
+            cached.token = Some(token.clone());
+            true
+        })
     }
 
-    async fn read(&self, scope: Scope, family: AddressFamily, token: Option<&Entry>) -> Result<()> {
+    async fn read(&self, scope: Scope, family: AddressFamily, token: Option<Entry>) -> Result<()> {
         let store: &dyn Store = &**self.stores.of(scope);
         let (_, records) = table(family).list(store).await?;
         let mut space = Space::default();
         for found in records {
             space.insert(found.record.subnet, found.record.network_name);
         }
-        let mut caches = self.caches();
-        let cached = caches.entry((scope, family)).or_default();
-        let token = token.map(|entry| entry.value.clone());
-        if cached.token != token {
-            cached.granted.clear();
-            cached.token = token;
-        }
-        cached.space = space;
+        self.with(scope, family, |cached| {
+            if !cached.is_at(token.as_ref()) {
+                cached.granted.clear();
+                cached.token = token;
+            }
+            cached.space = space;
+        });
         Ok(())
     }
 
-    fn choose(&self, request: &PoolRequest, routes: &[(Subnet, String)]) -> Result<Subnet> {
-        let mut caches = self.caches();
-        let space = &caches.entry((request.scope, request.family)).or_default().space;
+    /// Chooses, and guards what was chosen by the token of what it was chosen from: other requests may have moved the
+    /// cache since this one refreshed it, also back.
+    fn grant(&self, request: &PoolRequest, routes: &[(Subnet, String)]) -> Result<PoolGrant> {
+        self.with(request.scope, request.family, |cached| {
+            let subnet = self.choose(&cached.space, request, routes)?;
+            Ok(PoolGrant {
+                id: format!("{}/{subnet}", request.scope),
+                subnet,
+                txn: self.fragment(cached, request, subnet),
+            })
+        })
+    }
+
+    fn choose(&self, space: &Space, request: &PoolRequest, routes: &[(Subnet, String)]) -> Result<Subnet> {
         let next = |size| {
             let avoid: Vec<_> = routes.iter().map(|(subnet, _)| *subnet).collect();
             let avoid = [&avoid, &request.avoid[..], &request.siblings].concat();
             space.next(&self.defaults, request.family, size, &avoid)
         };
+        let found = |size| {
+            let found = next(size).ok_or_else(|| used_up(request.family))?;
+            check_parts(request, found).map(|()| found)
+        };
         match request.subnet {
-            None => next(None).ok_or_else(|| used_up(request.family)),
+            None => found(None),
             Some(size) if size.network().is_unspecified() && size.prefix_len() > 0 => {
-                next(Some(size.prefix_len())).ok_or_else(|| used_up(request.family))
+                found(Some(size.prefix_len()))
             }
             Some(wanted) => {
                 check_parts(request, wanted)?;
@@ -203,7 +233,7 @@ impl Pools {
     }
 
     /// The key of the subnet, and, for the first pool of its family in an operation, the family's token.
-    fn fragment(&self, request: &PoolRequest, subnet: Subnet, token: Option<&Entry>) -> Txn {
+    fn fragment(&self, cached: &mut Cached, request: &PoolRequest, subnet: Subnet) -> Txn {
         let record = PoolRecord {
             network: request.network,
             network_name: request.network_name.clone(),
@@ -211,8 +241,6 @@ impl Pools {
             subnet,
         };
         let txn = table(request.family).create(segment(subnet), &record);
-        let mut caches = self.caches();
-        let cached = caches.entry((request.scope, request.family)).or_default();
         let sibling = request
             .siblings
             .iter()
@@ -238,7 +266,7 @@ impl Pools {
         };
         cached.granted.insert(next.clone(), grants);
         let key = token_key(request.family);
-        let guard = match token {
+        let guard = match &cached.token {
             Some(entry) => Guard::Unchanged(key.clone(), entry.revision),
             None => Guard::Absent(key.clone()),
         };

@@ -247,3 +247,5 @@ async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
         given_back.expect("a release");
     }
 }
+
+mod races;
