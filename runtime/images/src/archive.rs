@@ -17,6 +17,10 @@ use crate::{Digest, Error, Refusal, Result};
 /// Bytes of headers, padding and extension records that one member may have.
 const HEADER_BOUND: u64 = 1 << 20;
 const BLOCK: u64 = 512;
+/// The longest path a system call takes (PATH_MAX).
+const PATH_BOUND: usize = 4096;
+/// Names are kept in memory while an archive is read: so many bytes for each member that the limits allow.
+const NAME_AVERAGE: u64 = 128;
 
 /// Bounds on what one archive may unpack to.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,7 @@ pub(crate) struct Budget {
     limits: Limits,
     entries: Cell<u64>,
     bytes: Cell<u64>,
+    names: Cell<u64>,
 }
 
 impl Budget {
@@ -50,7 +55,21 @@ impl Budget {
             limits,
             entries: Cell::new(limits.entries),
             bytes: Cell::new(limits.bytes),
+            names: Cell::new(limits.entries.saturating_mul(NAME_AVERAGE)),
         }
+    }
+
+    fn take_names(&self, path: &[u8], kind: &Kind) -> Result<(), Refusal> {
+        let target = match kind {
+            Kind::Symlink(target) | Kind::HardLink(target) => target.len(),
+            _ => 0,
+        };
+        if path.len() > PATH_BOUND || target > PATH_BOUND {
+            return Err(Refusal::Headers);
+        }
+        let left = self.names.get().checked_sub((path.len() + target) as u64);
+        self.names.set(left.ok_or(Refusal::Names)?);
+        Ok(())
     }
 
     fn take_entry(&self) -> Result<(), Refusal> {
@@ -100,8 +119,6 @@ pub(crate) struct Member<'a> {
     pub(crate) attributes: Attributes,
     pub(crate) size: u64,
     content: &'a mut dyn Read,
-    /// Content that is longer than what the archive holds of it, so counted on its own.
-    sparse: Option<&'a Budget>,
 }
 
 impl Member<'_> {
@@ -120,9 +137,6 @@ impl Member<'_> {
                 break;
             }
             copied += count as u64;
-            if let Some(budget) = self.sparse {
-                budget.take_bytes(count as u64)?;
-            }
             write(&buffer[..count])?;
         }
         if copied == self.size {
@@ -156,9 +170,13 @@ pub(crate) fn walk(
         gauge.header.set(None);
         budget.take_entry()?;
         if !matches!(entry.header().entry_type(), EntryType::XGlobalHeader) {
-            let sparse = entry.header().entry_type().is_gnu_sparse().then_some(budget);
             let (path, kind, attributes) = describe(&mut entry).map_err(broken)?;
+            budget.take_names(&path, &kind)?;
             let size = entry.size();
+            if entry.header().entry_type().is_gnu_sparse() {
+                // Its holes are in no byte of the archive, but are read like content, also by who only skips it.
+                budget.take_bytes(size)?;
+            }
             if let Some(what) = unsupported(&mut entry) {
                 return Err(Refusal::Unsupported {
                     path: lossy(&path),
@@ -172,7 +190,6 @@ pub(crate) fn walk(
                 attributes,
                 size,
                 content: &mut entry,
-                sparse,
             };
             visit(&mut member).map_err(|error| gauge.prefer_bound(error))?;
         }

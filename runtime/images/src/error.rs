@@ -93,7 +93,7 @@ impl Error {
                 "make the archive without device nodes (\"tar --exclude=./dev/*\"): containers get a /dev of their own".to_owned()
             }
             Self::Refused(Refusal::TooManyEntries { .. } | Refusal::TooLarge { .. }) => {
-                "the limits on archives are settings of the daemon".to_owned()
+                "no image in use comes near this bound: leave out what its containers do not need".to_owned()
             }
             Self::Refused(Refusal::NotAnImage) => {
                 "an archive of a root file system is taken by \"import\", not by \"load\"".to_owned()
@@ -190,6 +190,9 @@ pub enum Refusal {
     /// A member's headers alone are absurdly large.
     #[error("a member's name or attributes are too large")]
     Headers,
+    /// The names of all members are absurdly large.
+    #[error("the names of its members are too large together")]
+    Names,
     /// Content that is not what its digest says.
     #[error("{what} has the digest {found}, not {wanted}")]
     Digest {

@@ -3,6 +3,7 @@
 //! A manifest may come last, and its names are foreign: members are kept under numbers, and names only look them up.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs::File,
     io::{Read, Write as _},
@@ -19,12 +20,17 @@ use crate::{
 
 /// No manifest or configuration is larger.
 const DOCUMENT_BOUND: u64 = 16 << 20;
+/// Nor are all of one archive together, each counted as often as it is named: a short list of references to one
+/// document must not become a long list of copies in memory.
+const DOCUMENTS_BOUND: u64 = 64 << 20;
 /// Links to links that are followed.
 const LINKS: usize = 8;
 
 /// The members, by normalised name.
 pub(crate) struct Spool {
     members: BTreeMap<String, Spooled>,
+    /// What documents may still take.
+    documents: Cell<u64>,
 }
 
 enum Spooled {
@@ -72,7 +78,10 @@ impl Spool {
             }
             Ok(())
         })?;
-        Ok(Self { members })
+        Ok(Self {
+            members,
+            documents: Cell::new(DOCUMENTS_BOUND),
+        })
     }
 
     /// The member of that name, links followed.
@@ -113,6 +122,32 @@ impl Spool {
         }
         Ok(blob)
     }
+
+    /// The whole content of a document.
+    pub(crate) fn bytes(&self, document: &Blob, name: &str) -> Result<Vec<u8>> {
+        let too_large = |reason: &str| Refusal::Document {
+            name: name.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if document.size > DOCUMENT_BOUND {
+            return Err(too_large("it is too large").into());
+        }
+        let left = self.documents.get().checked_sub(document.size);
+        let left = left.ok_or_else(|| too_large("the documents of the archive are too large together"))?;
+        self.documents.set(left);
+        let mut content = Vec::new();
+        let reading = Error::io(format!("reading {}", document.path.display()));
+        document
+            .open()?
+            .take(DOCUMENT_BOUND)
+            .read_to_end(&mut content)
+            .map_err(reading)?;
+        Ok(content)
+    }
+
+    pub(crate) fn parse<T: DeserializeOwned>(&self, document: &Blob, name: &str) -> Result<T> {
+        parse(name, &self.bytes(document, name)?)
+    }
 }
 
 impl Blob {
@@ -130,29 +165,6 @@ impl Blob {
             found: self.digest,
         }
         .into())
-    }
-
-    /// The whole content of a document.
-    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
-        if self.size > DOCUMENT_BOUND {
-            let reason = "it is too large".to_owned();
-            return Err(Refusal::Document {
-                name: name.to_owned(),
-                reason,
-            }
-            .into());
-        }
-        let mut content = Vec::new();
-        let reading = Error::io(format!("reading {}", self.path.display()));
-        self.open()?
-            .take(DOCUMENT_BOUND)
-            .read_to_end(&mut content)
-            .map_err(reading)?;
-        Ok(content)
-    }
-
-    pub(crate) fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        parse(name, &self.bytes(name)?)
     }
 }
 

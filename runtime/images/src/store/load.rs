@@ -90,7 +90,7 @@ impl Store {
         let (mut staged, mut ready, budget) = (Vec::new(), Vec::new(), Budget::new(self.limits));
         let mut have: BTreeSet<Digest> = self.state().layers.keys().copied().collect();
         for image in found {
-            let raw = image.config.bytes(&image.what)?;
+            let raw = spool.bytes(image.config, &image.what)?;
             let document: Document = parse(&image.what, &raw)?;
             let diff_ids = &document.rootfs.diff_ids;
             if image.layers.len() != diff_ids.len() {
@@ -134,7 +134,7 @@ impl Store {
 }
 
 fn docker_images<'a>(spool: &'a Spool, manifest: &Blob) -> Result<Vec<Found<'a>>> {
-    let manifests: Vec<DockerManifest> = manifest.parse("manifest.json")?;
+    let manifests: Vec<DockerManifest> = spool.parse(manifest, "manifest.json")?;
     if manifests.is_empty() {
         return Err(Refusal::NotAnImage.into());
     }
@@ -178,7 +178,7 @@ fn digest_in_name(name: &str) -> Option<Digest> {
 }
 
 fn oci_images<'a>(spool: &'a Spool, index: &Blob) -> Result<Vec<Found<'a>>> {
-    let index: OciIndex = index.parse("index.json")?;
+    let index: OciIndex = spool.parse(index, "index.json")?;
     let mut found = Vec::new();
     for descriptor in &index.manifests {
         let names = annotated_name(descriptor).into_iter().collect();
@@ -209,7 +209,7 @@ fn oci_image<'a>(
     let blob = spool.blob(digest(descriptor)?, descriptor.size)?;
     let what = format!("manifest {}", descriptor.digest);
     if descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list") {
-        let index: OciIndex = blob.parse(&what)?;
+        let index: OciIndex = spool.parse(blob, &what)?;
         for inner in &index.manifests {
             if let Some(found) = oci_image(spool, inner, names.clone(), depth - 1)? {
                 return Ok(Some(found));
@@ -217,7 +217,7 @@ fn oci_image<'a>(
         }
         return Ok(None);
     }
-    let manifest: OciManifest = blob.parse(&what)?;
+    let manifest: OciManifest = spool.parse(blob, &what)?;
     let config = spool.blob(digest(&manifest.config)?, manifest.config.size)?;
     let layers = manifest
         .layers

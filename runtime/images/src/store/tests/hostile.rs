@@ -14,6 +14,23 @@ fn noise(length: u32) -> Vec<u8> {
         .collect()
 }
 
+/// One sparse file without any data, in GNU's format.
+fn holes(name: &str, size: u64) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.set_path(name).expect("a short name");
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    let gnu = header.as_gnu_mut().expect("a GNU header");
+    gnu.realsize[..11].copy_from_slice(format!("{size:011o}").as_bytes());
+    gnu.sparse[0].offset[..11].copy_from_slice(format!("{size:011o}").as_bytes());
+    gnu.sparse[0].numbytes[..11].copy_from_slice(b"00000000000");
+    header.set_cksum();
+    [&header.as_bytes()[..], &[0; 1024]].concat()
+}
+
 // A table: its length is its worth.
 #[allow(clippy::too_many_lines)]
 fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
@@ -184,6 +201,31 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                 .file("y", "")
                 .done(),
             "too large",
+        ),
+        (
+            "a path longer than any system call takes",
+            good().pax(&[("path", &b"a/".repeat(2100))]).file("s", "").done(),
+            "too large",
+        ),
+        (
+            "names that fill the memory",
+            (0..3)
+                .fold(Tar::new(), |tar, n| {
+                    let path = [&b"a/".repeat(1500)[..], &[b'0' + n]].concat();
+                    tar.pax(&[("path", &path)]).file("s", "")
+                })
+                .done(),
+            "too large together",
+        ),
+        (
+            "a bomb of holes in a file",
+            holes("file", 1 << 30),
+            "more than 2097152 bytes",
+        ),
+        (
+            "a bomb of holes in a whiteout, which nobody reads",
+            holes(".wh.file", 1 << 30),
+            "more than 2097152 bytes",
         ),
         (
             "a sparse map",
