@@ -146,6 +146,11 @@ impl Store {
                 continue; // its twin is there already; the workspace takes this one away
             }
             let target = self.layer_folder(layer.diff_id);
+            if target.exists() {
+                // Left of a removal that failed: the workspace takes it away.
+                let left = layer.folder.with_extension("left");
+                fs::rename(&target, left).map_err(Error::io(format!("renaming {}", target.display())))?;
+            }
             let renaming = Error::io(format!("renaming {}", layer.folder.display()));
             fs::rename(&layer.folder, &target).map_err(renaming)?;
             layers.insert(layer.diff_id, layer.size);
@@ -209,7 +214,9 @@ impl Drop for Workspace<'_> {
         discard(&self.folder);
         let mut state = self.store.state();
         state.writers -= 1;
-        self.store.collect(&mut state);
+        let unused = self.store.collect(&mut state);
+        drop(state);
+        unused.discard();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Finding images: by name, by id, by the first digits of an id; listing and naming them.
 
-use super::{Image, State, Store};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Image, Record, State, Store};
 use crate::{Digest, Error, ImageId, Reference, Result, index::Index};
 
 impl Store {
@@ -8,22 +10,26 @@ impl Store {
     pub fn get(&self, name: &str) -> Result<Image> {
         let state = self.state();
         let id = find(&state, name)?;
-        self.image(&state, id).ok_or_else(|| missing(name))
+        self.named(&state, id).ok_or_else(|| missing(name))
     }
 
     /// The image of exactly this id, as a container's record has it.
     pub fn get_by_id(&self, id: ImageId) -> Result<Image> {
-        self.image(&self.state(), id)
+        self.named(&self.state(), id)
             .ok_or_else(|| missing(&id.to_string()))
     }
 
     /// All images, newest first.
     pub fn list(&self) -> Vec<Image> {
         let state = self.state();
+        let mut names: BTreeMap<ImageId, Vec<&Reference>> = BTreeMap::new();
+        for (name, id) in &state.index.names {
+            names.entry(*id).or_default().push(name);
+        }
         let mut images: Vec<_> = state
             .images
-            .keys()
-            .filter_map(|id| self.image(&state, *id))
+            .iter()
+            .map(|(id, record)| self.image(&state, *id, record, names.remove(id).unwrap_or_default()))
             .collect();
         images.sort_by_key(|image| (std::cmp::Reverse(image.document.created), image.id));
         images
@@ -53,15 +59,26 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn image(&self, state: &State, id: ImageId) -> Option<Image> {
+    fn named(&self, state: &State, id: ImageId) -> Option<Image> {
         let record = state.images.get(&id)?;
+        Some(self.image(state, id, record, state.index.names_of(id)))
+    }
+
+    fn image<'a>(
+        &self,
+        state: &State,
+        id: ImageId,
+        record: &Record,
+        names: impl IntoIterator<Item = &'a Reference>,
+    ) -> Image {
         let layers = &record.document.rootfs.diff_ids;
-        let (digests, tags) = state
-            .index
-            .names_of(id)
+        let (digests, tags) = names
+            .into_iter()
             .cloned()
             .partition(|name: &Reference| name.digest().is_some());
-        Some(Image {
+        // overlayfs refuses a directory that it has already; the upper one of two equal layers hides the lower one.
+        let mut seen = BTreeSet::new();
+        Image {
             id,
             document: record.document.clone(),
             raw: record.raw.clone(),
@@ -70,10 +87,11 @@ impl Store {
             layers: layers
                 .iter()
                 .rev()
+                .filter(|layer| seen.insert(**layer))
                 .map(|layer| self.layer_folder(*layer).join("diff"))
                 .collect(),
             size: layers.iter().filter_map(|layer| state.layers.get(layer)).sum(),
-        })
+        }
     }
 }
 

@@ -52,14 +52,15 @@ impl Store {
             .iter()
             .filter_map(|name| Digest::from_hex(name))
         {
-            let size = fs::read_to_string(root.join("layers").join(diff_id.hex()).join("size"));
-            if let Some(size) = size.ok().and_then(|size| size.parse().ok()) {
+            let size = read_if_there(&root.join("layers").join(diff_id.hex()).join("size"))?;
+            let size = size.and_then(|size| String::from_utf8(size).ok()?.parse().ok());
+            if let Some(size) = size {
                 state.layers.insert(diff_id, size);
             }
         }
         for id in index.images.clone() {
-            let path = root.join("images").join(format!("{}.json", id.hex()));
-            match read_record(&path, id, &state) {
+            let raw = read_if_there(&root.join("images").join(format!("{}.json", id.hex())))?;
+            match record(raw, id, &state) {
                 Ok(record) => {
                     state.images.insert(id, Arc::new(record));
                 }
@@ -95,14 +96,15 @@ impl Store {
                 discard(&self.root.join("layers").join(name));
             }
         }
-        self.collect(&mut state);
+        self.collect(&mut state).discard();
         Ok(())
     }
 
-    /// Removes the layers that no image has, unless somebody may be about to use one.
-    pub(super) fn collect(&self, state: &mut State) -> Vec<Digest> {
+    /// Forgets the layers that no image has, unless somebody may be about to use one. Their files are only put aside:
+    /// to remove them takes long, and the caller lets go of the state first.
+    pub(super) fn collect(&self, state: &mut State) -> Unused {
         if state.writers > 0 {
-            return Vec::new();
+            return Unused::default();
         }
         let used: BTreeSet<_> = state
             .images
@@ -110,23 +112,34 @@ impl Store {
             .flat_map(|image| &image.document.rootfs.diff_ids)
             .copied()
             .collect();
-        let unused: Vec<_> = state
+        let layers: Vec<_> = state
             .layers
             .keys()
             .filter(|layer| !used.contains(layer))
             .copied()
             .collect();
-        for layer in &unused {
+        let aside = |layer: &Digest| {
             state.layers.remove(layer);
             let (from, to) = (self.layer_folder(*layer), self.temporary());
-            // Renamed first: a crash in the middle must not leave a layer with half its files.
-            discard(if fs::rename(&from, &to).is_ok() {
-                &to
-            } else {
-                &from
-            });
-        }
-        unused
+            // A crash in the middle must not leave a layer with half its files.
+            if fs::rename(&from, &to).is_ok() { to } else { from }
+        };
+        let folders = layers.iter().map(aside).collect();
+        Unused { layers, folders }
+    }
+}
+
+/// Layers that are no longer part of the store, and where their files wait to be removed.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Unused {
+    pub(super) layers: Vec<Digest>,
+    folders: Vec<PathBuf>,
+}
+
+impl Unused {
+    pub(super) fn discard(&self) {
+        self.folders.iter().for_each(|folder| discard(folder));
     }
 }
 
@@ -146,8 +159,17 @@ fn lock(root: &Path) -> Result<File> {
     }
 }
 
-fn read_record(path: &Path, id: Digest, state: &State) -> Result<Record, String> {
-    let raw = fs::read(path).map_err(|error| error.to_string())?;
+/// What can't be read now is no reason to sweep it away: only what is not there is missing.
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("reading {}", path.display()))(error)),
+    }
+}
+
+fn record(raw: Option<Vec<u8>>, id: Digest, state: &State) -> Result<Record, String> {
+    let raw = raw.ok_or("its configuration is missing")?;
     if Digest::of(&raw) != id {
         return Err("its configuration has another digest".to_owned());
     }

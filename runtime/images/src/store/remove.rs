@@ -3,6 +3,7 @@
 use super::{
     State, Store,
     find::{find, is_prefix},
+    open::Unused,
 };
 use crate::{Digest, Error, ImageId, Reference, Result};
 
@@ -65,18 +66,21 @@ impl Store {
         self.replace_index(&mut state, next)?;
         let mut removed: Vec<_> = going.into_iter().map(Removed::Untagged).collect();
         if deleted {
-            removed.extend(self.forget(&mut state, id));
+            let unused = self.forget(&mut state, id);
+            drop(state);
+            unused.discard();
+            removed.push(Removed::Image(id));
+            removed.extend(unused.layers.into_iter().map(Removed::Layer));
         }
         Ok(removed)
     }
 
-    fn forget(&self, state: &mut State, id: ImageId) -> Vec<Removed> {
+    fn forget(&self, state: &mut State, id: ImageId) -> Unused {
         state.images.remove(&id);
         let path = self.root.join("images").join(format!("{}.json", id.hex()));
         // The index no longer names it: a leftover is swept at the next start.
         std::fs::remove_file(path).unwrap_or_default();
-        let layers = self.collect(state).into_iter().map(Removed::Layer);
-        [Removed::Image(id)].into_iter().chain(layers).collect()
+        self.collect(state)
     }
 }
 

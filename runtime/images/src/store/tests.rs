@@ -362,3 +362,61 @@ fn what_a_crash_leaves_is_swept_and_what_was_there_is_kept() {
     let store = Store::open(&root).expect("open with damage");
     assert!(store.list().is_empty(), "a damaged image is left out");
 }
+
+#[test]
+fn a_layers_files_are_put_aside_under_the_lock_and_removed_without_it() {
+    let (folder, store) = store();
+    let image = import(&store, "a", &Tar::new().file("a", "a").done());
+    let mut state = store.state();
+    state.images.remove(&image.id);
+    let unused = store.collect(&mut state);
+    assert_eq!(unused.layers, image.document.rootfs.diff_ids);
+    assert!(!image.layers[0].exists(), "nobody finds it any more");
+    let aside = || files(&folder.path().join("images/tmp"));
+    assert!(
+        aside().iter().any(|file| file.ends_with("diff/a")),
+        "{:?}",
+        aside()
+    );
+    drop(state);
+    unused.discard();
+    assert_eq!(aside(), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn what_a_failed_removal_left_is_not_in_the_way_of_the_same_layer() {
+    let (folder, store) = store();
+    let archive = Tar::new().file("a", "a").done();
+    let left = folder
+        .path()
+        .join("images/layers")
+        .join(Digest::of(&archive).hex());
+    fs::create_dir_all(left.join("diff/half")).expect("a leftover");
+    let image = import(&store, "a", &archive);
+    assert_eq!(
+        fs::read_to_string(image.layers[0].join("a")).expect("the file"),
+        "a"
+    );
+    assert!(!image.layers[0].join("half").exists());
+}
+
+#[test]
+fn what_can_not_be_read_at_start_is_an_error_and_not_swept_away() {
+    let (folder, store) = store();
+    let image = import(&store, "a", &Tar::new().file("a", "a").done());
+    drop(store);
+    let root = folder.path().join("images");
+    let config = root.join("images").join(format!("{}.json", image.id.hex()));
+    let size = image.layers[0].with_file_name("size");
+    for file in [config, size] {
+        let content = fs::read(&file).expect("the file");
+        // Even for root a directory is no file to be read.
+        fs::remove_file(&file).expect("removed");
+        fs::create_dir(&file).expect("a directory");
+        let error = Store::open(&root).expect_err("unreadable").to_string();
+        assert_eq!(error, format!("reading {}", file.display()));
+        fs::remove_dir(&file).expect("removed");
+        fs::write(&file, content).expect("restored");
+        assert!(Store::open(&root).expect("a store").get("a").is_ok());
+    }
+}

@@ -309,3 +309,42 @@ fn overlayfs_takes_the_layers_as_they_are() {
         "{seen:?}"
     );
 }
+
+#[test]
+fn a_layer_that_an_image_has_twice_is_one_directory_for_overlayfs() {
+    let (_folder, store) = store();
+    let mut saved = Saved::new();
+    // Low, high, low: the upper one of two equal layers hides the lower one.
+    saved.diff_ids.push(saved.diff_ids[0].clone());
+    let archive = Tar::new()
+        .bytes("l", &saved.layers[0])
+        .bytes("h", &saved.layers[1])
+        .bytes("c", &saved.config())
+        .file("manifest.json", &saved.manifest("c", &["l", "h", "l"]))
+        .done();
+    store.load(&archive[..]).expect("load");
+    let image = store.get("app:1").expect("the image");
+    assert_eq!(image.document.rootfs.diff_ids.len(), 3);
+    let shown: Vec<_> = image
+        .layers
+        .iter()
+        .map(|layer| layer.join("top").exists())
+        .collect();
+    assert_eq!(shown, [false, true], "{:?}", image.layers);
+}
+
+#[test]
+fn references_to_one_document_do_not_multiply_it_in_memory() {
+    let (folder, store) = store();
+    let before = files(folder.path());
+    let padding = " ".repeat(8 << 20);
+    let config = format!("{{\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[]}}{padding}}}");
+    let manifest = format!("[{}]", [r#"{"Config":"c"}"#; 9].join(","));
+    let archive = Tar::new()
+        .file("c", &config)
+        .file("manifest.json", &manifest)
+        .done();
+    let error = store.load(&archive[..]).expect_err("too large").to_string();
+    assert!(error.contains("too large together"), "{error}");
+    assert_eq!(files(folder.path()), before);
+}
