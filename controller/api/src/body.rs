@@ -124,7 +124,7 @@ impl Read for BodyReader {
         while self.chunk.is_empty() {
             let next = tokio::time::timeout(ARCHIVE_PATIENCE, self.stream.next());
             let runtime = self.runtime.clone();
-            match runtime.block_on(async { next.await }) {
+            match runtime.block_on(next) {
                 Ok(Some(Ok(chunk))) => self.chunk = chunk,
                 Ok(Some(Err(error))) => return Err(io::Error::other(error)),
                 Ok(None) => return Ok(0),

@@ -1,1 +1,9 @@
-//! Routes over a real engine.
+//! Requests through the router to a real engine on a fake kernel, and a socket with a client.
+
+#[path = "../../engine/src/tests/bench.rs"]
+mod bench;
+mod client;
+mod containers;
+mod images;
+mod networks;
+mod protocol;

@@ -19,10 +19,10 @@ pub(crate) fn known(filters: &Filters, names: &[&str]) -> Answer<()> {
 }
 
 /// `key` or `key=value`.
-pub(crate) fn label(text: &String) -> (String, Option<String>) {
+pub(crate) fn label(text: &str) -> (String, Option<String>) {
     match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-        None => (text.clone(), None),
+        None => (text.to_owned(), None),
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
     let mut query = Query {
         ids: all("id"),
         names: all("name"),
-        labels: filters.get("label").iter().map(label).collect(),
+        labels: filters.get("label").iter().map(|text| label(text)).collect(),
         phases: filters.get("status").iter().map(phase).collect::<Answer<_>>()?,
         exited: filters.get("exited").iter().map(code).collect::<Answer<_>>()?,
         networks: all("network"),
@@ -169,8 +169,8 @@ pub(crate) fn prune(filters: &Filters, now: Timestamp) -> Answer<PruneFilter> {
             .get("until")
             .first()
             .map_or(Ok(None), |text| time::parse(text, now))?,
-        labels: filters.get("label").iter().map(label).collect(),
-        without_labels: filters.get("label!").iter().map(label).collect(),
+        labels: filters.get("label").iter().map(|text| label(text)).collect(),
+        without_labels: filters.get("label!").iter().map(|text| label(text)).collect(),
     })
 }
 

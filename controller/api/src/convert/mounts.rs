@@ -80,7 +80,7 @@ fn parse_bind(text: &str) -> Answer<Mount> {
             // SELinux labels and caching hints, which mean nothing here, and what volumes would copy.
             "rw" | "z" | "Z" | "cached" | "consistent" | "delegated" | "default" | "nocopy" => {}
             "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => {
-                option.clone_into(&mut propagation)
+                option.clone_into(&mut propagation);
             }
             _ => return Err(Refusal::bad_request(format!("invalid mode: {option}"))),
         }

@@ -168,10 +168,18 @@ pub(crate) async fn prune(
         .get("until")
         .first()
         .map_or(Ok(None), |text| time::parse(text, Timestamp::now()))?;
-    let without: Vec<_> = filters.get("label!").iter().map(filter::label).collect();
+    let without: Vec<_> = filters
+        .get("label!")
+        .iter()
+        .map(|text| filter::label(text))
+        .collect();
     let query = engine::Query {
         phases: vec![Phase::Created, Phase::Exited, Phase::Dead],
-        labels: filters.get("label").iter().map(filter::label).collect(),
+        labels: filters
+            .get("label")
+            .iter()
+            .map(|text| filter::label(text))
+            .collect(),
         ..engine::Query::default()
     };
     let mut gone = Vec::new();

@@ -161,84 +161,85 @@ mod tests {
             testing::view("db", Phase::Exited, 2),
             testing::view("job", Phase::Created, 3),
         ];
-        let names = |query: Query| -> Vec<String> {
-            select(views.clone(), &query)
+        let all = Query {
+            all: true,
+            ..Query::default()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        for (name, query, wanted) in [
+            ("running ones only", Query::default(), "web"),
+            ("all, the newest first", all.clone(), "job db web"),
+            (
+                "so many, running or not",
+                Query {
+                    limit: Some(2),
+                    ..Query::default()
+                },
+                "job db",
+            ),
+            (
+                "states",
+                Query {
+                    phases: vec![Phase::Exited, Phase::Created],
+                    ..Query::default()
+                },
+                "job db",
+            ),
+            (
+                "a name and a state",
+                Query {
+                    names: vec!["b".into()],
+                    phases: vec![Phase::Exited],
+                    ..all.clone()
+                },
+                "db",
+            ),
+            (
+                "before",
+                Query {
+                    before: text("db"),
+                    ..all.clone()
+                },
+                "web",
+            ),
+            (
+                "since",
+                Query {
+                    since: text("/db"),
+                    ..all.clone()
+                },
+                "job",
+            ),
+            (
+                "image in full",
+                Query {
+                    ancestors: vec!["docker.io/library/busybox".into()],
+                    ..all.clone()
+                },
+                "job db web",
+            ),
+            (
+                "exit status",
+                Query {
+                    exited: vec![0],
+                    ..all.clone()
+                },
+                "db",
+            ),
+            (
+                "a label nobody has",
+                Query {
+                    labels: vec![("no".into(), None)],
+                    ..all
+                },
+                "",
+            ),
+        ] {
+            let names: Vec<_> = select(views.clone(), &query)
                 .iter()
                 .map(|view| view.record.name.to_string())
-                .collect()
-        };
-        assert_eq!(names(Query::default()), ["web"], "running ones only");
-        assert_eq!(
-            names(Query {
-                all: true,
-                ..Query::default()
-            }),
-            ["job", "db", "web"],
-            "newest first"
-        );
-        assert_eq!(
-            names(Query {
-                limit: Some(2),
-                ..Query::default()
-            }),
-            ["job", "db"]
-        );
-        assert_eq!(
-            names(Query {
-                phases: vec![Phase::Exited, Phase::Created],
-                ..Query::default()
-            }),
-            ["job", "db"]
-        );
-        assert_eq!(
-            names(Query {
-                all: true,
-                names: vec!["b".into()],
-                phases: vec![Phase::Exited],
-                ..Query::default()
-            }),
-            ["db"]
-        );
-        assert_eq!(
-            names(Query {
-                all: true,
-                before: Some("db".into()),
-                ..Query::default()
-            }),
-            ["web"]
-        );
-        assert_eq!(
-            names(Query {
-                all: true,
-                since: Some("db".into()),
-                ..Query::default()
-            }),
-            ["job"]
-        );
-        assert_eq!(
-            names(Query {
-                all: true,
-                ancestors: vec!["docker.io/library/busybox".into()],
-                ..Query::default()
-            })
-            .len(),
-            3
-        );
-        assert_eq!(
-            names(Query {
-                all: true,
-                exited: vec![0],
-                ..Query::default()
-            }),
-            ["db"]
-        );
-        assert!(
-            names(Query {
-                all: true,
-                labels: vec![("no".into(), None)],
-                ..Query::default()
-            })
-            .is_empty()
-        );
+                .collect();
+            assert_eq!(names.join(" "), wanted, "{name}");
+        }
     }
 }

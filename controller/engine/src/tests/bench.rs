@@ -30,7 +30,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let images = images::Store::open(&folder.path().join("images")).expect("an image store");
+        let images = images::Store::open(folder.path().join("images")).expect("an image store");
         Self {
             kernel: Arc::new(FakeKernel::new()),
             store: Memory::new(),
@@ -68,6 +68,7 @@ impl Bench {
     }
 
     /// Folders of containers that are there.
+    #[allow(dead_code, reason = "the tests of the API look through HTTP only")]
     pub(crate) fn homes(&self) -> usize {
         std::fs::read_dir(self.data_root().join("containers")).map_or(0, Iterator::count)
     }
@@ -142,7 +143,7 @@ pub(crate) async fn import(engine: &Engine, name: &str) {
 }
 
 /// What `docker create --name NAME busybox` asks.
-#[allow(dead_code, reason = "the tests of the API ask in JSON")]
+
 pub(crate) fn request(name: Option<&str>) -> CreateContainer {
     CreateContainer {
         name: name.map(str::to_owned),
