@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use model::{AddressFamily, NetworkId, NodeId, Scope, Subnet};
@@ -58,26 +59,48 @@ pub(super) struct Pools {
     caches: Mutex<Caches>,
 }
 
-struct Routes(HostRoutes);
+/// The host's routes, which are read anew where a user's own subnet is checked against them. A default pool that is
+/// chosen by routes a moment old is no worse off than one whose route comes a moment later.
+struct Routes {
+    read: HostRoutes,
+    recent: Mutex<Option<(Instant, Vec<(Subnet, String)>)>>,
+}
 
 impl std::fmt::Debug for Routes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HostRoutes")
+        f.write_str("Routes")
     }
 }
 
 impl Routes {
+    /// A dump costs what the host has, so one serves all requests of this time.
+    const RECENT: Duration = Duration::from_secs(2);
+
+    fn new(read: HostRoutes) -> Self {
+        Self {
+            read,
+            recent: Mutex::new(None),
+        }
+    }
+
+    async fn for_request(&self, request: &PoolRequest) -> Vec<(Subnet, String)> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match recent {
+            Some((at, routes)) if request.subnet.is_none() && at.elapsed() < Self::RECENT => routes,
+            _ => self.read().await,
+        }
+    }
+
     async fn read(&self) -> Vec<(Subnet, String)> {
-        let read = Arc::clone(&self.0);
+        let (at, read) = (Instant::now(), Arc::clone(&self.read));
         // Only a panic of the reader ends here; then no route is known to be in the way.
-        let routes = tokio::task::spawn_blocking(move || read())
+        let mut routes = tokio::task::spawn_blocking(move || read())
             .await
             .unwrap_or_default();
         // A default route overlaps everything and says nothing.
+        routes.retain(|(subnet, _)| subnet.prefix_len() > 0);
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, routes.clone()));
         routes
-            .into_iter()
-            .filter(|(subnet, _)| subnet.prefix_len() > 0)
-            .collect()
     }
 }
 
@@ -87,14 +110,14 @@ impl Pools {
             stores,
             node,
             defaults,
-            routes: Routes(routes),
+            routes: Routes::new(routes),
             caches: Mutex::new(HashMap::new()),
         }
     }
 
     pub(super) async fn request(&self, request: &PoolRequest) -> Result<PoolGrant> {
         self.refresh(request.scope, request.family).await?;
-        let routes = self.routes.read().await;
+        let routes = self.routes.for_request(request).await;
         let routes: Vec<_> = routes
             .into_iter()
             .filter(|(subnet, link)| subnet.family() == request.family && !request.links.contains(link))
