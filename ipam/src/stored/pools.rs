@@ -59,11 +59,14 @@ pub(super) struct Pools {
     caches: Mutex<Caches>,
 }
 
+/// When the host's routes were read, and what they were.
+type Dump = (Instant, Vec<(Subnet, String)>);
+
 /// The host's routes, which are read anew where a user's own subnet is checked against them. A default pool that is
 /// chosen by routes a moment old is no worse off than one whose route comes a moment later.
 struct Routes {
     read: HostRoutes,
-    recent: Mutex<Option<(Instant, Vec<(Subnet, String)>)>>,
+    recent: Mutex<Option<Dump>>,
 }
 
 impl std::fmt::Debug for Routes {
