@@ -54,7 +54,16 @@ pub(crate) async fn etcd() -> Start {
 
 #[cfg(feature = "consul")]
 async fn consul() -> Start {
-    let server = Server::consul()?;
+    with_consul(Server::consul()?).await
+}
+
+#[cfg(feature = "consul")]
+async fn lasting_consul() -> Start {
+    with_consul(Server::lasting_consul()?).await
+}
+
+#[cfg(feature = "consul")]
+async fn with_consul(server: Server) -> Start {
     let consul = crate::consul::Consul::connect(&[server.address()], "cnm-test");
     let store = Arc::new(consul.with_shortest_session(leases::TTL));
     started(store, server).await
@@ -190,4 +199,4 @@ every_server!(on_an_etcd_server on etcd);
 #[cfg(feature = "consul")]
 every_store!(on_consul on consul);
 #[cfg(feature = "consul")]
-every_server!(on_a_consul_server on consul);
+every_server!(on_a_consul_server on lasting_consul);

@@ -82,17 +82,24 @@ impl Server {
             ("--log-level", "error"),
         ];
         let address = client.trim_start_matches("http://");
-        Some(Self::started(program, arguments, address, files))
+        Some(Self::started(program, &[], arguments, address, files))
     }
 
-    /// A Consul agent that is a cluster of one; none if the program is missing.
+    /// A Consul agent that keeps everything in memory, which saves the second that an election on disk takes.
     pub(crate) fn consul() -> Option<Self> {
+        Self::consul_as(&[("-dev", "-server")])
+    }
+
+    /// A Consul agent that is a cluster of one and survives a restart.
+    pub(crate) fn lasting_consul() -> Option<Self> {
+        Self::consul_as(&[("-server", "-bootstrap-expect=1")])
+    }
+
+    fn consul_as(kind: &[(&str, &str)]) -> Option<Self> {
         let program = program("consul")?;
         let [http, server, serf] = free_ports::<3>().map(|port| port.to_string());
         let files = tempfile::tempdir().expect("a directory for Consul");
         let arguments = [
-            ("agent", "-server"),
-            ("-bootstrap-expect", "1"),
             ("-node", "test"),
             ("-bind", "127.0.0.1"),
             ("-client", "127.0.0.1"),
@@ -109,18 +116,20 @@ impl Server {
             ),
         ];
         let address = format!("127.0.0.1:{http}");
-        Some(Self::started(program, arguments, &address, files))
+        let flags = kind.iter().copied().chain(arguments);
+        Some(Self::started(program, &["agent"], flags, &address, files))
     }
 
-    fn started<const N: usize>(
+    fn started<'a>(
         program: PathBuf,
-        arguments: [(&str, &str); N],
+        verb: &[&str],
+        flags: impl IntoIterator<Item = (&'a str, &'a str)>,
         address: &str,
         files: TempDir,
     ) -> Self {
-        let files_flag = ("-data-dir", files.path().to_str().expect("a plain path"));
-        let flags = arguments.into_iter().chain([files_flag]);
-        let words = flags.flat_map(|(flag, value)| [flag, value]);
+        let data = ["-data-dir", files.path().to_str().expect("a plain path")];
+        let flags = flags.into_iter().flat_map(|(flag, value)| [flag, value]);
+        let words = verb.iter().copied().chain(flags).chain(data);
         let server = Self {
             program,
             arguments: words.map(str::to_owned).collect(),
