@@ -65,7 +65,7 @@ impl Hijack {
                     match upgrade.await {
                         Ok(connection) => copy(TokioIo::new(connection), before, streams).await,
                         Err(error) => {
-                            tracing::debug!(error = %error, "a client left before its connection was taken over")
+                            tracing::debug!(error = %error, "a client left before its connection was taken over");
                         }
                     }
                 });

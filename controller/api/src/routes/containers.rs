@@ -197,7 +197,7 @@ pub(crate) async fn prune(
         match engine.containers.remove(&id, false).await {
             Ok(()) => gone.push(id),
             Err(error) => {
-                tracing::warn!(container = %view.record.name, error = %error, "pruning a container")
+                tracing::warn!(container = %view.record.name, error = %error, "pruning a container");
             }
         }
     }

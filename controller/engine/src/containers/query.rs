@@ -154,92 +154,57 @@ mod tests {
         }
     }
 
-    #[test]
-    fn filters_of_one_kind_are_alternatives_and_kinds_must_all_hold() {
+    /// Names of those that a query selects, in order.
+    fn selected(query: &Query) -> String {
         let views = vec![
             testing::view("web", Phase::Running, 1),
             testing::view("db", Phase::Exited, 2),
             testing::view("job", Phase::Created, 3),
         ];
-        let all = Query {
+        let found = select(views, query);
+        let names: Vec<_> = found.iter().map(|view| view.record.name.to_string()).collect();
+        names.join(" ")
+    }
+
+    fn all() -> Query {
+        Query {
             all: true,
             ..Query::default()
-        };
-        let text = |text: &str| Some(text.to_owned());
-        for (name, query, wanted) in [
-            ("running ones only", Query::default(), "web"),
-            ("all, the newest first", all.clone(), "job db web"),
-            (
-                "so many, running or not",
-                Query {
-                    limit: Some(2),
-                    ..Query::default()
-                },
-                "job db",
-            ),
-            (
-                "states",
-                Query {
-                    phases: vec![Phase::Exited, Phase::Created],
-                    ..Query::default()
-                },
-                "job db",
-            ),
-            (
-                "a name and a state",
-                Query {
-                    names: vec!["b".into()],
-                    phases: vec![Phase::Exited],
-                    ..all.clone()
-                },
-                "db",
-            ),
-            (
-                "before",
-                Query {
-                    before: text("db"),
-                    ..all.clone()
-                },
-                "web",
-            ),
-            (
-                "since",
-                Query {
-                    since: text("/db"),
-                    ..all.clone()
-                },
-                "job",
-            ),
-            (
-                "image in full",
-                Query {
-                    ancestors: vec!["docker.io/library/busybox".into()],
-                    ..all.clone()
-                },
-                "job db web",
-            ),
-            (
-                "exit status",
-                Query {
-                    exited: vec![0],
-                    ..all.clone()
-                },
-                "db",
-            ),
-            (
-                "a label nobody has",
-                Query {
-                    labels: vec![("no".into(), None)],
-                    ..all
-                },
-                "",
-            ),
-        ] {
-            let names: Vec<_> = select(views.clone(), &query)
-                .iter()
-                .map(|view| view.record.name.to_string())
-                .collect();
-            assert_eq!(names.join(" "), wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn who_asks_for_nothing_sees_what_runs_and_who_asks_for_all_the_newest_first() {
+        assert_eq!(selected(&Query::default()), "web");
+        assert_eq!(selected(&all()), "job db web");
+        let mut query = Query {
+            limit: Some(2),
+            ..Query::default()
+        };
+        assert_eq!(selected(&query), "job db", "so many, running or not");
+        query = Query {
+            phases: vec![Phase::Exited, Phase::Created],
+            ..Query::default()
+        };
+        assert_eq!(selected(&query), "job db", "states, running or not");
+    }
+
+    #[test]
+    fn kinds_of_filters_must_all_hold() {
+        let with = |set: &dyn Fn(&mut Query)| {
+            let mut query = all();
+            set(&mut query);
+            selected(&query)
+        };
+        assert_eq!(
+            with(&|query| (query.names, query.phases) = (vec!["b".into()], vec![Phase::Exited])),
+            "db"
+        );
+        assert_eq!(with(&|query| query.before = Some("db".into())), "web");
+        assert_eq!(with(&|query| query.since = Some("/db".into())), "job");
+        assert_eq!(with(&|query| query.exited = vec![0]), "db");
+        assert_eq!(with(&|query| query.labels = vec![("no".into(), None)]), "");
+        let full = "docker.io/library/busybox".to_owned();
+        assert_eq!(with(&|query| query.ancestors = vec![full.clone()]), "job db web");
     }
 }

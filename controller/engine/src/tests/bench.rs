@@ -143,7 +143,6 @@ pub(crate) async fn import(engine: &Engine, name: &str) {
 }
 
 /// What `docker create --name NAME busybox` asks.
-
 pub(crate) fn request(name: Option<&str>) -> CreateContainer {
     CreateContainer {
         name: name.map(str::to_owned),
