@@ -1,8 +1,8 @@
 //! The Container Network Model, decided: networks, endpoints, sandboxes and nodes.
 //!
 //! A request walks one way: check, allocate, record the intent (one commit), realize in the kernel, record the result,
-//! publish a snapshot, send an event. On failure an [`undo::UndoStack`] walks it back; after a crash the record's
-//! lifecycle tells [`reconcile`] what to finish. Name service, API and engine read snapshots and are called by nobody
+//! publish a snapshot, send an event. On failure the undo stack walks it back; after a crash the record's
+//! lifecycle tells the reconciler what to finish. Name service, API and engine read snapshots and are called by nobody
 //! here. The four services lie side by side in [`Controller`] and hold no state of their own.
 #![forbid(unsafe_code)]
 
