@@ -1,6 +1,10 @@
 //! The incumbents, where they are on PATH: dockerd through its API, podman through its command line.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use netlab::{Api, Host, Lab, Process, wait_for};
 use serde_json::json;
@@ -42,7 +46,7 @@ impl Others {
     pub(crate) fn start(lab: &mut Lab) -> anyhow::Result<Self> {
         let mut found = Vec::new();
         if let Some(program) = on_path("dockerd") {
-            found.push(dockerd(lab, program)?);
+            found.push(dockerd(lab, &program)?);
         }
         if let Some(program) = on_path("podman") {
             let host = lab.host("podman")?;
@@ -82,11 +86,11 @@ impl Others {
     }
 }
 
-fn dockerd(lab: &mut Lab, program: PathBuf) -> anyhow::Result<Other> {
+fn dockerd(lab: &mut Lab, program: &Path) -> anyhow::Result<Other> {
     let host = lab.host("dockerd")?;
     let folder = host.folder().to_owned();
     let socket = folder.join("docker.sock");
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program);
     command.arg("--host").arg(format!("unix://{}", socket.display()));
     for (flag, name) in [
         ("--data-root", "data"),
@@ -146,12 +150,13 @@ impl Other {
         }
     }
 
-    /// What `connect` needs: two networks and a running container.
-    pub(crate) fn prepare_connect(&self) -> anyhow::Result<()> {
-        self.create_network("bench-first")?;
-        self.create_network("bench-second")?;
+    /// What `connect` needs: the networks and a running container on none of them.
+    pub(crate) fn prepare_connect(&self, networks: &[String]) -> anyhow::Result<()> {
+        for network in networks {
+            self.create_network(network)?;
+        }
         match &self.kind {
-            Kind::Dockerd { api, .. } => sleeper(api, "bench-sleeper", "bench-first").map(drop),
+            Kind::Dockerd { api, .. } => sleeper(api, "bench-sleeper", "bridge").map(drop),
             Kind::Podman { host, program } => {
                 let line = [
                     "run",
@@ -159,7 +164,7 @@ impl Other {
                     "--name",
                     "bench-sleeper",
                     "--network",
-                    "bench-first",
+                    "podman",
                     "bench",
                     "sleep",
                     "3600",
@@ -169,39 +174,30 @@ impl Other {
         }
     }
 
-    /// `network connect`.
-    pub(crate) fn connect(&self) -> anyhow::Result<()> {
-        self.attach("connect")
-    }
-
-    /// `network disconnect`.
-    pub(crate) fn disconnect(&self) -> anyhow::Result<()> {
-        self.attach("disconnect")
-    }
-
-    fn attach(&self, verb: &str) -> anyhow::Result<()> {
+    /// `network connect` or `network disconnect`.
+    pub(crate) fn attach(&self, verb: &str, network: &str) -> anyhow::Result<()> {
         match &self.kind {
             Kind::Dockerd { api, .. } => {
                 let body = json!({"Container": "bench-sleeper"});
-                api.post(&format!("/networks/bench-second/{verb}"), &body)
-                    .map(drop)
+                api.post(&format!("/networks/{network}/{verb}"), &body).map(drop)
             }
             Kind::Podman { host, program } => {
-                Self::podman(host, program, &["network", verb, "bench-second", "bench-sleeper"])
+                Self::podman(host, program, &["network", verb, network, "bench-sleeper"])
             }
         }
     }
 
     /// Undoes [`Other::prepare_connect`].
-    pub(crate) fn end_connect(&self) -> anyhow::Result<()> {
+    pub(crate) fn end_connect(&self, networks: &[String]) -> anyhow::Result<()> {
         match &self.kind {
             Kind::Dockerd { api, .. } => drop(api.delete("/containers/bench-sleeper?force=1")?),
             Kind::Podman { host, program } => {
-                Self::podman(host, program, &["rm", "-f", "-t", "0", "bench-sleeper"])?
+                Self::podman(host, program, &["rm", "-f", "-t", "0", "bench-sleeper"])?;
             }
         }
-        self.remove_network("bench-first")?;
-        self.remove_network("bench-second")
+        networks
+            .iter()
+            .try_for_each(|network| self.remove_network(network))
     }
 
     /// A container's whole life, `true` inside.

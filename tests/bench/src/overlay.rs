@@ -107,13 +107,15 @@ fn sample(
         &seconds,
         "-J",
     ];
-    let text = wait_for("iperf3 to connect", Duration::from_secs(10), || {
-        host.run_command(in_namespace(&path.from, &client), &[])?.ok()
+    // A client that comes before the server listens says so in its JSON, and ends well.
+    let bits = wait_for("iperf3 to connect", Duration::from_secs(10), || {
+        let text = host.run_command(in_namespace(&path.from, &client), &[])?.ok()?;
+        let result: Value = serde_json::from_str(&text).context("iperf3's JSON")?;
+        let received = &result["end"]["sum_received"]["bits_per_second"];
+        received
+            .as_f64()
+            .with_context(|| format!("iperf3: {}", result["error"]))
     })?;
-    let result: Value = serde_json::from_str(&text).context("iperf3's JSON")?;
-    let bits = result["end"]["sum_received"]["bits_per_second"]
-        .as_f64()
-        .context("iperf3's result")?;
     samples.push(bits / 1e9);
     Ok(())
 }
