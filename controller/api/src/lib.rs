@@ -17,11 +17,19 @@ mod version;
 
 use std::{io, sync::Arc};
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
 use engine::Engine;
 use tokio::net::UnixListener;
 
 pub use listen::{ListenError, listen};
+
+use crate::status::Refusal;
 
 /// Serves the API on a socket until the future is dropped or `stop` completes. Connections that a client took over
 /// (attach, exec) and streams that follow something don't keep it from ending.
@@ -46,7 +54,23 @@ pub fn router(engine: Arc<Engine>) -> Router {
     // The prefix must go before a route is chosen, so the routes are a service behind the layer.
     Router::new()
         .fallback_service(routes)
+        .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn(version::negotiate))
+}
+
+/// Runs a handler in a task of its own: a client that leaves ends its connection, and no operation half way.
+async fn finish(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(error = %error, "a handler failed");
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the request failed in the daemon; its log says why",
+            )
+            .into_response()
+        }
+    }
 }
 
 #[cfg(test)]

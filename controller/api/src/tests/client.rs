@@ -66,6 +66,15 @@ impl Client {
         }
     }
 
+    /// Sends a request, and leaves as soon as the server has begun with it.
+    pub(super) async fn send_and_leave(&self, request: Request<Body>) {
+        let mut answer = Box::pin(self.app.clone().oneshot(request));
+        assert!(
+            futures::poll!(&mut answer).is_pending(),
+            "the server has not answered yet"
+        );
+    }
+
     pub(super) async fn get(&self, path: &str) -> Reply {
         self.send(Request::get(path).body(Body::empty()).expect("a request"))
             .await

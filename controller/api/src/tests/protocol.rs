@@ -213,3 +213,18 @@ async fn the_headers_of_a_wait_go_out_before_its_answer() {
     stop.send(()).expect("the server listens");
     server.await.expect("no panic").expect("no error");
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_no_operation_half_way() {
+    let client = Client::new().await;
+    let body = Body::from(json!({"Name": "n1"}).to_string());
+    let request = Request::post("/networks/create")
+        .header("content-type", "application/json")
+        .body(body);
+    client.send_and_leave(request.expect("a request")).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+    while client.get("/networks/n1").await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the network never comes");
+        tokio::task::yield_now().await;
+    }
+}

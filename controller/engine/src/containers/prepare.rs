@@ -26,9 +26,24 @@ pub(super) async fn prepare(core: &Core, container: &Container) -> Result<Prepar
     if let Some(prepared) = container.prepared() {
         return Ok(prepared);
     }
+    let network = join_network(core, &container.record()).await?;
+    open_shim(core, container, network).await
+}
+
+/// A network namespace with the folder of the files that go with it.
+#[derive(Debug)]
+pub(super) struct NetworkSide {
+    namespace: Namespace,
+    files: PathBuf,
+    /// None in another container's.
+    pub(super) sandbox: Option<SandboxId>,
+}
+
+/// Mounts the root and launches the shim.
+pub(super) async fn open_shim(core: &Core, container: &Container, network: NetworkSide) -> Result<Prepared> {
     let record = container.record();
     let paths = core.paths(&record.id);
-    let (network, sandbox) = join_namespace(core, &record, &paths).await?;
+    let sandbox = network.sandbox;
     mount_root(core, &record, &paths).await?;
     let shim = open(core, &record, &paths, network).await?;
     let prepared = Prepared { shim, sandbox };
@@ -36,20 +51,14 @@ pub(super) async fn prepare(core: &Core, container: &Container) -> Result<Prepar
     Ok(prepared)
 }
 
-/// A network namespace with the folder of the files that go with it.
-struct NetworkSide {
-    namespace: Namespace,
-    files: PathBuf,
-}
-
-async fn join_namespace(
-    core: &Core,
-    record: &Record,
-    paths: &Paths,
-) -> Result<(NetworkSide, Option<SandboxId>)> {
+/// Makes the container's sandbox, or finds the one it shares.
+pub(super) async fn join_network(core: &Core, record: &Record) -> Result<NetworkSide> {
     if let NetworkMode::Container(other) = record.settings.network_mode {
         let sandbox = sandbox_of_running(core, other)?;
-        return Ok((side_of(&sandbox), None));
+        return Ok(NetworkSide {
+            sandbox: None,
+            ..side_of(&sandbox)
+        });
     }
     let kind = match record.settings.network_mode {
         NetworkMode::Host => NetworkNamespace::Host,
@@ -62,7 +71,7 @@ async fn join_namespace(
         domainname: record.settings.domainname.clone(),
         dns: or_default(&record.settings.dns, &core.dns),
         extra_hosts: extra_hosts(core, record)?,
-        files: paths.files.clone(),
+        files: core.paths(&record.id).files,
     };
     let sandbox = core
         .controller
@@ -70,7 +79,7 @@ async fn join_namespace(
         .create(request)
         .await
         .map_err(Error::network("making the sandbox"))?;
-    Ok((side_of(&sandbox), Some(sandbox.id)))
+    Ok(side_of(&sandbox))
 }
 
 /// Servers, search domains and options are each the container's own, or the daemon's.
@@ -114,6 +123,7 @@ fn side_of(sandbox: &Sandbox) -> NetworkSide {
     NetworkSide {
         namespace,
         files: sandbox.files.clone(),
+        sandbox: Some(sandbox.id),
     }
 }
 

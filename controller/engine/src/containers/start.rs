@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::Timestamp;
+use model::{SandboxId, Timestamp};
 
 use super::{
     Core,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    record::{NetworkMode, Phase, Record},
+    record::{Phase, Record},
 };
 
 /// Starts a container. On failure nothing is left of it but its record, with the reason.
@@ -86,20 +86,36 @@ pub(super) async fn launch_or_release(
     }
 }
 
-async fn launch(core: &Arc<Core>, container: &Arc<Container>) -> Result<(Prepared, u32)> {
-    let prepared = prepare::prepare(core, container).await?;
-    connect_networks(core, &container.record(), &prepared).await?;
+async fn launch(core: &Core, container: &Container) -> Result<(Prepared, u32)> {
+    let record = container.record();
+    let prepared = match container.prepared() {
+        Some(prepared) => {
+            connect_networks(core, &record, prepared.sandbox).await?;
+            prepared
+        }
+        None => prepare_and_connect(core, container, &record).await?,
+    };
     let pid = prepared.shim.start().await?;
     Ok((prepared, pid))
 }
 
-async fn connect_networks(core: &Core, record: &Record, prepared: &Prepared) -> Result<()> {
-    let Some(sandbox) = prepared.sandbox else {
+/// Processes and networks need the namespace and not each other. Both come to an end before a failure of either is
+/// told, so that what is undone then is whole.
+async fn prepare_and_connect(core: &Core, container: &Container, record: &Record) -> Result<Prepared> {
+    let network = prepare::join_network(core, record).await?;
+    let sandbox = network.sandbox;
+    let (prepared, connected) = futures::join!(
+        prepare::open_shim(core, container, network),
+        connect_networks(core, record, sandbox)
+    );
+    connected.and(prepared)
+}
+
+/// In another container's namespace there is nothing to connect.
+async fn connect_networks(core: &Core, record: &Record, sandbox: Option<SandboxId>) -> Result<()> {
+    let Some(sandbox) = sandbox else {
         return Ok(());
     };
-    if matches!(record.settings.network_mode, NetworkMode::Container(_)) {
-        return Ok(());
-    }
     for (network, wishes) in networks::in_order(record) {
         networks::connect(core, record, sandbox, *network, wishes).await?;
     }
