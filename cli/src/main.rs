@@ -3,6 +3,8 @@
 //! A command is a file under `commands/`; it parses nothing and knows no HTTP. What was typed comes to it as a
 //! struct of `grammar`, the daemon as a `client::Client`, and what it prints goes through `format`.
 #![forbid(unsafe_code)]
+// The doc comment of an option is its help text, where brackets mean that a part may be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 mod client;
 mod commands;

@@ -24,23 +24,13 @@ fn network(name: &str, subnet: &str) -> Value {
     json!({"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}})
 }
 
-#[test]
-fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
-    let host = Single::start(&[])?;
-    let api = host.daemon.api();
-    api.post("/networks/create", &network("taken", "10.40.0.0/24"))?;
-    host.daemon.ok("network create --subnet 10.41.0.0/24 plain")?;
-    host.daemon
-        .ok("run -d --name holder --network taken --ip 10.40.0.5 busybox sleep 600")?;
-    let before = everything(&api)?;
+/// A path to post to, a body, and the status and part of the message that answer it.
+type Refusal = (&'static str, Value, u16, &'static str);
 
+fn network_refusals() -> Vec<Refusal> {
     let with = |part: Value| json!({"Name": "x", "IPAM": {"Config": [part]}});
     let options = |options: Value| json!({"Name": "x", "Driver": "bridge", "Options": options});
-    let run = |ip: &str| {
-        let endpoint = json!({"taken": {"IPAMConfig": {"IPv4Address": ip}}});
-        json!({"Container": "holder", "EndpointConfig": endpoint["taken"]})
-    };
-    let rows: Vec<(&str, Value, u16, &str)> = vec![
+    vec![
         (
             "/networks/create",
             network("x", "10.50.0.1/24"),
@@ -90,6 +80,15 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
         ("/networks/create", json!({"Name": ""}), 400, "name"),
         ("/networks/create", json!({"Name": "a/b"}), 400, "a/b"),
         ("/networks/create", json!({"Name": 7}), 400, ""),
+    ]
+}
+
+fn endpoint_refusals() -> Vec<Refusal> {
+    let at = |ip: &str| {
+        let endpoint = json!({"IPAMConfig": {"IPv4Address": ip}});
+        json!({"Container": "holder", "EndpointConfig": endpoint})
+    };
+    vec![
         (
             "/networks/taken/connect",
             json!({"Container": "absent"}),
@@ -102,14 +101,19 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
             404,
             "absent",
         ),
-        ("/networks/plain/connect", run("10.99.0.1"), 400, "10.99.0.1"),
-        ("/networks/plain/connect", run("10.41.0.1"), 403, "gateway"),
+        ("/networks/plain/connect", at("10.99.0.1"), 400, "10.99.0.1"),
+        ("/networks/plain/connect", at("10.41.0.1"), 403, "gateway"),
         (
             "/networks/taken/disconnect",
             json!({"Container": "absent", "Force": false}),
             404,
             "absent",
         ),
+    ]
+}
+
+fn other_refusals() -> Vec<Refusal> {
+    vec![
         (
             "/containers/create?name=xx",
             json!({"Image": "absent"}),
@@ -119,7 +123,7 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
         (
             "/containers/create?name=xx",
             json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "absent"}}),
-            404,
+            400,
             "absent",
         ),
         (
@@ -145,7 +149,23 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
         ("/v1.99/networks/create", json!({"Name": "x"}), 400, "1.99"),
         ("/v1.10/networks/create", json!({"Name": "x"}), 400, "1.10"),
         ("/nonsense", Value::Null, 404, "not found"),
-    ];
+    ]
+}
+
+#[test]
+fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
+    let host = Single::start(&[])?;
+    let api = host.daemon.api();
+    api.post("/networks/create", &network("taken", "10.40.0.0/24"))?;
+    host.daemon.ok("network create --subnet 10.41.0.0/24 plain")?;
+    host.daemon
+        .ok("run -d --name holder --network taken --ip 10.40.0.5 busybox sleep 600")?;
+    let before = everything(&api)?;
+
+    let rows = network_refusals()
+        .into_iter()
+        .chain(endpoint_refusals())
+        .chain(other_refusals());
     let mut wrong = Vec::new();
     for (path, body, status, message) in rows {
         let answer = api.call("POST".parse()?, path, Some(&body))?;

@@ -55,7 +55,7 @@ fn n2_three_networks_are_there_from_the_start_and_stay() -> Test {
         ["none", "null", "local"],
     ];
     for row in expected {
-        assert!(rows.contains(&row.to_vec()), "{table}");
+        assert!(rows.contains(row.as_slice()), "{table}");
     }
     for name in ["bridge", "host", "none"] {
         contains(

@@ -1,8 +1,8 @@
 //! The Docker Engine API over HTTP: the only crate that serves it.
 //!
 //! A handler decodes, converts, calls one method of the engine and encodes. Compatibility oddities (an empty string
-//! that means the default, a set written as an object, `null` beside `[]`) are in [`convert`] and nowhere else, each
-//! with its test; what failures become is in [`status`].
+//! that means the default, a set written as an object, `null` beside `[]`) are in `convert` and nowhere else, each
+//! with its test; what failures become is in `status`.
 #![forbid(unsafe_code)]
 
 mod body;
