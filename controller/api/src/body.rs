@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header},
 };
@@ -75,6 +75,16 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 
 /// Reads a whole body, at most so many bytes, within so much time.
 async fn read(body: Body, largest: usize, patience: Duration) -> Result<Vec<u8>, Refusal> {
+    let too_large = || {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request body is larger than {largest} bytes"),
+        )
+    };
+    // What says itself that it is too long need not be waited for.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > largest) {
+        return Err(too_large());
+    }
     let mut stream = body.into_data_stream();
     let reading = async {
         let mut bytes = Vec::new();
@@ -82,10 +92,7 @@ async fn read(body: Body, largest: usize, patience: Duration) -> Result<Vec<u8>,
             let chunk =
                 chunk.map_err(|error| Refusal::bad_request(format!("reading the request body: {error}")))?;
             if bytes.len() + chunk.len() > largest {
-                return Err(Refusal::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the request body is larger than {largest} bytes"),
-                ));
+                return Err(too_large());
             }
             bytes.extend_from_slice(&chunk);
         }

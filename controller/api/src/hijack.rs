@@ -82,6 +82,36 @@ impl Hijack {
     }
 }
 
+impl Hijack {
+    /// Answers with nothing but this text on standard output: why a command could not be run, where the client
+    /// expects the command's own words.
+    pub(crate) fn say(self, text: &str, tty: bool, kind: &'static str) -> Response {
+        let text = on_stdout(text, tty);
+        match self {
+            Self::Upgrade(upgrade) => {
+                tokio::spawn(async move {
+                    if let Ok(connection) = upgrade.await {
+                        let mut connection = TokioIo::new(connection);
+                        // A client that left doesn't want to know.
+                        let _ = connection.write_all(&text).await;
+                        let _ = connection.shutdown().await;
+                    }
+                });
+                switching(kind)
+            }
+            Self::Bodies(_) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        }
+    }
+}
+
+/// One frame, or the text alone for a terminal.
+fn on_stdout(text: &str, tty: bool) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let header: &[u8] = if tty { &[] } else { &[1, 0, 0, 0] };
+    let length: &[u8] = if tty { &[] } else { &length };
+    [header, length, text.as_bytes()].concat()
+}
+
 /// The upgrade that a request asks for.
 pub(crate) fn upgrade(request: &mut Request) -> Option<OnUpgrade> {
     wants_upgrade(request.headers())
@@ -136,6 +166,12 @@ async fn copy_input(body: Body, mut input: impl AsyncWrite + Unpin) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_is_a_frame_unless_there_is_a_terminal() {
+        assert_eq!(on_stdout("no", false), b"\x01\0\0\0\0\0\0\x02no");
+        assert_eq!(on_stdout("no", true), b"no");
+    }
 
     #[test]
     fn frames_have_a_name_of_their_own_since_1_42() {

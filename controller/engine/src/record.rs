@@ -52,6 +52,9 @@ pub struct Settings {
     pub exposed_ports: BTreeSet<String>,
     /// One terminal instead of three streams.
     pub tty: bool,
+    /// Height and width of the terminal from its first moment.
+    #[serde(default)]
+    pub console_size: Option<(u16, u16)>,
     /// Input stays open though nobody is attached.
     pub open_stdin: bool,
     /// Input closes with the first attached client's.

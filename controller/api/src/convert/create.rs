@@ -48,6 +48,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         labels: config.labels.clone(),
         exposed_ports: keys(config.exposed_ports.as_ref()),
         tty: config.tty,
+        console_size: host_config::console_size(host.console_size),
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
         stop_signal: config.stop_signal.clone(),

@@ -47,6 +47,12 @@ pub(crate) fn apply(host: &HostConfig, run: &mut ContainerConfig) -> Answer<()> 
     security(host, run)
 }
 
+/// Height and width; nothing where either is not known.
+pub(crate) fn console_size([height, width]: [u32; 2]) -> Option<(u16, u16)> {
+    let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+    (height > 0 && width > 0).then(|| (side(height), side(width)))
+}
+
 fn refuse_what_is_not_there(host: &HostConfig) -> Answer<()> {
     if host.volumes_from.as_ref().is_some_and(|from| !from.is_empty()) {
         return Err(super::mounts::no_volumes("with --volumes-from shared"));

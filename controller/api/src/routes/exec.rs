@@ -9,7 +9,8 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use engine::{CreateExec, Engine, ExecView, run::ExecConfig};
+use bytes::Bytes;
+use engine::{CreateExec, Engine, Error, ExecView, run::ExecConfig};
 
 use super::containers::size;
 use crate::{
@@ -52,19 +53,19 @@ pub(crate) async fn start(
     let upgrade = upgrade(&mut request);
     let (parts, body) = request.into_parts();
     let asked: ExecStart = read_json(&parts.headers, body).await?;
-    let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
-    let size = asked
-        .console_size
-        .filter(|size| *size != [0, 0])
-        .map(|[height, width]| (side(height), side(width)));
+    let size = asked.console_size.and_then(console_size);
     let tty = engine.containers.inspect_exec(&id).await?.asked.config.tty;
-    let streams = engine.containers.start_exec(&id, !asked.detach, size).await?;
-    Ok(match streams {
-        Some(streams) => {
-            Hijack::without_body(upgrade).answer(bytes::Bytes::new(), streams, media_type(version, tty))
+    let kind = media_type(version, tty);
+    let hijack = Hijack::without_body(upgrade);
+    match engine.containers.start_exec(&id, !asked.detach, size).await {
+        Ok(Some(streams)) => Ok(hijack.answer(Bytes::new(), streams, kind)),
+        Ok(None) => Ok(StatusCode::OK.into_response()),
+        // Attached clients read the reason as the command's output, and its exit status from `inspect`.
+        Err(error @ (Error::Command { .. } | Error::Invalid { .. })) if !asked.detach => {
+            Ok(hijack.say(&format!("{error}\r\n"), tty, kind))
         }
-        None => StatusCode::OK.into_response(),
-    })
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(crate) async fn resize(

@@ -17,6 +17,7 @@ pub(crate) fn settings() -> Settings {
         labels: Labels::new(),
         exposed_ports: std::collections::BTreeSet::new(),
         tty: false,
+        console_size: None,
         open_stdin: false,
         stdin_once: false,
         stop_signal: String::new(),

@@ -156,6 +156,7 @@ pub(crate) fn request(name: Option<&str>) -> CreateContainer {
             labels: Labels::new(),
             exposed_ports: BTreeSet::new(),
             tty: false,
+            console_size: None,
             open_stdin: false,
             stdin_once: false,
             stop_signal: String::new(),
