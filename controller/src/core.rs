@@ -21,6 +21,7 @@ use crate::{
     name_service::NameService,
     records::Records,
     settings::Settings,
+    undo::UndoStack,
     worker::Worker,
 };
 
@@ -112,6 +113,15 @@ impl Core {
                 Err(Error::internal(doing, late))
             }
         }
+    }
+
+    /// Walks an operation back. What could not be undone is left to the reconciler, at once.
+    pub(crate) async fn unwind(&self, undo: UndoStack, error: Error) -> Error {
+        let error = undo.unwind(error).await;
+        if matches!(error, Error::Undone { .. }) {
+            self.wake.notify_one();
+        }
+        error
     }
 
     /// Waits a little for the name service; an operation is not failed because names come late.

@@ -14,7 +14,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{core::Core, endpoints, error::Result, networks};
+use crate::{
+    core::{Core, Fence},
+    endpoints,
+    error::Result,
+    networks,
+};
 
 /// The tasks behind a controller.
 #[derive(Debug)]
@@ -36,7 +41,10 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
         tracing::warn!(%error, "this host's endpoints could not be published again");
     }
     networks::ensure_predefined(core).await?;
+    // A fence of the process before this one is lifted: the lease is asked for anew.
+    core.set_fence(Fence::Lifted);
     repair::realize_all(core).await;
+    core.set_fence(Fence::Never);
     sweep::sweep(core).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut tasks = vec![tokio::spawn(repair::run(Arc::clone(core), stopped.clone()))];

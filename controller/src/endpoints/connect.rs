@@ -17,11 +17,11 @@ pub(super) async fn connect(core: &Arc<Core>, request: Connect) -> Result<Arc<En
     let endpoint = inner(core, request).await?;
     if let Err(error) = gateway_bridge::adjust(core, sandbox).await {
         let mut undo = UndoStack::new();
-        let (core, id) = (Arc::clone(core), endpoint.id);
+        let (again, id) = (Arc::clone(core), endpoint.id);
         undo.push("disconnecting again", async move {
-            super::disconnect::inner(&core, id, false).await.map(|_| ())
+            super::disconnect::inner(&again, id, false).await.map(|_| ())
         });
-        return Err(undo.unwind(error).await);
+        return Err(core.unwind(undo, error).await);
     }
     core.names_caught_up(core.records.snapshot().generation).await;
     Ok(endpoint)
@@ -43,7 +43,7 @@ pub(super) async fn inner(core: &Arc<Core>, request: Connect) -> Result<Arc<Endp
                 .send(EventKind::Connected(Arc::clone(&endpoint)), network);
             Ok(endpoint)
         }
-        Err(error) => Err(undo.unwind(error).await),
+        Err(error) => Err(core.unwind(undo, error).await),
     }
 }
 

@@ -61,7 +61,10 @@ pub(super) async fn inner(core: &Arc<Core>, id: EndpointId, force: bool) -> Resu
             snapshot.insert_endpoint(published);
         })
         .await?;
-    finish_deleting(core, &network, &deleting, force).await?;
+    if let Err(error) = finish_deleting(core, &network, &deleting, force).await {
+        core.wake.notify_one();
+        return Err(error);
+    }
     core.events
         .send(EventKind::Disconnected(Arc::clone(&endpoint)), network);
     Ok(endpoint)

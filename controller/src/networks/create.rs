@@ -82,7 +82,7 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
             core.events.send(EventKind::Created, Arc::clone(&network));
             Ok(network)
         }
-        Err(error) => Err(undo.unwind(error).await),
+        Err(error) => Err(core.unwind(undo, error).await),
     }
 }
 

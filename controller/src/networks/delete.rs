@@ -34,7 +34,10 @@ pub(super) async fn delete(core: &Arc<Core>, id: NetworkId) -> Result<Arc<Networ
         true => mark_shared(core, &network, &deleting).await?,
         false => commit_local(core, &deleting).await?,
     }
-    finish_deleting(core, &deleting).await?;
+    if let Err(error) = finish_deleting(core, &deleting).await {
+        core.wake.notify_one();
+        return Err(error);
+    }
     core.events.send(EventKind::Destroyed, Arc::clone(&network));
     Ok(network)
 }

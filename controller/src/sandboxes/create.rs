@@ -25,7 +25,7 @@ pub(super) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<A
     });
     match walk(core, &sandbox).await {
         Ok(active) => Ok(active),
-        Err(error) => Err(undo.unwind(error).await),
+        Err(error) => Err(core.unwind(undo, error).await),
     }
 }
 

@@ -312,6 +312,15 @@ async fn a_host_that_cannot_renew_takes_its_global_endpoints_off_the_network() {
     one.global.as_ref().unwrap().set_up(true);
     one.kernel_comes_to("its interface up again", |state| up(state, true))
         .await;
+    one.global.as_ref().unwrap().set_up(false);
+    one.kernel_comes_to("its interface down once more", |state| up(state, false))
+        .await;
+    // A process that starts with its endpoints fenced lifts the fence: it has to fail anew first.
+    one.kill();
+    one.global.as_ref().unwrap().set_up(true);
+    one.start().await;
+    one.kernel_comes_to("its interface up again", |state| up(state, true))
+        .await;
 }
 
 #[tokio::test]
