@@ -47,7 +47,7 @@ pub(super) fn observe(
     request.header.family = family(address);
     let answers = visit
         .connection(key)?
-        .dump(RouteNetlinkMessage::GetAddress(request))
+        .dump(&RouteNetlinkMessage::GetAddress(request))
         .map_err(refused(key, "looking it up", "such address"))?;
     let there = read(answers).any(|(on, found)| on == index && found == address);
     Ok(there.then(|| {
@@ -64,7 +64,7 @@ pub(super) fn dump(visit: &mut Visit) -> Result<Vec<(u32, IpNet)>> {
     let answers = visit
         .raw_connection()
         .map_err(Into::into)
-        .and_then(|connection| connection.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default())))
+        .and_then(|connection| connection.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default())))
         .map_err(|refusal: super::netlink::Refusal| Error::System {
             object: "addresses".to_owned(),
             action: "listing them",

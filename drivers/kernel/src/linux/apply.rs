@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use super::{
     addresses, links, neighbors,
-    netlink::{CHANGE, CREATE, REPLACE, Refusal},
+    netlink::{CHANGE, CREATE, REPLACE, Refusal, unanswered},
     netns, nft, routes, sysctl,
     visit::{Visits, refused},
 };
@@ -155,18 +155,14 @@ fn send(
     if messages.is_empty() {
         return Vec::new();
     }
-    let count = messages.len();
-    let answers = visits
+    let connection = visits
         .visit(netns, &first.object().key())
         .map_err(|error| std::io::Error::other(error.to_string()))
-        .and_then(|visit| visit.raw_connection()?.change_all(messages));
-    // Without an answer none is known to be done; the first tells why.
-    answers.unwrap_or_else(|error| {
-        let again = || std::io::Error::from(error.kind());
-        let mut refusals: Vec<_> = (1..count).map(|_| Err(again().into())).collect();
-        refusals.insert(0, Err(error.into()));
-        refusals
-    })
+        .and_then(|visit| visit.raw_connection());
+    match connection {
+        Ok(connection) => connection.change_all(messages),
+        Err(error) => unanswered(error, messages.len()).map(Err).collect(),
+    }
 }
 
 fn refusal_of(step: &Step, refusal: Refusal) -> Error {

@@ -137,11 +137,9 @@ pub(super) fn change(visits: &mut Visits<'_>, from: &Link, to: &Link) -> Result<
         tuning.attributes.push(message::port(port));
         requests.push((RouteNetlinkMessage::NewLink(tuning), CHANGE));
     }
-    let answers = visit
+    visit
         .connection(&key)?
         .change_all(requests)
-        .map_err(|error| refused(&key, "changing it", "such link")(error.into()))?;
-    answers
         .into_iter()
         .collect::<Result<(), Refusal>>()
         .map_err(refused(&key, "changing it", "such link"))
@@ -189,7 +187,7 @@ pub(super) fn dump(visit: &mut Visit, netns: &Netns) -> Result<Vec<Found>> {
     let links = visit
         .raw_connection()
         .map_err(Refusal::from)
-        .and_then(|connection| connection.dump(RouteNetlinkMessage::GetLink(request)))
+        .and_then(|connection| connection.dump(&RouteNetlinkMessage::GetLink(request)))
         .map_err(|refusal| Error::System {
             object: format!("links of {netns}"),
             action: "listing them",

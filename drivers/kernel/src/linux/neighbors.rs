@@ -112,7 +112,7 @@ pub(super) fn dump(visit: &mut Visit, netns: &Netns, link: &InterfaceName, key: 
     let mut entries = KernelState::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Bridge] {
         let request = RouteNetlinkMessage::GetNeighbour(about(family, 0));
-        let answers = visit.connection(key)?.dump(request);
+        let answers = visit.connection(key)?.dump(&request);
         for answer in answers.map_err(refused(key, "listing its entries", "such link"))? {
             let RouteNetlinkMessage::NewNeighbour(found) = answer else {
                 continue;

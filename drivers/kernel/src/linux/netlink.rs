@@ -37,6 +37,11 @@ const BATCH: usize = 100;
 /// Offset of an answer's error number and of the text behind it (`struct nlmsgerr`).
 const HEADER: usize = 16;
 
+/// `NLM_F_DUMP_INTR`: something changed while a dump went on, and what was listed may lack what did not change.
+const INTERRUPTED: u16 = 0x10;
+/// A dump that is interrupted so often is taken as it is: on so busy a host there is no better one.
+const ATTEMPTS: usize = 10;
+
 /// A "no" from the kernel.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -77,6 +82,8 @@ pub(super) struct Connection {
     socket: Socket,
     sequence: u32,
     sent: Arc<AtomicU64>,
+    /// Every answer so far was read to its end, so that none can be taken for another's.
+    sound: bool,
 }
 
 /// One message of an answer.
@@ -85,6 +92,14 @@ enum Answer {
     Ack,
     Refused(Refusal),
     Done,
+    /// An object that makes no sense to us, such as a link of somebody's exotic kind.
+    Unreadable(io::Error),
+}
+
+/// What a dump has listed.
+struct Listing {
+    objects: Vec<RouteNetlinkMessage>,
+    interrupted: bool,
 }
 
 impl Connection {
@@ -102,6 +117,7 @@ impl Connection {
             socket,
             sequence: 0,
             sent: Arc::default(),
+            sound: true,
         })
     }
 
@@ -117,28 +133,50 @@ impl Connection {
         message: RouteNetlinkMessage,
     ) -> Result<Option<RouteNetlinkMessage>, Refusal> {
         let first = self.send(vec![(message, GET)])?;
-        for answer in self.receive(first, 1)? {
-            match answer {
-                Answer::Object(object) => return Ok(Some(object)),
-                Answer::Refused(refusal) if refusal.is_absence() => return Ok(None),
-                Answer::Refused(refusal) => return Err(refusal),
-                Answer::Ack | Answer::Done => {}
+        loop {
+            let (answers, _) = self.receive(first, 1)?;
+            if let Some(answer) = answers.into_iter().next() {
+                return match answer {
+                    Answer::Object(object) => Ok(Some(object)),
+                    Answer::Refused(refusal) if refusal.is_absence() => Ok(None),
+                    Answer::Refused(refusal) => Err(refusal),
+                    Answer::Unreadable(error) => Err(error.into()),
+                    Answer::Ack | Answer::Done => Ok(None),
+                };
             }
         }
-        Ok(None)
     }
 
-    /// Gets all objects of a kind, as far as the kernel filters them.
-    pub(super) fn dump(&mut self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
-        let first = self.send(vec![(message, DUMP)])?;
-        let mut objects = Vec::new();
+    /// Gets all objects of a kind, as far as the kernel filters them. One that can't be read is none of ours.
+    pub(super) fn dump(
+        &mut self,
+        message: &RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+        let mut attempts = 1..ATTEMPTS;
         loop {
-            for answer in self.receive(first, 1)? {
+            let listing = self.dump_once(message.clone())?;
+            if !listing.interrupted || attempts.next().is_none() {
+                return Ok(listing.objects);
+            }
+        }
+    }
+
+    fn dump_once(&mut self, message: RouteNetlinkMessage) -> Result<Listing, Refusal> {
+        let first = self.send(vec![(message, DUMP)])?;
+        let mut listing = Listing {
+            objects: Vec::new(),
+            interrupted: false,
+        };
+        loop {
+            let (answers, interrupted) = self.receive(first, 1)?;
+            listing.interrupted |= interrupted;
+            for answer in answers {
                 match answer {
-                    Answer::Object(object) => objects.push(object),
-                    Answer::Refused(refusal) if refusal.is_absence() => return Ok(objects),
+                    Answer::Object(object) => listing.objects.push(object),
+                    Answer::Refused(refusal) if refusal.is_absence() => return Ok(listing),
                     Answer::Refused(refusal) => return Err(refusal),
-                    Answer::Ack | Answer::Done => return Ok(objects),
+                    Answer::Unreadable(error) => tracing::debug!(%error, "left out of a list"),
+                    Answer::Ack | Answer::Done => return Ok(listing),
                 }
             }
         }
@@ -146,42 +184,53 @@ impl Connection {
 
     /// Asks for one change.
     pub(super) fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
-        let mut answers = self.change_all(vec![(message, flags)])?;
+        let mut answers = self.change_all(vec![(message, flags)]);
         answers.pop().unwrap_or(Ok(()))
     }
 
-    /// Asks for many changes at once. The kernel goes on behind one that it refuses; there is one answer for each.
+    /// Asks for many changes at once. The kernel goes on behind one that it refuses; there is one answer for each. When
+    /// the socket fails, those without an answer are not known to be done, and the first of them tells why.
     pub(super) fn change_all(
         &mut self,
         mut messages: Vec<(RouteNetlinkMessage, u16)>,
-    ) -> io::Result<Vec<Result<(), Refusal>>> {
-        let mut answers = Vec::with_capacity(messages.len());
+    ) -> Vec<Result<(), Refusal>> {
+        let total = messages.len();
+        let mut answers = Vec::with_capacity(total);
         while !messages.is_empty() {
             let rest = messages.split_off(messages.len().min(BATCH));
-            let count = messages.len();
-            let first = self.send(std::mem::replace(&mut messages, rest))?;
-            self.acknowledged(first, count, &mut answers)?;
+            let batch = std::mem::replace(&mut messages, rest);
+            if let Err(error) = self.exchange(batch, &mut answers) {
+                answers.extend(unanswered(error, total - answers.len()).map(Err));
+                break;
+            }
         }
-        Ok(answers)
+        answers
     }
 
-    fn acknowledged(
+    fn exchange(
         &mut self,
-        first: u32,
-        count: usize,
+        batch: Vec<(RouteNetlinkMessage, u16)>,
         answers: &mut Vec<Result<(), Refusal>>,
     ) -> io::Result<()> {
+        let count = batch.len();
         let wanted = answers.len() + count;
+        let first = self.send(batch)?;
         while answers.len() < wanted {
-            for answer in self.receive(first, count)? {
+            for answer in self.receive(first, count)?.0 {
                 match answer {
                     Answer::Ack => answers.push(Ok(())),
                     Answer::Refused(refusal) => answers.push(Err(refusal)),
+                    Answer::Unreadable(error) => return Err(error),
                     Answer::Object(_) | Answer::Done => {}
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether it may be used again: after an answer that was not read to its end the next could be taken for another's.
+    pub(super) fn is_sound(&self) -> bool {
+        self.sound
     }
 
     /// Sends messages in one datagram and returns the sequence number of the first.
@@ -203,30 +252,45 @@ impl Connection {
         Ok(first)
     }
 
-    /// One datagram's messages, without those that answer an earlier request.
-    fn receive(&mut self, first: u32, count: usize) -> io::Result<Vec<Answer>> {
+    /// One datagram's messages, without those that answer an earlier request, and whether their dump was interrupted.
+    fn receive(&mut self, first: u32, count: usize) -> io::Result<(Vec<Answer>, bool)> {
+        // Until its end is known to have been read.
+        self.sound = false;
         let (bytes, _) = self.socket.recv_from_full()?;
         let mut answers = Vec::new();
+        let mut interrupted = false;
         let mut rest = bytes.as_slice();
         while rest.len() >= HEADER {
             let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+            let flags = u16::from_ne_bytes([rest[6], rest[7]]);
             let sequence = u32::from_ne_bytes([rest[8], rest[9], rest[10], rest[11]]);
             if !(HEADER..=rest.len()).contains(&length) {
                 return Err(malformed("a message is longer than its datagram"));
             }
             if (sequence.wrapping_sub(first) as usize) < count {
-                answers.push(read(&rest[..length])?);
+                interrupted |= flags & INTERRUPTED != 0;
+                answers.push(read(&rest[..length]));
             }
             rest = &rest[aligned(length).min(rest.len())..];
         }
-        Ok(answers)
+        self.sound = true;
+        Ok((answers, interrupted))
     }
 }
 
-fn read(bytes: &[u8]) -> io::Result<Answer> {
-    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
-        .map_err(|error| malformed(&error.to_string()))?;
-    Ok(match message.payload {
+/// The refusals of so many changes that a failing socket left without an answer.
+pub(super) fn unanswered(error: io::Error, count: usize) -> impl Iterator<Item = Refusal> {
+    let kind = error.kind();
+    let others = std::iter::repeat_with(move || io::Error::from(kind));
+    [error].into_iter().chain(others).take(count).map(Refusal::from)
+}
+
+fn read(bytes: &[u8]) -> Answer {
+    let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+        Ok(message) => message,
+        Err(error) => return Answer::Unreadable(malformed(&error.to_string())),
+    };
+    match message.payload {
         NetlinkPayload::InnerMessage(object) => Answer::Object(object),
         NetlinkPayload::Error(error) if error.code.is_none() => Answer::Ack,
         NetlinkPayload::Error(error) => Answer::Refused(Refusal {
@@ -238,7 +302,7 @@ fn read(bytes: &[u8]) -> io::Result<Answer> {
             detail: String::new(),
         }),
         _ => Answer::Done,
-    })
+    }
 }
 
 /// The text of an extended acknowledgement: attribute 1 (`NLMSGERR_ATTR_MSG`) behind error number and request header.
@@ -274,3 +338,6 @@ impl std::fmt::Debug for Connection {
         f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

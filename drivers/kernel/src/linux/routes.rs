@@ -91,7 +91,7 @@ pub(super) fn dump(visit: &mut Visit) -> Result<Vec<Found>> {
 fn table(visit: &mut Visit, family: AddressFamily) -> Result<Vec<Found>, Refusal> {
     let answers = visit
         .raw_connection()?
-        .dump(RouteNetlinkMessage::GetRoute(request(family)))?;
+        .dump(&RouteNetlinkMessage::GetRoute(request(family)))?;
     Ok(answers.into_iter().filter_map(read).collect())
 }
 

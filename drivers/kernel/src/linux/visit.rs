@@ -68,7 +68,8 @@ impl<'a> Visits<'a> {
 
 impl Drop for Visits<'_> {
     fn drop(&mut self) {
-        if let Some(visit) = self.open.remove(&Netns::Host) {
+        if let Some(mut visit) = self.open.remove(&Netns::Host) {
+            visit.connections.route = visit.connections.route.filter(Connection::is_sound);
             self.host.keep_connections(visit.connections);
         }
     }
@@ -93,7 +94,7 @@ pub(super) struct Visit {
 impl Visit {
     /// Its socket, opened when it is first needed.
     pub(super) fn raw_connection(&mut self) -> io::Result<&mut Connection> {
-        if self.connections.route.is_none() {
+        if !self.connections.route.as_ref().is_some_and(Connection::is_sound) {
             let connection = Connection::open(self.descriptor.as_fd(), Arc::clone(&self.sent))?;
             self.connections.route = Some(connection);
         }

@@ -21,6 +21,8 @@ const FAMILY_HEADER: usize = 4;
 
 /// `NLM_F_DUMP_INTR`: something changed while a dump went on.
 const INTERRUPTED: u16 = 0x10;
+/// A dump that is interrupted so often fails: somebody changes rules without end, and nobody may hold us up for ever.
+const ATTEMPTS: usize = 100;
 
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
@@ -115,10 +117,15 @@ impl Connection {
 
     /// Gets everything that the message asks for. Starts again when something changed meanwhile.
     pub(super) fn dump(&mut self, message: &Message) -> io::Result<Vec<(u8, Vec<u8>)>> {
+        let mut attempts = 1..ATTEMPTS;
         loop {
-            match self.dump_once(message) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.drain(),
-                result => return result,
+            let error = match self.dump_once(message) {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            self.drain();
+            if error.kind() != io::ErrorKind::Interrupted || attempts.next().is_none() {
+                return Err(error);
             }
         }
     }
