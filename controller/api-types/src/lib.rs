@@ -43,9 +43,10 @@ pub use network::{
 pub use progress::{ErrorDetail, Progress, ProgressDetail};
 pub use shape::Map;
 pub use system::{
-    AddressPool, Commit, Component, Info, Plugins, Runtime, SwarmInfo, SystemVersion, VersionPlatform,
+    AddressPool, BuildPruned, Commit, Component, Info, Plugins, Runtime, SwarmInfo, SystemVersion,
+    VersionPlatform,
 };
-pub use volume::{Volume, VolumesListed};
+pub use volume::{Volume, VolumesListed, VolumesPruned};
 
 /// The newest version of the Engine API spoken here.
 pub const API_VERSION: &str = "1.51";

@@ -249,3 +249,13 @@ shape! {
         size: i64,
     }
 }
+
+shape! {
+    /// `POST /build/prune`.
+    BuildPruned {
+        /// Ids of cached steps removed; `null` for none.
+        caches_deleted: Option<Vec<String>>,
+        /// Bytes freed.
+        space_reclaimed: u64,
+    }
+}

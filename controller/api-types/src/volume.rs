@@ -31,3 +31,13 @@ shape! {
         scope: String,
     }
 }
+
+shape! {
+    /// `POST /volumes/prune`.
+    VolumesPruned {
+        /// Names of those removed; `null` for none.
+        volumes_deleted: Option<Vec<String>>,
+        /// Bytes freed.
+        space_reclaimed: u64,
+    }
+}

@@ -38,6 +38,12 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/info", get(system::info))
         .route("/events", get(events::follow))
         .route("/volumes", get(system::volumes))
+        .route(
+            "/volumes/{name}",
+            get(system::no_volume).delete(system::no_volume),
+        )
+        .route("/volumes/prune", post(system::prune_volumes))
+        .route("/build/prune", post(system::prune_build))
         .route("/plugins", get(system::plugins))
 }
 
@@ -93,9 +99,7 @@ fn later_routes() -> Router<Arc<Engine>> {
     let mut router = Router::new();
     for (path, what) in [
         ("/volumes/create", "volumes are"),
-        ("/volumes/prune", "volumes are"),
         ("/build", "building images is"),
-        ("/build/prune", "building images is"),
         ("/session", "building images with BuildKit is"),
         ("/grpc", "building images with BuildKit is"),
         ("/commit", "committing containers is"),

@@ -1,7 +1,7 @@
 //! Events as `GET /events` writes them, and which of them are asked for.
 
 use api_types::{Actor, EventMessage, Filters};
-use engine::{Event, Subject, name_matches};
+use engine::{Event, Subject};
 
 use super::filter;
 use crate::status::Answer;
@@ -94,18 +94,10 @@ impl EventFilter {
     }
 }
 
-/// By id or the beginning of it, or by name. Networks' events tell which container came or went.
+/// By id or the beginning of it, or by name.
 fn is_of(event: &Event, subject: Subject, text: &str) -> bool {
-    let named = event
-        .attributes
-        .get("name")
-        .is_some_and(|name| name_matches(&format!("^{text}$"), name));
-    let by_container = subject == Subject::Container
-        && event
-            .attributes
-            .get("container")
-            .is_some_and(|id| id.starts_with(text));
-    (event.subject == subject && (event.id.starts_with(text) || named)) || by_container
+    let named = event.attributes.get("name").is_some_and(|name| name == text);
+    event.subject == subject && (event.id.starts_with(text) || named)
 }
 
 fn is_of_image(event: &Event, text: &str) -> bool {

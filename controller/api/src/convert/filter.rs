@@ -2,7 +2,7 @@
 
 use api_types::Filters;
 use engine::{PruneFilter, Query, record::Phase};
-use model::{Network, Timestamp};
+use model::{Labels, Network, Timestamp};
 
 use super::time;
 use crate::status::{Answer, Refusal};
@@ -24,6 +24,14 @@ pub(crate) fn label(text: &str) -> (String, Option<String>) {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
         None => (text.to_owned(), None),
     }
+}
+
+/// Whether labels have what a filter's value asks, `key` or `key=value`.
+pub(crate) fn has_label(labels: &Labels, text: &str) -> bool {
+    let (key, value) = label(text);
+    labels
+        .get(&key)
+        .is_some_and(|found| value.is_none_or(|value| value == *found))
 }
 
 /// Which containers.

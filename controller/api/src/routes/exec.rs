@@ -15,6 +15,7 @@ use engine::{CreateExec, Engine, Error, ExecView, run::ExecConfig};
 use super::containers::size;
 use crate::{
     body::{JsonBody, read_json},
+    convert::host_config::console_size,
     hijack::{Hijack, media_type, upgrade},
     params::Params,
     status::Answer,

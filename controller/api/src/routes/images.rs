@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api_types::{ImageDeleted, ImageSummary, Progress};
+use api_types::{ImageDeleted, ImageSummary, ImagesPruned, Progress};
 use axum::{
     Json,
     extract::{Path, Request, State},
@@ -15,7 +15,7 @@ use model::Timestamp;
 
 use crate::{
     body::{BodyReader, ignore},
-    convert::{filter, image as shown},
+    convert::{filter, image as shown, time},
     params::Params,
     status::{Answer, Refusal},
     stream::json_lines,
@@ -33,15 +33,12 @@ pub(crate) async fn list(
     let images = engine.images.list().await?;
     let shows = |image: &engine::Image| {
         let labels = &image.document.config.labels;
-        let label = |text: &String| {
-            let (key, value) = filter::label(text);
-            labels
-                .get(&key)
-                .is_some_and(|found| value.is_none_or(|value| value == *found))
-        };
         let dangling = filters.get("dangling").first();
         let named = !image.tags.is_empty();
-        filters.get("label").iter().all(label)
+        filters
+            .get("label")
+            .iter()
+            .all(|text| filter::has_label(labels, text))
             && dangling.is_none_or(|text| matches!(text.as_str(), "true" | "1") != named)
             && (!filters.has("reference")
                 || image
@@ -175,7 +172,7 @@ pub(crate) async fn post(
     State(engine): State<Arc<Engine>>,
     Path(rest): Path<String>,
     params: Params,
-) -> Answer<StatusCode> {
+) -> Answer<Response> {
     match rest.rsplit_once('/') {
         Some((name, "tag")) => {
             let repo = params
@@ -185,12 +182,57 @@ pub(crate) async fn post(
                 .text("tag")
                 .map_or_else(|| repo.to_owned(), |tag| format!("{repo}:{tag}"));
             engine.images.tag(name, &new).await?;
-            Ok(StatusCode::CREATED)
+            Ok(StatusCode::CREATED.into_response())
         }
         Some((_, "push")) => Err(Refusal::not_implemented("pushing images is not supported yet")),
-        _ if rest == "prune" => Err(Refusal::not_implemented("pruning images is not supported yet")),
+        _ if rest == "prune" => Ok(Json(prune(&engine, &params).await?).into_response()),
         _ => Err(Refusal::new(StatusCode::NOT_FOUND, "page not found")),
     }
+}
+
+/// Removes images that no container uses: those without a name, or with `dangling=false` all of them.
+async fn prune(engine: &Engine, params: &Params) -> Answer<ImagesPruned> {
+    let filters = params.filters()?;
+    filter::known(&filters, &["dangling", "label", "label!", "until"])?;
+    let named_too = filters
+        .get("dangling")
+        .iter()
+        .any(|text| matches!(text.as_str(), "false" | "0"));
+    let until = filters
+        .get("until")
+        .first()
+        .map_or(Ok(None), |text| time::parse(text, Timestamp::now()))?;
+    let mut pruned = ImagesPruned::default();
+    for image in engine.images.list().await? {
+        let labels = &image.document.config.labels;
+        let spared = engine.images.used_by(image.id) > 0
+            || (!named_too && !image.tags.is_empty())
+            || until.is_some_and(|until| image.document.created.is_some_and(|made| made > until))
+            || !filters
+                .get("label")
+                .iter()
+                .all(|text| filter::has_label(labels, text))
+            || filters
+                .get("label!")
+                .iter()
+                .any(|text| filter::has_label(labels, text));
+        if spared {
+            continue;
+        }
+        match engine.images.remove(&image.id.to_string(), true).await {
+            Ok(removed) => {
+                pruned
+                    .images_deleted
+                    .get_or_insert_default()
+                    .extend(removed.iter().map(shown::removed));
+                pruned.space_reclaimed += image.size;
+            }
+            Err(error) => {
+                tracing::warn!(image = %image.id, error = %error, "pruning an image");
+            }
+        }
+    }
+    Ok(pruned)
 }
 
 pub(crate) async fn remove(
