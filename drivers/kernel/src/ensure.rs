@@ -97,8 +97,14 @@ impl Attempt<'_> {
             return Err(error);
         }
         let keys: Vec<_> = desired.keys().cloned().collect();
-        let actual = self.kernel.observe(&keys)?;
+        let mut actual = self.kernel.observe(&keys)?;
         refuse_foreign(&actual, desired)?;
+        let astray = astray(self.kernel, &actual, desired)?;
+        if !astray.is_empty() {
+            // Never brought back: it led to where nobody is.
+            remove(self.kernel, self.mark, &astray)?;
+            actual = self.kernel.observe(&keys)?;
+        }
         self.apply(plan(&actual, desired))
     }
 
@@ -138,6 +144,44 @@ fn refuse_foreign(actual: &KernelState, desired: &KernelState) -> Result<()> {
             _ => false,
         });
     foreign.map_or(Ok(()), |object| Err(Error::Foreign(object.key().into())))
+}
+
+/// The pairs whose other end is in another namespace than where it is wanted, as when a container's was made anew while
+/// somebody keeps the old one. What the end is called there doesn't count: a container may rename it.
+fn astray(kernel: &dyn Kernel, actual: &KernelState, desired: &KernelState) -> Result<KernelState> {
+    let mut astray = KernelState::new();
+    for wanted in desired.objects() {
+        if let Some(there) = actual.get(&wanted.key())
+            && let (Object::Link(link), Some(is), Some(should)) = (there, other_end(there), other_end(wanted))
+            && is_elsewhere(kernel, &link.netns, is, should)?
+        {
+            astray.insert(there.clone());
+        }
+    }
+    Ok(astray)
+}
+
+fn other_end(object: &Object) -> Option<&Netns> {
+    match object {
+        Object::Link(Link {
+            kind: LinkKind::Veth { peer, .. },
+            ..
+        }) => Some(&peer.netns),
+        _ => None,
+    }
+}
+
+fn is_elsewhere(kernel: &dyn Kernel, from: &Netns, is: &Netns, should: &Netns) -> Result<bool> {
+    match is {
+        Netns::Numbered(number) if *number >= 0 => match kernel.number_of(from, should) {
+            Ok(wanted) => Ok(wanted != Some(*number)),
+            // Without the namespace where it should be there is nothing to bring it to.
+            Err(Error::NoSuch { .. }) => Ok(false),
+            Err(error) => Err(error),
+        },
+        Netns::Numbered(_) => Ok(false),
+        known => Ok(known != should),
+    }
 }
 
 fn comparable(there: &LinkKind, wanted: &LinkKind) -> bool {

@@ -212,6 +212,11 @@ impl Kernel for FakeKernel {
         Ok(inner.world.objects.objects().filter(of_link).cloned().collect())
     }
 
+    /// Everything here is known by its path.
+    fn number_of(&self, _from: &Netns, _other: &Netns) -> Result<Option<i32>> {
+        Ok(None)
+    }
+
     fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure> {
         let mut inner = self.inner();
         let mut done = Vec::new();

@@ -49,6 +49,10 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
     /// if there is no such link or namespace.
     fn observe_entries(&self, netns: &Netns, link: &InterfaceName) -> Result<Vec<Object>>;
 
+    /// The number that one namespace has for another, as in [`Netns::Numbered`]; none if it has none, and so no link that
+    /// leads there.
+    fn number_of(&self, from: &Netns, other: &Netns) -> Result<Option<i32>>;
+
     /// Carries out steps in order, with all consecutive firewall steps of a namespace in one transaction.
     ///
     /// Creating is exclusive: what is there already is [`Error::Exists`]. Removing what isn't there is no error; removing

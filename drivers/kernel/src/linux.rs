@@ -19,7 +19,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::IpAddr,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -164,6 +164,13 @@ impl Kernel for Linux {
             Err(Error::NoSuch { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    fn number_of(&self, from: &Netns, other: &Netns) -> Result<Option<i32>> {
+        let key = Key::Link(from.clone(), any_link());
+        let mut visits = self.visits();
+        let other = visits.descriptor(other, &key)?;
+        links::number_of(visits.visit(from, &key)?, other.as_fd(), &key)
     }
 
     fn apply(&self, mark: &Mark, steps: &[Step]) -> Result<(), Failure> {

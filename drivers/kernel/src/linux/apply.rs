@@ -7,7 +7,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use super::{
     addresses, links, neighbors,
     netlink::{CHANGE, CREATE, REPLACE, Refusal, unanswered},
-    netns, nft, routes, sysctl,
+    netns, nft, observe_one, routes, sysctl,
     visit::{Visits, refused},
 };
 use crate::{
@@ -127,7 +127,7 @@ fn datagram(visits: &mut Visits<'_>, netns: &Netns, steps: &[Step]) -> Outcome {
         }
     }
     for (at, answer) in sent.into_iter().zip(send(visits, netns, messages, &steps[0])) {
-        match answer {
+        match answer.or_else(|refusal| instead_of_learned(visits, netns, &steps[at], refusal)) {
             Ok(()) => done.push(at),
             Err(refusal) if is_removal(&steps[at]) && refusal.is_absence() => done.push(at),
             Err(refusal) => {
@@ -140,6 +140,34 @@ fn datagram(visits: &mut Visits<'_>, netns: &Netns, steps: &[Step]) -> Outcome {
     }
     done.sort_unstable();
     (done, failure)
+}
+
+/// Makes an entry that the kernel refused because it has learned one of the same address: a frame may come through a new
+/// port before its entry is there. What was learned is forgotten again some time, and ours must not be.
+fn instead_of_learned(
+    visits: &mut Visits<'_>,
+    netns: &Netns,
+    step: &Step,
+    refusal: Refusal,
+) -> Result<(), Refusal> {
+    let Step::Create(object @ (Object::Fdb(_) | Object::Neighbor(_))) = step else {
+        return Err(refusal);
+    };
+    if refusal.source.raw_os_error() != Some(nix::libc::EEXIST) {
+        return Err(refusal);
+    }
+    match observe_one(visits, &object.key()) {
+        Ok(None) => {}
+        _ => return Err(refusal),
+    }
+    let replacing = Step::Change {
+        from: object.clone(),
+        to: object.clone(),
+    };
+    match message(visits, netns, &replacing) {
+        Ok(Some(message)) => send(visits, netns, vec![message], step).pop().unwrap_or(Ok(())),
+        _ => Err(refusal),
+    }
 }
 
 fn is_removal(step: &Step) -> bool {

@@ -7,12 +7,16 @@ mod message;
 mod read;
 mod removal;
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 use model::{InterfaceName, NodeId};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    nsid::{NsidAttribute, NsidMessage},
 };
 
 use super::{
@@ -164,6 +168,29 @@ pub(super) fn find(visit: &mut Visit, name: &InterfaceName, key: &Key) -> Result
         .get(RouteNetlinkMessage::GetLink(request))
         .map_err(refused(key, "looking it up", "such link"))?;
     Ok(answer.and_then(Found::read))
+}
+
+/// The number that a visited namespace has for another.
+pub(super) fn number_of(visit: &mut Visit, other: BorrowedFd<'_>, key: &Key) -> Result<Option<i32>> {
+    let Ok(descriptor) = u32::try_from(other.as_raw_fd()) else {
+        return Ok(None);
+    };
+    let mut request = NsidMessage::default();
+    request.attributes.push(NsidAttribute::Fd(descriptor));
+    let answer = visit
+        .connection(key)?
+        .get(RouteNetlinkMessage::GetNsId(request))
+        .map_err(refused(key, "looking up a namespace's number", "namespace"))?;
+    let Some(RouteNetlinkMessage::NewNsId(found)) = answer else {
+        return Ok(None);
+    };
+    Ok(found
+        .attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            NsidAttribute::Id(number) if number >= 0 => Some(number),
+            _ => None,
+        }))
 }
 
 /// All links of a node in a namespace.

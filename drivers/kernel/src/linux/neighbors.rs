@@ -97,7 +97,8 @@ pub(super) fn observe_fdb(
         let mut request = about(AddressFamily::Bridge, index);
         request.header.flags = flags;
         request.attributes = vec![NeighbourAttribute::LinkLayerAddress(address.octets().to_vec())];
-        if let Some(found) = get(visit, request, key)? {
+        // As with neighbours, what was learned is not an entry of ours.
+        if let Some(found) = get(visit, request, key)?.filter(never_ages) {
             return Ok(Some(entry(vtep(&found))));
         }
     }
@@ -138,9 +139,7 @@ fn entry(found: &NeighbourMessage, netns: &Netns, link: &InterfaceName) -> Optio
     let (netns, link, mac) = (netns.clone(), link.clone(), mac(found)?);
     if found.header.family == AddressFamily::Bridge {
         let vtep = vtep(found);
-        let state: u16 = found.header.state.into();
-        let never_ages = state & u16::from(NeighbourState::Noarp) != 0;
-        return never_ages.then_some(Object::Fdb(Fdb {
+        return never_ages(found).then_some(Object::Fdb(Fdb {
             netns,
             link,
             mac,
@@ -154,6 +153,11 @@ fn entry(found: &NeighbourMessage, netns: &Netns, link: &InterfaceName) -> Optio
         address,
         mac,
     }))
+}
+
+fn never_ages(found: &NeighbourMessage) -> bool {
+    let state: u16 = found.header.state.into();
+    state & u16::from(NeighbourState::Noarp) != 0
 }
 
 fn get(visit: &mut Visit, request: NeighbourMessage, key: &Key) -> Result<Option<NeighbourMessage>> {

@@ -65,3 +65,4 @@ kernel_contract!(on_linux);
 
 mod cost;
 mod ownership;
+mod pairs;
