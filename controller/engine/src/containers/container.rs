@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use model::{ContainerId, Labels, SandboxId};
@@ -25,6 +28,8 @@ pub(crate) struct Container {
     /// Held while its record is changed.
     pub(super) saving: tokio::sync::Mutex<()>,
     prepared: Mutex<Option<Prepared>>,
+    /// How many restarts are between stop and start.
+    kept: AtomicUsize,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
 }
 
@@ -37,6 +42,16 @@ pub(crate) struct Published {
     pub(crate) exits: u64,
     /// It is gone.
     pub(crate) removed: bool,
+}
+
+/// While it lives, an exit doesn't remove the container.
+#[derive(Debug)]
+pub(super) struct Keeping<'a>(&'a Container);
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        self.0.kept.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a container has from its first attach or start to its exit.
@@ -62,6 +77,7 @@ impl Container {
             operation: tokio::sync::Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             prepared: Mutex::default(),
+            kept: AtomicUsize::new(0),
             execs: Mutex::default(),
         })
     }
@@ -105,6 +121,16 @@ impl Container {
 
     pub(super) fn set_prepared(&self, prepared: Option<Prepared>) {
         *lock(&self.prepared) = prepared;
+    }
+
+    /// Keeps it though it is made to be removed when it exits.
+    pub(super) fn keep(&self) -> Keeping<'_> {
+        self.kept.fetch_add(1, Ordering::SeqCst);
+        Keeping(self)
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::SeqCst) > 0
     }
 
     pub(super) fn execs(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ExecEntry>>> {

@@ -92,20 +92,12 @@ pub(super) async fn restart(
     signal: Option<&str>,
     timeout: Option<i64>,
 ) -> Result<()> {
-    if container.record().settings.auto_remove && container.record().state.phase.is_up() {
-        // Stopping would remove it before it could be started again.
-        core.registry
-            .update(container, |record| record.settings.auto_remove = false)
-            .await?;
-        let stopped = stop(core, container, signal, timeout).await;
-        core.registry
-            .update(container, |record| record.settings.auto_remove = true)
-            .await?;
-        tolerate_stopped(stopped)?;
-    } else {
-        tolerate_stopped(stop(core, container, signal, timeout).await)?;
-    }
-    Box::pin(start::start(core, container)).await?;
+    // Stopping it would remove a container with --rm before it could be started again.
+    let keeping = container.keep();
+    tolerate_stopped(stop(core, container, signal, timeout).await)?;
+    let started = Box::pin(start::start(core, container)).await;
+    drop(keeping);
+    started?;
     core.events.send(container.event("restart", &[]));
     Ok(())
 }

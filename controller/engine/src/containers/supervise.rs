@@ -78,12 +78,8 @@ pub(super) async fn exited(core: &Arc<Core>, container: &Arc<Container>, exit: E
     if let Err(error) = release::release(core, container).await {
         tracing::warn!(container = %before.name, error = %error, "cleaning up after an exit");
     }
-    let next = next(
-        before.settings.restart,
-        before.settings.auto_remove,
-        &before.state,
-        &exit,
-    );
+    let auto_remove = before.settings.auto_remove && !container.is_kept();
+    let next = next(before.settings.restart, auto_remove, &before.state, &exit);
     record(core, container, &exit, next).await;
     drop(operation);
     match next {
