@@ -44,11 +44,14 @@ impl Worker {
         self.run(doing, move |kernel| kernel.observe(&keys)).await
     }
 
-    /// Every link of this daemon in the host's namespace.
-    pub(crate) async fn observe_owned(&self, doing: &str) -> Result<Vec<(Mark, Object)>> {
+    /// Every link and firewall object of this daemon in a namespace; none if there is no such namespace.
+    pub(crate) async fn observe_owned(&self, doing: &str, netns: Netns) -> Result<Vec<(Mark, Object)>> {
         let node = self.node;
-        self.run(doing, move |kernel| kernel.observe_owned(&Netns::Host, node))
-            .await
+        self.run(doing, move |kernel| match kernel.observe_owned(&netns, node) {
+            Err(kernel::Error::NoSuch { .. }) => Ok(Vec::new()),
+            answer => answer,
+        })
+        .await
     }
 
     /// The MTU of the link that wears an address.

@@ -15,7 +15,7 @@ use kernel::{
     KernelState, Netns, Object,
     object::{Address, BridgePort, Fdb, Link as KernelLink, LinkKind, Sysctl, Vxlan},
 };
-use model::{AddressFamily, Endpoint, InterfaceName, MacAddress, Network, Scope};
+use model::{AddressFamily, Endpoint, InterfaceName, MacAddress, Network, NetworkId, Scope};
 
 pub use options::OverlayOptions;
 
@@ -28,6 +28,9 @@ use segments::Segment;
 
 /// What the underlay is taken for if nobody says.
 const ETHERNET_MTU: u32 = 1500;
+
+/// How pins of networks' namespaces begin; those of sandboxes are beside them.
+const PIN: &str = "ov-";
 
 /// What the overlay driver must know of the host.
 #[derive(Debug, Clone)]
@@ -57,8 +60,7 @@ impl Overlay {
     }
 
     fn pin(&self, network: &Network) -> PathBuf {
-        let name = format!("ov-{}", network.id.short());
-        self.host.exec_root.join("netns").join(name)
+        self.host.exec_root.join("netns").join(pin_name(&network.id))
     }
 
     /// The underlay's MTU less Ethernet, VXLAN, UDP and the outer IP header.
@@ -217,6 +219,17 @@ impl Planner for Overlay {
             routes: routes(network, endpoint),
         }
     }
+}
+
+/// What the pin of a network's namespace is called.
+pub fn pin_name(network: &NetworkId) -> String {
+    format!("{PIN}{}", network.short())
+}
+
+/// Whether a pin of that name is some network's: what a sweep may judge.
+pub fn is_pin_name(name: &str) -> bool {
+    let digits = name.strip_prefix(PIN);
+    digits.is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// That an address is behind a port is known before its first frame.

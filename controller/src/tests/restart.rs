@@ -65,6 +65,49 @@ async fn what_the_kernel_lost_comes_back_when_the_reconciler_is_woken() {
         .await;
 }
 
+/// A namespace as the overlay driver makes one, with its tunnel.
+fn overlay_home(host: &Host, name: &str) -> std::path::PathBuf {
+    let folder = host.settings().exec_root.join("netns");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, "").unwrap();
+    path
+}
+
+#[tokio::test]
+async fn the_namespace_of_a_network_whose_record_is_lost_goes_with_its_tunnels() {
+    let mut host = Host::alone().await;
+    let one = host.network("ol1", "overlay", None).await.unwrap();
+    let other = host.network("ol2", "overlay", None).await.unwrap();
+    let sandbox = host.sandbox("web").await.unwrap();
+    host.connect(one.id, &sandbox).await.unwrap();
+    host.connect(other.id, &sandbox).await.unwrap();
+    let pins = [&one, &other].map(|network| overlay_home(&host, &format!("ov-{}", network.id.short())));
+    overlay_home(&host, "ov-somebody-elses");
+    host.kill();
+    host.local = std::sync::Arc::new(super::spy::Spy::over(store::memory::Memory::new()));
+    host.start().await;
+    let namespaces = host.kernel.namespaces();
+    assert!(pins.iter().all(|pin| !namespaces.contains(pin)), "{namespaces:?}");
+    let left = host.kernel.state();
+    let inside = |key: &Key| pins.iter().any(|pin| key.netns() == Netns::Pinned(pin.clone()));
+    assert_eq!(left.keys().filter(|key| inside(key)).count(), 0);
+}
+
+#[tokio::test]
+async fn the_namespace_of_a_network_that_is_known_is_not_swept() {
+    let mut host = Host::alone().await;
+    let network = host.network("ol1", "overlay", None).await.unwrap();
+    let sandbox = host.sandbox("web").await.unwrap();
+    host.connect(network.id, &sandbox).await.unwrap();
+    let pin = overlay_home(&host, &format!("ov-{}", network.id.short()));
+    let before = host.kernel.state();
+    host.kill();
+    host.start().await;
+    assert!(host.kernel.namespaces().contains(&pin));
+    assert_eq!(difference(&before, &host.kernel.state()), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn after_a_reboot_sandboxes_are_gone_and_networks_are_back() {
     let mut host = Host::alone().await;
