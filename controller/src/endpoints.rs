@@ -7,6 +7,7 @@ mod disconnect;
 mod gateway_bridge;
 mod intent;
 mod join;
+mod rename;
 mod republish;
 mod revive;
 
@@ -101,6 +102,16 @@ impl Endpoints {
     /// network is wanted while the cluster store does not answer.
     pub async fn connect(&self, request: Connect) -> Result<Arc<Endpoint>> {
         connect::connect(&self.core, request).await
+    }
+
+    /// Gives one of this host's endpoints another name. When it returns, the new name is served and the old one isn't;
+    /// the other names stay.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` for a name that another endpoint of the network has; `Unavailable` on a global network
+    /// while the cluster store does not answer.
+    pub async fn rename(&self, id: EndpointId, name: &str) -> Result<Arc<Endpoint>> {
+        rename::rename(&self.core, id, name).await
     }
 
     /// Disconnects an endpoint. With `force`, what the driver or the kernel refuse is logged and the rest is done.

@@ -224,6 +224,12 @@ impl Containers {
             ));
         }
         self.core.registry.rename(&container, name).await?;
+        if let Err(error) = networks::rename(&self.core, &container).await {
+            if let Err(undo) = self.core.registry.rename(&container, old.clone()).await {
+                tracing::warn!(container = %old, error = %undo, "undoing a rename");
+            }
+            return Err(error);
+        }
         self.core
             .events
             .send(container.event("rename", &[("oldName", format!("/{old}"))]));

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ipam::{AddressRequest, Holder};
 use model::{Endpoint, EndpointId, Network, Scope};
-use store::{Revision, Txn, Versioned};
+use store::{Txn, Versioned};
 
 use super::{disconnect, revive::is_published};
 use crate::{
@@ -58,7 +58,7 @@ async fn one(
     }
     let published = match there {
         Some(found) if found.record == **endpoint => return Ok(()),
-        Some(found) => update(core, network, endpoint, found.revision).await,
+        Some(found) => update(core, network, endpoint, found).await,
         None => claim(core, network, endpoint).await,
     };
     match published {
@@ -77,8 +77,20 @@ async fn one(
     }
 }
 
-async fn update(core: &Core, network: &Network, endpoint: &Endpoint, revision: Revision) -> Result<()> {
-    let txn = records::endpoints(network.id).replace(endpoint.id, revision, endpoint);
+async fn update(
+    core: &Core,
+    network: &Network,
+    endpoint: &Endpoint,
+    found: &Versioned<Endpoint>,
+) -> Result<()> {
+    let mut txn = records::endpoints(network.id).replace(endpoint.id, found.revision, endpoint);
+    if found.record.name != endpoint.name {
+        // It was being renamed when this host's daemon ended.
+        let name = claims::endpoint_name(network.id, &endpoint.name)?;
+        txn = txn
+            .and(claims::for_endpoint(name, endpoint.id, &endpoint.name))
+            .delete(claims::endpoint_name(network.id, &found.record.name)?);
+    }
     commit(core, network, txn).await
 }
 

@@ -519,3 +519,25 @@ async fn a_network_removed_elsewhere_while_a_host_was_down_is_gone_from_its_kern
             .all(|key| !key.contains(&endpoint.id.to_string()))
     );
 }
+
+#[tokio::test]
+async fn a_new_name_is_told_to_every_host() {
+    let cluster = Memory::new();
+    let (one, two) = (Host::of(1, &cluster).await, Host::of(2, &cluster).await);
+    let network = one.network("ol1", "overlay", None).await.unwrap();
+    let sandbox = one.sandbox("web").await.unwrap();
+    let endpoint = one.connect(network.id, &sandbox).await.unwrap();
+    let endpoints = &one.controller().endpoints;
+    endpoints.rename(endpoint.id, "shop").await.unwrap();
+    two.sees("the new name", |snapshot| {
+        let seen = snapshot.endpoints.get(&endpoint.id);
+        seen.is_some_and(|seen| seen.name == "shop" && seen.dns_names[0] == "shop")
+    })
+    .await;
+    let store = one.global.clone().unwrap();
+    store.set_up(false);
+    let down = endpoints.rename(endpoint.id, "market").await.unwrap_err();
+    assert!(matches!(down, Error::Unavailable { .. }), "{down}");
+    assert_eq!(endpoints.get(endpoint.id).unwrap().name, "shop");
+    store.set_up(true);
+}

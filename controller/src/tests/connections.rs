@@ -337,3 +337,35 @@ async fn a_sandbox_that_goes_while_it_is_being_connected_takes_the_endpoint_alon
         assert_eq!(host.local.keys().await, store);
     }
 }
+
+#[tokio::test]
+async fn a_renamed_endpoint_is_known_by_its_new_name_alone() {
+    let host = Host::alone().await;
+    let network = host.network("lab", "bridge", None).await.unwrap();
+    let store = host.local.keys().await;
+    let (web, db) = (
+        host.sandbox("web").await.unwrap(),
+        host.sandbox("db").await.unwrap(),
+    );
+    let endpoint = host.connect(network.id, &web).await.unwrap();
+    host.connect(network.id, &db).await.unwrap();
+    let endpoints = &host.controller().endpoints;
+    let taken = endpoints.rename(endpoint.id, "db").await.unwrap_err();
+    assert_eq!(
+        taken.to_string(),
+        "endpoint with name db already exists in network lab"
+    );
+    let renamed = endpoints.rename(endpoint.id, "shop").await.unwrap();
+    assert_eq!(
+        (renamed.name.as_str(), renamed.dns_names[0].as_str()),
+        ("shop", "shop")
+    );
+    assert_eq!(endpoints.get(endpoint.id).unwrap(), renamed);
+    let third = host.sandbox("third").await.unwrap();
+    let free = endpoints.connect(Connect::new(network.id, third.id, "web")).await;
+    free.expect("the old name is free");
+    for sandbox in [&web, &db, &third] {
+        host.controller().sandboxes.delete(sandbox.id).await.unwrap();
+    }
+    assert_eq!(host.local.keys().await, store);
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use controller::Connect;
-use model::{Endpoint, Labels, Network, NetworkId, SandboxId};
+use model::{Endpoint, Labels, Lifecycle, Network, NetworkId, SandboxId};
 
 use super::{Core, container::Container};
 use crate::{
@@ -201,6 +201,34 @@ pub(super) async fn detach(core: &Core, container: &Container, network: &str, fo
         })
         .await
         .map(drop)
+}
+
+/// Its endpoints are called what the container is called: all of them, or none.
+pub(super) async fn rename(core: &Core, container: &Container) -> Result<()> {
+    let record = container.record();
+    let snapshot = core.controller.snapshot().borrow().clone();
+    // The one on the gateway bridge is not its own.
+    let own = |endpoint: &&Arc<Endpoint>| {
+        record.networks.contains_key(&endpoint.network) && endpoint.lifecycle == Lifecycle::Active
+    };
+    let Some(sandbox) = container.prepared().and_then(|prepared| prepared.sandbox) else {
+        return Ok(());
+    };
+    let endpoints = &core.controller.endpoints;
+    let mut renamed: Vec<&Arc<Endpoint>> = Vec::new();
+    for endpoint in snapshot.endpoints_of(&sandbox).filter(own) {
+        let Err(error) = endpoints.rename(endpoint.id, record.name.as_str()).await else {
+            renamed.push(endpoint);
+            continue;
+        };
+        for endpoint in renamed {
+            if let Err(undo) = endpoints.rename(endpoint.id, &endpoint.name).await {
+                tracing::warn!(endpoint = %endpoint.name, error = %undo, "undoing a rename");
+            }
+        }
+        return Err(Error::network("renaming it on its networks")(error));
+    }
+    Ok(())
 }
 
 /// The container's endpoint on a network, while it has one.
