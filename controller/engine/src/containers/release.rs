@@ -9,9 +9,12 @@ use crate::error::{Error, Result};
 /// Takes the shim, the sandbox with its endpoints, and the mounted root away. Goes on after a failure and tells the
 /// first.
 pub(super) async fn release(core: &Core, container: &Container) -> Result<()> {
-    let shim = release_shim(core, container).await;
-    let network = release_network(core, container).await;
-    let root = unmount(core, container).await;
+    // None of the three needs another: a process that still runs loses its network and root before it is killed.
+    let (shim, network, root) = futures::join!(
+        release_shim(core, container),
+        release_network(core, container),
+        unmount(core, container)
+    );
     container.set_prepared(None);
     shim.and(network).and(root)
 }
