@@ -22,6 +22,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     signal::unix::{SignalKind, signal},
     sync::{Mutex, watch},
+    time::timeout,
 };
 
 use crate::{
@@ -32,6 +33,8 @@ use keeper::Keeper;
 
 /// How often sandboxes that could not be served are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// A daemon that says nothing for so long at the beginning is no daemon, and must not keep our descriptors.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM. `ready` is called once, when sandboxes of the mirror are served and the socket is open.
 pub async fn run(exec_root: &Path, ready: impl FnOnce()) -> anyhow::Result<()> {
@@ -133,23 +136,7 @@ async fn converse(
     keeper: &Mutex<Keeper>,
     newest: watch::Sender<u64>,
 ) -> io::Result<()> {
-    let hello: Hello = receive(&mut stream).await?;
-    let version = hello.agree();
-    send(
-        &mut stream,
-        &Welcome {
-            version,
-            pid: std::process::id(),
-        },
-    )
-    .await?;
-    if version.is_none() {
-        let text = format!(
-            "the daemon speaks versions {} to {}, not {VERSION}",
-            hello.oldest, hello.newest
-        );
-        return Err(io::Error::other(text));
-    }
+    timeout(HANDSHAKE, welcome(&mut stream)).await??;
     newest.send_modify(|number| *number += 1);
     let mut superseded = newest.subscribe();
     let mut parts = Vec::new();
@@ -167,6 +154,27 @@ async fn converse(
         let troubles = keeper.lock().await.apply(push).await?;
         send(&mut stream, &CaughtUp { generation, troubles }).await?;
     }
+}
+
+async fn welcome(stream: &mut UnixStream) -> io::Result<()> {
+    let hello: Hello = receive(stream).await?;
+    let version = hello.agree();
+    send(
+        stream,
+        &Welcome {
+            version,
+            pid: std::process::id(),
+        },
+    )
+    .await?;
+    if version.is_none() {
+        let text = format!(
+            "the daemon speaks versions {} to {}, not {VERSION}",
+            hello.oldest, hello.newest
+        );
+        return Err(io::Error::other(text));
+    }
+    Ok(())
 }
 
 async fn retry(keeper: Arc<Mutex<Keeper>>) {

@@ -24,6 +24,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+    if let Err(error) = raise_descriptors() {
+        tracing::warn!(%error, "few descriptors: not every sandbox may be served");
+    }
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -38,6 +41,13 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(names::helper::run(&arguments.exec_root, announce))
+}
+
+/// Two sockets for each sandbox: the usual soft limit of 1024 descriptors ends at 500 of them.
+fn raise_descriptors() -> nix::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }
 
 /// One line for whoever started us; nobody may be listening.

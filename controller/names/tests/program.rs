@@ -232,6 +232,40 @@ fn a_port_that_is_taken_is_tried_again_until_it_is_free() {
     world.stop(&client);
 }
 
+#[test]
+fn more_sandboxes_are_served_than_the_soft_limit_of_descriptors_lets() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 100, hard).expect("as a service without a word about it has");
+    let mut world = World::new();
+    let network = world.network("front", false);
+    let sandboxes: Vec<_> = (0..60)
+        .map(|number| world.sandbox(&format!("c{number}"), network, &[]))
+        .collect();
+    let client = world.client();
+    world.publish_and_wait(&client);
+    assert!(sandboxes.iter().all(|sandbox| world.is_resolved(sandbox, "c1.")));
+    world.stop(&client);
+}
+
+#[test]
+fn who_connects_and_says_nothing_is_left_and_holds_nobody_up() {
+    use std::{io::Read as _, os::unix::net::UnixStream};
+    let mut world = World::new();
+    let network = world.network("front", false);
+    let a = world.sandbox("a", network, &[]);
+    world.start_helper(PROGRAM);
+    let mut silent = UnixStream::connect(world.exec_root().join("names.sock")).expect("connected");
+    silent
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a deadline");
+    let client = world.client();
+    world.publish_and_wait(&client);
+    assert!(world.is_resolved(&a, "a."));
+    assert_eq!(silent.read(&mut [0; 1]).expect("an end before the deadline"), 0);
+    world.stop(&client);
+}
+
 /// Not a proof of speed (unoptimised, other tests beside it): it tells the figures.
 #[test]
 fn queries_are_answered_quickly_while_names_change() {

@@ -109,12 +109,16 @@ impl Keeper {
             if let Some(served) = self.served.remove(&id) {
                 served.running.stop().await;
             }
-            self.troubles.remove(&id);
+            let known = self.troubles.remove(&id);
             if let Some(facts) = wanted
                 && let Err(error) = self.start(id, facts)
             {
-                tracing::warn!(sandbox = ?id, %error, "can't be served");
-                self.troubles.insert(id, format!("sandbox {id:?}: {error}"));
+                let trouble = format!("sandbox {id:?}: {error}");
+                // A container can keep its port from us for ever; the log must not grow with every try.
+                if known.as_ref() != Some(&trouble) {
+                    tracing::warn!(sandbox = ?id, %error, "can't be served");
+                }
+                self.troubles.insert(id, trouble);
             }
         }
     }
@@ -147,5 +151,64 @@ fn host_file(change: &Change) -> Option<&std::path::PathBuf> {
     match change {
         Change::HostFile(path) => Some(path),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        path::PathBuf,
+        sync::{Mutex, PoisonError},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_that_cannot_be_served_is_complained_of_once_however_often_it_is_tried() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let mut keeper = Keeper::open(folder.path()).await.expect("a keeper");
+        let sandbox = SandboxFacts {
+            id: SandboxId::random(),
+            created: model::Timestamp::now(),
+            netns: PathBuf::from("/nowhere"),
+            ports: model::DnsPorts { udp: 1, tcp: 2 },
+            servers: Vec::new(),
+        };
+        let push = Push {
+            generation: 1,
+            resync: true,
+            more: false,
+            changes: vec![Change::Sandbox(sandbox)],
+        };
+        let troubles = keeper.apply(push).await.expect("taken in");
+        for _ in 0..5 {
+            keeper.retry().await;
+        }
+        assert_eq!(troubles.len(), 1);
+        let said = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let said = String::from_utf8(said).expect("text");
+        assert_eq!(said.matches("can't be served").count(), 1, "{said}");
     }
 }

@@ -60,7 +60,11 @@ impl Mirror {
     pub(super) fn record(&mut self, changes: &[Change]) -> io::Result<()> {
         let mut text = Vec::new();
         write_lines(&mut text, changes.iter())?;
-        self.journal.write_all(&text)?;
+        if let Err(error) = self.journal.write_all(&text) {
+            // A line cut short would hide all that is recorded behind it.
+            self.journal.set_len(self.journal_bytes)?;
+            return Err(error);
+        }
         self.journal_bytes += text.len() as u64;
         Ok(())
     }
@@ -88,7 +92,8 @@ impl Mirror {
         let temporary = folder.join("state.new");
         fs::write(&temporary, &text)?;
         fs::rename(temporary, folder.join(SNAPSHOT))?;
-        for entry in fs::read_dir(&folder)?.flatten() {
+        // From here on the new journal counts: nothing below may fail.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if name.to_string_lossy().starts_with("journal.") && *name != *journal_name(number) {
                 fs::remove_file(entry.path()).unwrap_or_default();
@@ -182,6 +187,51 @@ mod tests {
         assert_eq!(read_back(folder.path()), wanted, "and again");
         let files = fs::read_dir(folder.path()).expect("the folder").count();
         assert_eq!(files, 2, "old journals go");
+    }
+
+    /// Runs `test` with a folder on a file system of this size, which ends with its thread. Needs root.
+    fn on_a_small_disk(size: &str, test: impl FnOnce(&Path) + Send) {
+        use nix::{
+            mount::{MntFlags, MsFlags, mount, umount2},
+            sched::{CloneFlags, unshare},
+        };
+        let folder = tempfile::TempDir::new().expect("a folder");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNS).expect("mounts of our own: this test needs root");
+                let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+                mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
+                let options = format!("size={size}");
+                let flags = MsFlags::empty();
+                mount(
+                    Some("tmpfs"),
+                    folder.path(),
+                    Some("tmpfs"),
+                    flags,
+                    Some(options.as_str()),
+                )
+                .expect("a small disk");
+                test(folder.path());
+                umount2(folder.path(), MntFlags::MNT_DETACH).expect("unmounted");
+            });
+        });
+    }
+
+    #[test]
+    fn what_is_recorded_after_the_disk_was_full_is_read_back() {
+        on_a_small_disk("128k", |folder| {
+            let (mut mirror, _) = Mirror::open(folder).expect("open");
+            let filler = folder.join("filler");
+            fs::write(&filler, vec![0; 64 << 10]).expect("written");
+            mirror.record(&[network(1, "a")]).expect("recorded");
+            let long = network(2, &"x".repeat(100 << 10));
+            mirror.record(&[long]).expect_err("the disk is full");
+            mirror.record(&[network(3, "c")]).expect("short enough");
+            fs::remove_file(filler).expect("removed");
+            let names = read_back(folder);
+            assert_eq!(names.len(), 2, "{names:?}");
+            assert!(names.iter().any(|name| name.contains("\"c\"")), "{names:?}");
+        });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use model::SandboxId;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 const PORT: u16 = 53;
+const OURSELVES: IpAddr = IpAddr::V4(super::sandbox::ADDRESS);
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Answers for one sandbox.
@@ -32,13 +33,12 @@ impl Resolver {
         names: Arc<RwLock<Names>>,
         host: Arc<HostServers>,
     ) -> Self {
-        // `--dns` servers are asked from inside: they may be reachable from there alone.
-        let own = (!facts.servers.is_empty()).then(|| Upstreams {
-            servers: facts
-                .servers
-                .iter()
-                .map(|server| SocketAddr::new(*server, PORT))
-                .collect(),
+        // `--dns` servers are asked from inside: they may be reachable from there alone. We are there too, and would
+        // ask ourselves without end.
+        let others = facts.servers.iter().filter(|server| **server != OURSELVES);
+        let servers: Vec<_> = others.map(|server| SocketAddr::new(*server, PORT)).collect();
+        let own = (!servers.is_empty()).then(|| Upstreams {
+            servers,
             exit: Arc::new(Inside {
                 netns: facts.netns.clone(),
             }),
@@ -175,6 +175,27 @@ fn socket_kind(server: SocketAddr, transport: Transport) -> (AddressFamily, Sock
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_whose_server_is_ourselves_does_not_make_us_ask_ourselves() {
+        let servers_of = |servers: &[&str]| {
+            let facts = SandboxFacts {
+                id: SandboxId::random(),
+                created: model::Timestamp::now(),
+                netns: PathBuf::from("/run/box"),
+                ports: model::DnsPorts { udp: 1, tcp: 2 },
+                servers: servers
+                    .iter()
+                    .map(|server| server.parse().expect("an address"))
+                    .collect(),
+            };
+            let resolver = Resolver::new(facts.id, &facts, Arc::default(), Arc::default());
+            resolver.upstreams().map(|upstreams| upstreams.servers)
+        };
+        let nine = SocketAddr::from(([9, 9, 9, 9], 53));
+        assert_eq!(servers_of(&["127.0.0.11", "9.9.9.9"]), Some(vec![nine]));
+        assert_eq!(servers_of(&["127.0.0.11"]), None, "as if none had been given");
+    }
 
     #[test]
     fn servers_are_read_from_the_hosts_file_whenever_it_changes() {

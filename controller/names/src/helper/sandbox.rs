@@ -8,7 +8,7 @@ use std::{
 use dns::{SandboxFacts, Sockets};
 
 /// Where names are served in every sandbox.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// Opens exactly the sandbox's ports: its redirect rules name them.
 pub(super) fn open(sandbox: &SandboxFacts) -> io::Result<Sockets> {
