@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -325,13 +326,24 @@ fn fresh_token() -> Vec<u8> {
     NodeId::random().short().into_bytes()
 }
 
+/// Whether hosts can have addresses of it at all: not of those that are this host, nobody, a group, or IPv4 in disguise.
+fn is_assignable(subnet: Subnet) -> bool {
+    match subnet.network() {
+        IpAddr::V4(first) => !(first.is_multicast() || first.is_loopback() || first.octets()[0] == 0),
+        IpAddr::V6(first) => {
+            !(first.is_multicast() || first.is_unspecified() || first.is_loopback())
+                && first.to_ipv4_mapped().is_none()
+        }
+    }
+}
+
 /// That the parts of a request lie inside its subnet, and that the subnet is large enough.
 fn check_parts(request: &PoolRequest, wanted: Subnet) -> Result<()> {
     let invalid = |message: String, hint: String| Error::Invalid {
         message,
         hint: Some(hint),
     };
-    if wanted.network().is_multicast() || wanted.network().is_unspecified() {
+    if !is_assignable(wanted) {
         let hint = "a private range such as 172.16.2.0/24 is usual".to_owned();
         return Err(invalid(format!("subnet {wanted} can't be given to hosts"), hint));
     }

@@ -111,7 +111,7 @@ async fn a_route_of_the_host_is_named_and_stepped_over() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_a_hint() {
     type Change = fn(&mut PoolRequest);
-    let rows: [(&str, Option<&str>, Change, &str); 6] = [
+    let rows: [(&str, Option<&str>, Change, &str); 9] = [
         (
             "too small",
             Some("10.0.0.0/32"),
@@ -123,6 +123,24 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
             Some("224.0.1.0/24"),
             |_| {},
             "subnet 224.0.1.0/24 can't be given to hosts",
+        ),
+        (
+            "this host",
+            Some("127.0.0.0/24"),
+            |_| {},
+            "subnet 127.0.0.0/24 can't be given to hosts",
+        ),
+        (
+            "nobody",
+            Some("0.1.0.0/24"),
+            |_| {},
+            "subnet 0.1.0.0/24 can't be given to hosts",
+        ),
+        (
+            "IPv4 in disguise",
+            Some("::ffff:10.0.0.0/120"),
+            |_| {},
+            "subnet ::ffff:10.0.0.0/120 can't be given to hosts",
         ),
         (
             "range outside",

@@ -83,19 +83,28 @@ fn scope(text: &str) -> Answer<Option<Scope>> {
     }
 }
 
-/// Every violation is told, as Docker does, in one answer. IPv6 entries are passed over where IPv6 is off.
+/// Every violation is told, as Docker does, in one answer. IPv6 entries are passed over where IPv6 is off, as there too;
+/// but a network of which nothing would be left as it was asked for is refused.
 fn subnets(pools: Vec<docker::IpamPool>, ipv6: bool) -> Answer<Vec<SubnetRequest>> {
     let mut wrong = Vec::new();
     let mut requests = Vec::new();
+    let mut passed_over = None;
     for pool in pools {
         if pool == docker::IpamPool::default() {
             continue;
         }
         match subnet(&pool) {
-            Ok(request) if !ipv6 && request.subnet.is_some_and(|subnet| subnet.network().is_ipv6()) => {}
+            Ok(SubnetRequest {
+                subnet: Some(subnet), ..
+            }) if !ipv6 && subnet.network().is_ipv6() => passed_over = Some(subnet),
             Ok(request) => requests.push(request),
             Err(more) => wrong.extend(more),
         }
+    }
+    if let (Some(subnet), true) = (passed_over, requests.is_empty() && wrong.is_empty()) {
+        return Err(Refusal::bad_request(format!(
+            "subnet {subnet} is an IPv6 one, and IPv6 is off on this network (hint: add --ipv6)"
+        )));
     }
     if wrong.is_empty() {
         return Ok(requests);
@@ -299,13 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_pools_are_passed_over_where_ipv6_is_off() {
+    fn ipv6_pools_are_passed_over_where_ipv6_is_off_and_there_are_others() {
         let pools = serde_json::json!([{"Subnet": "10.1.0.0/24"}, {"Subnet": "fd00::/64"}]);
         let off = request(serde_json::json!({"Name": "n", "IPAM": {"Config": pools}})).expect("a network");
         assert_eq!(off.ipam.subnets.len(), 1);
         let on = request(serde_json::json!({"Name": "n", "EnableIPv6": true, "IPAM": {"Config": pools}}))
             .expect("a network");
         assert_eq!(on.ipam.subnets.len(), 2);
+        let alone = serde_json::json!([{"Subnet": "fd00::/64"}]);
+        let refused = request(serde_json::json!({"Name": "n", "IPAM": {"Config": alone}}));
+        let refusal = refused.expect_err("it would get an IPv4 subnet");
+        let message = refusal.message();
+        assert!(
+            message.contains("fd00::/64") && message.contains("--ipv6"),
+            "{message}"
+        );
     }
 
     #[test]
