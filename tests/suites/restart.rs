@@ -243,6 +243,16 @@ fn sigterm_ends_the_daemon_in_order_and_containers_stay() -> Test {
     host.daemon.start_again()?;
     assert_eq!(host.daemon.ok("exec one echo alive")?, "alive");
     host.daemon.ok("rm -f one")?;
+    // With the last container gone, so is the cgroup that was their parent.
+    host.daemon.stop()?;
+    let parent = host.daemon.cgroup_parent();
+    let stays: Vec<_> = std::fs::read_dir("/sys/fs/cgroup")?
+        .flatten()
+        .map(|hierarchy| hierarchy.path().join(parent.trim_start_matches('/')))
+        .chain([format!("/sys/fs/cgroup{parent}").into()])
+        .filter(|path| path.exists())
+        .collect();
+    assert_eq!(stays, Vec::<std::path::PathBuf>::new());
     Ok(())
 }
 

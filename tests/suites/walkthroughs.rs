@@ -298,7 +298,11 @@ fn c1_run_takes_its_options_and_lives_as_long_as_its_first_process() -> Test {
     );
     let missing = docker.line("run --rm busybox no-such-program")?;
     assert_eq!(missing.code, 127, "{missing:?}");
-    contains(&missing.stderr, "executable file not found in $PATH");
+    contains(
+        &missing.stderr,
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: \
+         unable to start container process: exec: \"no-such-program\": executable file not found in $PATH: unknown",
+    );
     let split = docker.docker(&["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2"])?;
     assert_eq!((split.stdout.as_str(), split.stderr.as_str()), ("out\n", "err\n"));
     let mut piped = docker.client_command(netlab::Programs::peer("docker")?);
@@ -392,7 +396,13 @@ fn c3_exec_attach_logs_and_inspect() -> Test {
             .ok()?,
         "y\n/tmp"
     );
-    assert_eq!(docker.line("exec one no-such-program")?.code, 127);
+    let missing = docker.line("exec one no-such-program")?;
+    assert_eq!(missing.code, 127);
+    assert_eq!(docker.line("exec -w /nowhere one pwd")?.code, 127);
+    contains(
+        &missing.stdout,
+        "OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such-program\"",
+    );
     wait_for("the lines to be logged", Duration::from_secs(10), || {
         let logs = docker.ok("logs one")?;
         anyhow::ensure!(logs == "line 1\nline 2\nline 3", "{logs}");
@@ -406,6 +416,18 @@ fn c3_exec_attach_logs_and_inspect() -> Test {
             .ok()?,
         "true"
     );
+    // A terminal has its size before its first process looks.
+    let sized = serde_json::json!({
+        "Image": "busybox", "Tty": true, "Cmd": ["stty", "size"], "HostConfig": {"ConsoleSize": [44, 77]}
+    });
+    docker
+        .api()
+        .post("/containers/create?name=sized", &sized)?
+        .ok_or_message()?;
+    docker.ok("start sized")?;
+    docker.ok("wait sized")?;
+    assert_eq!(docker.ok("logs sized")?, "44 77");
+    docker.ok("rm sized")?;
     // A terminal: `script` gives the client one.
     let line = "docker exec -it one sh -c 'test -t 0 && stty size && echo terminal'";
     let mut terminal = docker.client_command("script".into());

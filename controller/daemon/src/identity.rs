@@ -21,10 +21,14 @@ const FILE: &str = "node-id";
 pub fn node_id(data_root: &Path) -> anyhow::Result<NodeId> {
     let path = data_root.join(FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().with_context(|| format!("reading {}", path.display())),
+        Ok(text) => text
+            .trim()
+            .parse()
+            .with_context(|| format!("reading {}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = NodeId::random();
-            write_durably(data_root, &path, &format!("{id}\n")).with_context(|| format!("writing {}", path.display()))?;
+            write_durably(data_root, &path, &format!("{id}\n"))
+                .with_context(|| format!("writing {}", path.display()))?;
             Ok(id)
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
@@ -56,13 +60,16 @@ pub fn address(advertise: Option<&Advertise>) -> anyhow::Result<Option<IpAddr>> 
     match advertise {
         Some(Advertise::Address(address)) => Ok(Some(*address)),
         Some(Advertise::Interface(name)) => {
-            let found = addresses.find(|(interface, address)| interface == name.as_str() && routable(*address));
+            let found =
+                addresses.find(|(interface, address)| interface == name.as_str() && routable(*address));
             let (_, address) = found.with_context(|| {
                 format!("cluster-advertise: interface {name} has no address, or there is no such interface")
             })?;
             Ok(Some(address))
         }
-        None => Ok(addresses.map(|(_, address)| address).find(|address| routable(*address))),
+        None => Ok(addresses
+            .map(|(_, address)| address)
+            .find(|address| routable(*address))),
     }
 }
 
@@ -98,6 +105,9 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         fs::write(root.path().join(FILE), "gibberish").expect("written");
         let error = format!("{:#}", node_id(root.path()).expect_err("no id"));
-        assert!(error.contains("node-id") && error.contains("gibberish"), "{error}");
+        assert!(
+            error.contains("node-id") && error.contains("gibberish"),
+            "{error}"
+        );
     }
 }

@@ -22,7 +22,9 @@ impl Roots {
     /// # Errors
     /// When another daemon holds one.
     pub fn claim(data_root: &Path, exec_root: &Path) -> anyhow::Result<Self> {
-        Ok(Self { _locks: [claim(data_root, 0o710)?, claim(exec_root, 0o711)?] })
+        Ok(Self {
+            _locks: [claim(data_root, 0o710)?, claim(exec_root, 0o711)?],
+        })
     }
 }
 
@@ -31,11 +33,18 @@ fn claim(root: &Path, mode: u32) -> anyhow::Result<Flock<File>> {
     fs::create_dir_all(root).with_context(context)?;
     fs::set_permissions(root, Permissions::from_mode(mode)).with_context(context)?;
     let path = root.join("cnmd.lock");
-    let file = File::options().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((_, nix::Error::EWOULDBLOCK)) => {
-            bail!("{} belongs to another daemon that is running: give this one its own --data-root and --exec-root", root.display())
+            bail!(
+                "{} belongs to another daemon that is running: give this one its own --data-root and --exec-root",
+                root.display()
+            )
         }
         Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
@@ -51,7 +60,9 @@ impl Pidfile {
     /// # Errors
     /// When the file can't be written.
     pub fn write(path: &Path) -> anyhow::Result<Self> {
-        let write = || -> std::io::Result<()> { File::create(path)?.write_all(std::process::id().to_string().as_bytes()) };
+        let write = || -> std::io::Result<()> {
+            File::create(path)?.write_all(std::process::id().to_string().as_bytes())
+        };
         write().with_context(|| format!("writing {}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
@@ -72,7 +83,9 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let [data, exec, other] = ["data", "exec", "other"].map(|name| root.path().join(name));
         let held = Roots::claim(&data, &exec).expect("free");
-        let error = Roots::claim(&other, &exec).expect_err("exec-root is held").to_string();
+        let error = Roots::claim(&other, &exec)
+            .expect_err("exec-root is held")
+            .to_string();
         assert!(error.contains("belongs to another daemon"), "{error}");
         drop(held);
         assert!(Roots::claim(&data, &exec).is_ok());

@@ -42,7 +42,10 @@ fn run(persona: Persona) -> anyhow::Result<()> {
     if arguments.validate {
         return Ok(());
     }
-    anyhow::ensure!(nix::unistd::geteuid().is_root(), "networks and containers need root");
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "networks and containers need root"
+    );
     telemetry::start(&config.log_level);
     for key in &config.ignored {
         tracing::warn!("{key} is an option of dockerd that this daemon doesn't have: ignored");
@@ -50,7 +53,10 @@ fn run(persona: Persona) -> anyhow::Result<()> {
     let _roots = Roots::claim(&config.data_root, &config.exec_root)?;
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let programs = Programs::new(&executable, config.shim_path.as_deref());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting threads")?;
     runtime.block_on(daemon(&config, &programs))
 }
 

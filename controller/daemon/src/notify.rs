@@ -5,7 +5,9 @@ use std::os::{linux::net::SocketAddrExt as _, unix::ffi::OsStrExt as _};
 
 /// Sends a state such as `READY=1`. Without systemd there is nobody to tell; failing to tell it is only logged.
 pub fn state(text: &str) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let address = match name.as_bytes().strip_prefix(b"@") {
         Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name),
         None => SocketAddr::from_pathname(&name),

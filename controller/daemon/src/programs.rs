@@ -11,14 +11,21 @@ pub struct Programs {
 
 /// A helper that is nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} is in none of {}: install it there or name its folder with --shim-path", list(folders))]
+#[error(
+    "{name} is in none of {}: install it there or name its folder with --shim-path",
+    list(folders)
+)]
 pub struct Missing {
     name: &'static str,
     folders: Vec<PathBuf>,
 }
 
 fn list(folders: &[PathBuf]) -> String {
-    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+    folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Programs {
@@ -41,7 +48,10 @@ impl Programs {
         candidates
             .into_iter()
             .find(|path| path.is_file())
-            .ok_or_else(|| Missing { name, folders: self.folders.clone() })
+            .ok_or_else(|| Missing {
+                name,
+                folders: self.folders.clone(),
+            })
     }
 }
 
@@ -59,10 +69,19 @@ mod tests {
         let programs = Programs::new(&bin.join("cnmd"), None);
         assert!(programs.find("sh").is_err(), "PATH is not asked");
         std::fs::write(libexec.join("cnm-shim"), "").expect("written");
-        assert_eq!(programs.find("cnm-shim").expect("in libexec"), bin.join("../libexec/cnm/cnm-shim"));
+        assert_eq!(
+            programs.find("cnm-shim").expect("in libexec"),
+            bin.join("../libexec/cnm/cnm-shim")
+        );
         std::fs::write(bin.join("cnm-shim"), "").expect("written");
         assert_eq!(programs.find("cnm-shim").expect("beside"), bin.join("cnm-shim"));
         let elsewhere = Programs::new(&bin.join("cnmd"), Some(&root.path().join("x")));
-        assert!(elsewhere.find("cnm-shim").expect_err("not there").to_string().contains("--shim-path"));
+        assert!(
+            elsewhere
+                .find("cnm-shim")
+                .expect_err("not there")
+                .to_string()
+                .contains("--shim-path")
+        );
     }
 }

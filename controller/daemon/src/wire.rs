@@ -26,6 +26,7 @@ pub struct Daemon {
     pub engine: Arc<Engine>,
     controller: Arc<Controller>,
     names: Arc<Names>,
+    runtime: Runtime,
 }
 
 impl Daemon {
@@ -35,6 +36,8 @@ impl Daemon {
         if let Some(client) = self.names.client() {
             client.stop().await;
         }
+        // It stays while a container runs.
+        self.runtime.remove_cgroup_parent();
     }
 }
 
@@ -46,7 +49,10 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let node = identity::node_id(&config.data_root)?;
     let address = identity::address(config.cluster_advertise.as_ref())?;
     let local: Arc<dyn Store> = open_store(&config.data_root)?;
-    let stores = Stores { local: local.clone(), global: cluster_store(config)? };
+    let stores = Stores {
+        local: local.clone(),
+        global: cluster_store(config)?,
+    };
     let kernel: Arc<dyn Kernel> = Arc::new(Linux::here().context("opening netlink sockets")?);
     let names = Arc::new(Names::default());
     let parts = Parts {
@@ -74,7 +80,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     })?;
     let engine = Engine::start(EngineParts {
         controller: controller.clone(),
-        runtime,
+        runtime: runtime.clone(),
         images: Arc::new(open_images(&config.data_root)?),
         store: local,
         data_root: config.data_root.clone(),
@@ -87,7 +93,12 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         about: about(config, node, address),
     });
     let engine = engine.await.context("starting the containers")?;
-    Ok(Daemon { engine, controller, names })
+    Ok(Daemon {
+        engine,
+        controller,
+        names,
+        runtime,
+    })
 }
 
 fn open_store(data_root: &Path) -> anyhow::Result<Arc<dyn Store>> {
@@ -102,7 +113,9 @@ fn open_images(data_root: &Path) -> anyhow::Result<images::Store> {
 }
 
 fn cluster_store(config: &Config) -> anyhow::Result<Option<Arc<dyn Store>>> {
-    let Some(url) = &config.cluster_store else { return Ok(None) };
+    let Some(url) = &config.cluster_store else {
+        return Ok(None);
+    };
     match store::cluster::open(url) {
         Ok(store) => Ok(Some(store)),
         Err(error) => {
@@ -130,13 +143,21 @@ fn address_management(
 ) -> anyhow::Result<ipam::Stored> {
     let kernel = kernel.clone();
     let routes = move || match kernel.host_routes() {
-        Ok(routes) => routes.into_iter().map(|(subnet, link)| (subnet, link.to_string())).collect(),
+        Ok(routes) => routes
+            .into_iter()
+            .map(|(subnet, link)| (subnet, link.to_string()))
+            .collect(),
         Err(error) => {
             tracing::warn!(%error, "reading the host's routes: subnets are not checked against them");
             Vec::new()
         }
     };
-    Ok(ipam::Stored::new(stores.clone(), node, default_pools(config, node)?, Arc::new(routes)))
+    Ok(ipam::Stored::new(
+        stores.clone(),
+        node,
+        default_pools(config, node)?,
+        Arc::new(routes),
+    ))
 }
 
 /// What the administrator gives replaces the built-in pools of the same family.
@@ -147,8 +168,15 @@ fn default_pools(config: &Config, node: NodeId) -> anyhow::Result<Vec<DefaultPoo
         .map(|pool| DefaultPool::new(pool.base, pool.size))
         .collect::<Result<_, _>>()
         .context("default-address-pools")?;
-    let has = |family: AddressFamily| config.address_pools.iter().any(|pool| pool.base.family() == family);
-    let built_in = DefaultPool::built_in(&node).into_iter().filter(|pool| !has(pool.base().family()));
+    let has = |family: AddressFamily| {
+        config
+            .address_pools
+            .iter()
+            .any(|pool| pool.base.family() == family)
+    };
+    let built_in = DefaultPool::built_in(&node)
+        .into_iter()
+        .filter(|pool| !has(pool.base().family()));
     Ok(given.iter().copied().chain(built_in).collect())
 }
 
@@ -176,11 +204,26 @@ fn settings(config: &Config) -> controller::Settings {
 fn default_bridge(bridge: &Bridge) -> Option<BridgeSettings> {
     let device = bridge.device.clone()?;
     let options: Labels = [
-        ("com.docker.network.bridge.default_bridge", Some("true".to_owned())),
-        ("com.docker.network.bridge.enable_icc", Some(bridge.icc.to_string())),
-        ("com.docker.network.bridge.enable_ip_masquerade", Some(bridge.masquerade.to_string())),
-        ("com.docker.network.bridge.host_binding_ipv4", Some("0.0.0.0".to_owned())),
-        ("com.docker.network.driver.mtu", bridge.mtu.map(|mtu| mtu.to_string())),
+        (
+            "com.docker.network.bridge.default_bridge",
+            Some("true".to_owned()),
+        ),
+        (
+            "com.docker.network.bridge.enable_icc",
+            Some(bridge.icc.to_string()),
+        ),
+        (
+            "com.docker.network.bridge.enable_ip_masquerade",
+            Some(bridge.masquerade.to_string()),
+        ),
+        (
+            "com.docker.network.bridge.host_binding_ipv4",
+            Some("0.0.0.0".to_owned()),
+        ),
+        (
+            "com.docker.network.driver.mtu",
+            bridge.mtu.map(|mtu| mtu.to_string()),
+        ),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -196,14 +239,20 @@ fn default_bridge(bridge: &Bridge) -> Option<BridgeSettings> {
 }
 
 fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {
-    let pools = config.address_pools.iter().map(|pool| (pool.base.to_string(), pool.size));
+    let pools = config
+        .address_pools
+        .iter()
+        .map(|pool| (pool.base.to_string(), pool.size));
     About {
         id: node.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         compiler: "rustc 1.95".to_owned(),
         debug: config.log_level == "debug",
         cluster_store: config.cluster_store.clone().unwrap_or_default(),
-        cluster_advertise: address.filter(|_| config.cluster_store.is_some()).map(|a| a.to_string()).unwrap_or_default(),
+        cluster_advertise: address
+            .filter(|_| config.cluster_store.is_some())
+            .map(|a| a.to_string())
+            .unwrap_or_default(),
         default_pools: pools.collect(),
         labels: config.labels.clone(),
         ..About::default()
