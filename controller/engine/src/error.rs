@@ -108,6 +108,15 @@ impl Error {
         self
     }
 
+    /// Why a command can't be run, said as Docker does: behind the runtimes that passed it on.
+    #[must_use]
+    pub(crate) fn behind(mut self, runtimes: &str) -> Self {
+        if let Self::Command { message, .. } = &mut self {
+            *message = format!("{runtimes}{message}: unknown");
+        }
+        self
+    }
+
     /// Nobody has that name or id.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::NotFound {
@@ -244,4 +253,22 @@ fn chain(error: &dyn StdError) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_command_from_running_is_said_behind_the_runtimes_and_nothing_else_is() {
+        let command = Error::Command {
+            message: "exec: \"x\": executable file not found in $PATH".to_owned(),
+            exit_code: 127,
+        };
+        assert_eq!(
+            command.behind("runc: ").to_string(),
+            "runc: exec: \"x\": executable file not found in $PATH: unknown"
+        );
+        assert_eq!(Error::conflict("it runs").behind("runc: ").to_string(), "it runs");
+    }
 }

@@ -16,6 +16,8 @@ use crate::{
     record::Phase,
 };
 
+/// What Docker says before the reason, and users' scripts look for.
+const NO_EXEC: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
 /// How long an ended exec can still be asked about.
 const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(300);
 
@@ -223,7 +225,10 @@ async fn run(
     } else {
         None
     };
-    let pid = exec.start().await?;
+    let pid = exec
+        .start()
+        .await
+        .map_err(|error| Error::from(error).behind(NO_EXEC))?;
     entry.set(Progress::Running {
         exec: exec.clone(),
         pid,

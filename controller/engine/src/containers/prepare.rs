@@ -188,7 +188,11 @@ async fn open(core: &Core, record: &Record, paths: &Paths, network: NetworkSide)
             max_files: log.max_files,
         },
     };
-    Ok(core.runtime.open(bundle).await?)
+    let shim = core.runtime.open(bundle).await?;
+    if let Some((height, width)) = record.settings.console_size.filter(|_| record.settings.tty) {
+        shim.resize(height, width).await?;
+    }
+    Ok(shim)
 }
 
 /// What the user asked to run, with the network namespace and its files put in.

@@ -14,6 +14,10 @@ use crate::{
     record::{Phase, Record},
 };
 
+/// What Docker says before the reason, and users' scripts look for.
+const NO_TASK: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+                       runc create failed: unable to start container process: ";
+
 /// Starts a container. On failure nothing is left of it but its record, with the reason.
 ///
 /// # Errors
@@ -22,15 +26,21 @@ pub(super) async fn start(core: &Arc<Core>, container: &Arc<Container>) -> Resul
     let started = start_locked(core, container).await;
     if let Err(error) = &started
         && !matches!(error, Error::NotModified(_))
-        && container.record().settings.auto_remove
-        && !container.record().state.phase.is_up()
     {
-        // Its client waits for the removal.
-        if let Err(undo) = remove::remove(core, container, false).await {
-            tracing::warn!(container = %container.record().name, error = %undo, "removing what failed to start");
-        }
+        discard(core, container).await;
     }
     started
+}
+
+/// Removes what can't be started, if it was to be removed at its end: its client waits for that.
+pub(super) async fn discard(core: &Arc<Core>, container: &Container) {
+    let record = container.record();
+    if !record.settings.auto_remove || record.state.phase.is_up() {
+        return;
+    }
+    if let Err(undo) = remove::remove(core, container, false).await {
+        tracing::warn!(container = %record.name, error = %undo, "removing what failed to start");
+    }
 }
 
 async fn start_locked(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
@@ -95,7 +105,11 @@ async fn launch(core: &Core, container: &Container) -> Result<(Prepared, u32)> {
         }
         None => prepare_and_connect(core, container, &record).await?,
     };
-    let pid = prepared.shim.start().await?;
+    let pid = prepared
+        .shim
+        .start()
+        .await
+        .map_err(|error| Error::from(error).behind(NO_TASK))?;
     Ok((prepared, pid))
 }
 

@@ -70,3 +70,20 @@ async fn a_container_with_rm_that_fails_to_start_is_removed() {
     assert!(engine.containers.inspect("web").is_err());
     assert_eq!(bench.homes(), 0);
 }
+
+#[tokio::test]
+async fn a_container_with_rm_that_can_not_be_attached_to_is_removed() {
+    let bench = Bench::new();
+    let engine = bench.start().await;
+    import(&engine, "busybox").await;
+    let mut asked = request(Some("web"));
+    asked.settings.auto_remove = true;
+    engine.containers.create(asked).await.expect("a container");
+    engine
+        .containers
+        .attach("web", engine::Attach::default())
+        .await
+        .expect_err("the shim never comes up");
+    assert!(engine.containers.inspect("web").is_err());
+    assert_eq!(bench.homes(), 0);
+}
