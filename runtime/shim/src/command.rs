@@ -88,6 +88,19 @@ pub(crate) fn execute(process: &Process) -> Failure {
     }
 }
 
+/// Why a process can't be where it is to work.
+pub(crate) fn no_directory(path: &Path, errno: Errno) -> Failure {
+    let message = format!(
+        "chdir to cwd ({path:?}) set in config.json failed: {}",
+        text(errno)
+    );
+    if errno == Errno::NOENT {
+        not_found(message)
+    } else {
+        not_executable(message)
+    }
+}
+
 fn text(errno: Errno) -> String {
     match errno {
         Errno::NOENT => "no such file or directory".to_owned(),

@@ -136,8 +136,9 @@ fn become_command(plan: &Plan<'_>, reports: &OwnedFd) -> Result<Failure> {
     for limit in process.rlimits().iter().flatten() {
         syscall.set_rlimit(limit).context("limiting the process")?;
     }
-    chdir(process.cwd())
-        .with_context(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd()))?;
+    if let Err(errno) = chdir(process.cwd()) {
+        return Ok(command::no_directory(process.cwd(), errno));
+    }
     become_user(process)?;
     capabilities::reset_effective(syscall.as_ref()).context("keeping capabilities for now")?;
     let confined = process.no_new_privileges() == Some(true);

@@ -62,7 +62,9 @@ pub(crate) async fn start(
         Ok(Some(streams)) => Ok(hijack.answer(Bytes::new(), streams, kind)),
         Ok(None) => Ok(StatusCode::OK.into_response()),
         // Attached clients read the reason as the command's output, and its exit status from `inspect`.
-        Err(error @ (Error::Command { .. } | Error::Invalid { .. })) if !asked.detach => {
+        Err(error @ (Error::Command { .. } | Error::Invalid { .. } | Error::Internal { .. }))
+            if !asked.detach =>
+        {
             Ok(hijack.say(&format!("{error}\r\n"), tty, kind))
         }
         Err(error) => Err(error.into()),

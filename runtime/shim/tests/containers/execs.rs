@@ -92,8 +92,12 @@ fn an_exec_that_can_not_be_run_is_126_or_127_and_the_container_goes_on() {
                 false,
             )
             .await;
-        let error = nowhere.start().await.unwrap_err().to_string();
-        assert!(error.contains("/nowhere"), "{error}");
+        let error = nowhere.start().await.unwrap_err();
+        let message = r#"chdir to cwd ("/nowhere") set in config.json failed: no such file or directory"#;
+        assert_eq!(
+            (error.exit_code(), error.to_string().as_str()),
+            (Some(127), message)
+        );
         assert!(
             container
                 .shim
