@@ -4,6 +4,7 @@
 //! by any other.
 
 mod cases;
+mod ensuring;
 pub(crate) mod objects;
 
 use std::{
@@ -16,6 +17,7 @@ use model::{EndpointId, NetworkId, NodeId};
 use crate::{Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Owner, Step, plan::satisfied};
 
 pub(crate) use cases::*;
+pub(crate) use ensuring::*;
 
 /// How long anything that the kernel does behind our back may take.
 const DEADLINE: Duration = Duration::from_secs(10);

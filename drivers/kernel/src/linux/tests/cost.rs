@@ -104,3 +104,34 @@ fn many_removals_at_once_are_all_announced() {
         });
     });
 }
+
+#[test]
+fn no_descriptor_and_no_namespace_is_left_behind() {
+    apart(|| {
+        let pins = Pins::new();
+        let (kernel, mark) = (Linux::here().expect("a kernel"), mark());
+        made(&kernel, &mark, [Object::Link(bridge(&Netns::Host, "br"))]);
+        let pin = pins.path().join("box");
+        let sandbox = Netns::Pinned(pin.clone());
+        let life = |number| {
+            let namespace = made(&kernel, &mark, [Object::Namespace(pin.clone())]);
+            let state = endpoint(number, &sandbox);
+            ensure(&kernel, &mark, &state).expect("an endpoint");
+            // What can't be done must not keep anything either.
+            let astray = [address(&sandbox, "nowhere", "10.1.0.9/16")]
+                .into_iter()
+                .collect();
+            ensure(&kernel, &mark, &astray).expect_err("there is no such link");
+            remove(&kernel, &mark, &state).expect("removed");
+            remove(&kernel, &mark, &namespace).expect("removed");
+        };
+        let descriptors = || std::fs::read_dir("/proc/thread-self/fd").expect("proc").count();
+        life(0);
+        assert!(kernel.settle(std::time::Duration::from_secs(10)));
+        let before = descriptors();
+        (1..50).for_each(life);
+        assert!(kernel.settle(std::time::Duration::from_secs(10)));
+        assert!(descriptors() <= before + 4, "{before} became {}", descriptors());
+        assert!(!pin.exists());
+    });
+}
