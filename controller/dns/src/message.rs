@@ -79,7 +79,13 @@ impl Request {
             return Err(fail(ResponseCode::FormErr));
         };
         let query = query(question);
-        Ok(Self { message, query })
+        let unknown = message.edns.as_ref().is_some_and(|edns| edns.version() > 0);
+        let request = Self { message, query };
+        match unknown {
+            // The version that we know is in the reply (RFC 6891, 6.1.3).
+            true => Err(Malformed::Reply(request.refuse(ResponseCode::BADVERS))),
+            false => Ok(request),
+        }
     }
 
     /// Writes the answer. Over UDP it is cut to what the client takes, with the mark to ask again over TCP.

@@ -154,6 +154,19 @@ fn packets_that_make_no_sense_get_an_error_or_silence() {
 }
 
 #[test]
+fn a_later_version_of_edns_is_told_which_one_we_know() {
+    let mut message = Message::from_vec(&packet("web.", RecordType::A, Some(1232))).expect("a message");
+    let edns = message.edns.as_mut().expect("asked for");
+    edns.set_version(1);
+    let Err(Malformed::Reply(reply)) = Request::parse(&message.to_vec().expect("bytes")) else {
+        panic!("it was taken for one that we know");
+    };
+    let reply = Message::from_vec(&reply).expect("a message");
+    assert_eq!(u16::from(reply.metadata.response_code), 16);
+    assert_eq!(reply.edns.map(|edns| edns.version()), Some(0));
+}
+
+#[test]
 fn only_the_reply_to_this_question_under_this_number_counts() {
     let request = Request::parse(&packet("web.example.", RecordType::A, None)).expect("a request");
     let reply = |name: &str, kind, id| {
