@@ -6,5 +6,6 @@ mod faults;
 mod host;
 mod linux;
 mod networks;
+mod removals;
 mod restart;
 mod spy;

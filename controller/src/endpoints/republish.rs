@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ipam::{AddressRequest, Holder};
-use model::{Endpoint, EndpointId, Network, Scope};
-use store::{Txn, Versioned};
+use model::{Endpoint, EndpointId, Lifecycle, Network, Scope};
+use store::{Guard, Txn, Versioned};
 
 use super::{disconnect, revive::is_published};
 use crate::{
@@ -63,7 +63,7 @@ async fn one(
     };
     match published {
         Err(error @ (Error::Conflict { .. } | Error::Forbidden { .. })) => {
-            tracing::error!(%error, endpoint = %endpoint.name, "somebody else has its name or address by now: it goes");
+            tracing::error!(%error, endpoint = %endpoint.name, "what it had is somebody else's or gone by now: it goes");
             disconnect::take_out(core, network, endpoint, true).await?;
             let (id, gone) = (endpoint.id, records::endpoints(network.id).delete(endpoint.id));
             core.records
@@ -95,9 +95,17 @@ async fn update(
 }
 
 async fn claim(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<()> {
+    let store = core.stores.of(network.scope);
+    let found = records::networks().get(&**store, network.id).await?;
+    let usable = found.filter(|found| found.record.lifecycle == Lifecycle::Active);
+    let Some(found) = usable else {
+        return Err(Error::conflict(format!("network {} was removed", network.name)));
+    };
     let name = claims::endpoint_name(network.id, &endpoint.name)?;
+    let unchanged = Guard::Unchanged(records::networks().key(network.id), found.revision);
     let mut txn = records::endpoints(network.id)
         .create(endpoint.id, endpoint)
+        .guard(unchanged)
         .and(claims::for_endpoint(name, endpoint.id, &endpoint.name));
     for address in endpoint.addresses.iter() {
         let Some(pool) = network.pool_around(address.addr()) else {

@@ -230,7 +230,8 @@ async fn replace(core: &Core, network: &Arc<Network>, revision: Revision) -> Res
         .replace(network.id, revision, network)
         .and(records::changed(network.id));
     let revision = core.stores.of(network.scope).commit(txn).await?;
-    core.records.set_revision(network.id, Some(revision));
+    let usable = network.lifecycle == Lifecycle::Active;
+    core.records.set_revision(network.id, usable.then_some(revision));
     let published = Arc::clone(network);
     core.records.publish(move |snapshot| {
         snapshot.networks.insert(published.id, published);

@@ -29,7 +29,7 @@ pub(super) async fn first(core: &Arc<Core>, store: &dyn Store) {
         sync(core, store, &mut Seen::new()).await
     };
     match read.await {
-        Ok(()) => set_stale(core, false),
+        Ok(_) => set_stale(core, false),
         Err(error) => tracing::warn!(%error, "global networks are served from this host's copy"),
     }
 }
@@ -88,31 +88,41 @@ async fn open(store: &dyn Store, prefix: &Key) -> Box<dyn Watch> {
 async fn follow_networks(core: Arc<Core>, store: Arc<dyn Store>) {
     let mut seen = Seen::new();
     let mut watch = open(&*store, &records::changes()).await;
+    let mut complete = true;
     loop {
-        if watch.next().await == Change::Lost {
+        let change = tokio::select! {
+            change = watch.next() => Some(change),
+            () = tokio::time::sleep(AGAIN), if !complete => None,
+        };
+        if change == Some(Change::Lost) {
             set_stale(&core, true);
             continue;
         }
-        while let Err(error) = catch_up(&core, &*store, &mut seen).await {
-            tracing::warn!(%error, "the cluster store could not be read");
-            set_stale(&core, true);
-            tokio::time::sleep(AGAIN).await;
-        }
+        complete = loop {
+            match catch_up(&core, &*store, &mut seen).await {
+                Ok(complete) => break complete,
+                Err(error) => {
+                    tracing::warn!(%error, "the cluster store could not be read");
+                    set_stale(&core, true);
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        };
         if let Err(error) = endpoints::release_noted(&core).await {
             tracing::debug!(%error, "what is to release waits on");
         }
     }
 }
 
-/// Reads what changed, and after a time without the store puts right what it has of this host.
-async fn catch_up(core: &Arc<Core>, store: &dyn Store, seen: &mut Seen) -> Result<()> {
-    sync(core, store, seen).await?;
+/// Reads what changed, and after a time without the store puts right what it has of this host. Answers as [`sync`].
+async fn catch_up(core: &Arc<Core>, store: &dyn Store, seen: &mut Seen) -> Result<bool> {
+    let complete = sync(core, store, seen).await?;
     if core.records.snapshot().stale {
         endpoints::republish(core).await?;
         set_stale(core, false);
         core.wake.notify_one();
     }
-    Ok(())
+    Ok(complete)
 }
 
 async fn follow_nodes(core: Arc<Core>, store: Arc<dyn Store>) {
@@ -165,8 +175,9 @@ fn set_stale(core: &Core, stale: bool) {
     }
 }
 
-/// Brings the snapshot up to the store: every network whose change key has moved, and those that are gone.
-async fn sync(core: &Arc<Core>, store: &dyn Store, seen: &mut Seen) -> Result<()> {
+/// Brings the snapshot up to the store: every network whose change key has moved, and those that are gone. Answers
+/// whether that is all: a network that goes while an endpoint is being made on it is to be looked at again.
+async fn sync(core: &Arc<Core>, store: &dyn Store, seen: &mut Seen) -> Result<bool> {
     let listing = store.list(&records::changes()).await?;
     let now: Seen = listing
         .entries
@@ -185,13 +196,14 @@ async fn sync(core: &Arc<Core>, store: &dyn Store, seen: &mut Seen) -> Result<()
         .networks
         .values()
         .filter(|network| network.scope == Scope::Global && !now.contains_key(&network.id));
+    let mut complete = true;
     for network in gone {
         // Made here a moment after the listing: its own commit tells of it again.
         if records::networks().get(store, network.id).await?.is_none() {
-            forget(core, network).await;
+            complete &= forget(core, network).await;
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
 async fn sync_network(core: &Arc<Core>, store: &dyn Store, id: NetworkId) -> Result<()> {
@@ -199,7 +211,9 @@ async fn sync_network(core: &Arc<Core>, store: &dyn Store, id: NetworkId) -> Res
         return Ok(());
     };
     let (_, listed) = records::endpoints(id).list(store).await?;
-    core.records.set_revision(id, Some(found.revision));
+    // An endpoint is committed under the guard of this revision, so it must never be that of a network being removed.
+    let usable = found.record.lifecycle == Lifecycle::Active;
+    core.records.set_revision(id, usable.then_some(found.revision));
     let foreign = |endpoint: &Endpoint| endpoint.node != core.node.id;
     let theirs: BTreeMap<EndpointId, Endpoint> = listed
         .into_iter()
@@ -285,15 +299,20 @@ impl Differences {
     }
 }
 
-/// Another host has removed the network.
-async fn forget(core: &Arc<Core>, network: &Arc<Network>) {
-    let here = |endpoint: &&Arc<Endpoint>| {
-        endpoint.node == core.node.id && endpoint.lifecycle != Lifecycle::Deleting
-    };
+/// Another host has removed the network. Answers false when an endpoint is being made on it, which the store refuses.
+async fn forget(core: &Arc<Core>, network: &Arc<Network>) -> bool {
     let snapshot = core.records.snapshot();
-    if snapshot.endpoints_on(&network.id).any(|endpoint| here(&endpoint)) {
+    let here = |lifecycle: Lifecycle| {
+        snapshot
+            .endpoints_on(&network.id)
+            .any(|endpoint| endpoint.node == core.node.id && endpoint.lifecycle == lifecycle)
+    };
+    if here(Lifecycle::Active) {
         tracing::error!(network = %network.name, "removed elsewhere while it is in use here");
-        return;
+        return true;
+    }
+    if here(Lifecycle::Creating) {
+        return false;
     }
     core.records.set_revision(network.id, None);
     let (id, table) = (network.id, records::endpoint_copies(network.id));
@@ -314,4 +333,5 @@ async fn forget(core: &Arc<Core>, network: &Arc<Network>) {
     if let Err(error) = networks::remove_from_kernel(core, network).await {
         tracing::warn!(%error, network = %network.name, "not removed from the kernel yet");
     }
+    true
 }
