@@ -282,6 +282,26 @@ pub enum SpecError {
     WorkingDir(String),
 }
 
+/// Whether wishes can be met, as far as that can be said before there is a root.
+///
+/// # Errors
+/// For wishes that can't be met.
+pub fn check(config: &ContainerConfig, host: &HostFacts) -> std::result::Result<(), SpecError> {
+    let nowhere = Place {
+        rootfs: PathBuf::from("/"),
+        cgroup: "/".to_owned(),
+    };
+    build(
+        config,
+        &ImageDefaults::default(),
+        &nowhere,
+        &User::root(),
+        &[],
+        host,
+    )
+    .map(drop)
+}
+
 /// Reads what is needed from the mounted root, makes the working directory if it is missing, and builds the spec.
 ///
 /// # Errors

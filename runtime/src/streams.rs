@@ -33,6 +33,16 @@ pub struct Output(OwnedReadHalf);
 #[derive(Debug)]
 pub struct Input(OwnedWriteHalf);
 
+impl Streams {
+    /// Those of a process that is over: the output is at its end, and nobody reads the input.
+    ///
+    /// # Errors
+    /// The kernel's, when it has no socket to give.
+    pub fn ended() -> io::Result<Self> {
+        UnixStream::pair().map(|(ours, _)| ours.into())
+    }
+}
+
 impl From<UnixStream> for Streams {
     fn from(stream: UnixStream) -> Self {
         let (output, input) = stream.into_split();

@@ -11,6 +11,9 @@ use crate::status::{Answer, Refusal};
 /// Docker's smallest memory limit, below which nothing starts.
 const LEAST_MEMORY: i64 = 6 << 20;
 
+/// The names that our one runtime answers to: none, its own, and those of Docker's.
+const RUNTIMES: [&str; 4] = ["", "cnm-shim", "runc", "io.containerd.runc.v2"];
+
 /// Puts what the host gives a container into what the runtime is asked for.
 pub(crate) fn apply(host: &HostConfig, run: &mut ContainerConfig) -> Answer<()> {
     refuse_what_is_not_there(host)?;
@@ -62,6 +65,12 @@ fn refuse_what_is_not_there(host: &HostConfig) -> Answer<()> {
             "publishing ports (-p) is not supported yet (hint: containers of one network reach each other \
              without it, and this host reaches a container of a bridge network at its address)",
         ));
+    }
+    if !RUNTIMES.contains(&host.runtime.as_str()) {
+        return Err(Refusal::bad_request(format!(
+            "unknown or invalid runtime name: {} (hint: there is one runtime; leave --runtime out)",
+            host.runtime
+        )));
     }
     if host
         .device_requests

@@ -7,7 +7,7 @@ use runtime::{Attach, Streams};
 use super::{
     Core,
     container::{Container, Prepared},
-    prepare, release, start,
+    prepare, release,
 };
 use crate::{
     error::{Error, Result},
@@ -15,16 +15,21 @@ use crate::{
 };
 
 /// Attaches. A container that doesn't run is prepared, so that a start that follows loses no byte.
-pub(super) async fn attach(core: &Arc<Core>, container: &Arc<Container>, wanted: Attach) -> Result<Streams> {
-    let prepared = prepared(core, container).await?;
+pub(super) async fn attach(core: &Core, container: &Arc<Container>, wanted: Attach) -> Result<Streams> {
+    let Some(prepared) = prepared(core, container).await? else {
+        return Streams::ended().map_err(Error::internal("making streams"));
+    };
     let streams = prepared.shim.attach(wanted).await?;
     core.events.send(container.event("attach", &[]));
     Ok(streams)
 }
 
-async fn prepared(core: &Arc<Core>, container: &Arc<Container>) -> Result<Prepared> {
-    let operation = container.operation.lock().await;
-    match container.record().state.phase {
+/// Nothing when a container can't be prepared that doesn't run: the start that follows fails for the same reason and
+/// tells it, where clients look for it.
+async fn prepared(core: &Core, container: &Container) -> Result<Option<Prepared>> {
+    let _operation = container.operation.lock().await;
+    let phase = container.record().state.phase;
+    match phase {
         Phase::Paused => {
             return Err(Error::conflict(format!(
                 "container {} is paused, unpause the container before attach",
@@ -45,14 +50,17 @@ async fn prepared(core: &Arc<Core>, container: &Arc<Container>) -> Result<Prepar
         }
         Phase::Created | Phase::Running | Phase::Exited => {}
     }
-    let error = match prepare::prepare(core, container).await {
-        Ok(prepared) => return Ok(prepared),
-        Err(error) => error,
-    };
-    if let Err(undo) = release::release(core, container).await {
-        tracing::warn!(container = %container.record().name, error = %undo, "undoing an attach");
+    match prepare::prepare(core, container).await {
+        Ok(prepared) => Ok(Some(prepared)),
+        Err(error) => {
+            if let Err(undo) = release::release(core, container).await {
+                tracing::warn!(container = %container.record().name, error = %undo, "undoing an attach");
+            }
+            if phase == Phase::Running {
+                return Err(error);
+            }
+            tracing::info!(container = %container.record().name, error = %error, "preparing for an attach");
+            Ok(None)
+        }
     }
-    drop(operation);
-    start::discard(core, container).await;
-    Err(error)
 }

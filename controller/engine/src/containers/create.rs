@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
 
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
+use runtime::spec::{HostFacts, Namespace};
 
 use super::{Core, container::Container, merge, naming, networks};
 use crate::{
@@ -62,6 +63,7 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     let networks = decide_networks(core, &request.mode, request.networks)?;
     settings.network_mode = decide_mode(core, &request.mode)?;
     decide_hostname(core, &mut settings, &id);
+    check_run(&settings).await?;
     let image = ImageUse {
         id: image.id,
         asked: request.image,
@@ -218,6 +220,18 @@ fn decide_hostname(core: &Core, settings: &mut Settings, id: &ContainerId) {
         },
         _ => id.short(),
     };
+}
+
+/// What can't be met is refused now, not at every start.
+async fn check_run(settings: &Settings) -> Result<()> {
+    let mut run = settings.run.clone();
+    if settings.network_mode == NetworkMode::Host {
+        run.network = Namespace::Host;
+    }
+    super::blocking(move || {
+        runtime::spec::check(&run, &HostFacts::read()).map_err(|error| Error::invalid(error.to_string()))
+    })
+    .await
 }
 
 fn check_sources(sources: &[(PathBuf, Missing)]) -> Result<()> {

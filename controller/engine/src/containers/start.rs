@@ -26,21 +26,15 @@ pub(super) async fn start(core: &Arc<Core>, container: &Arc<Container>) -> Resul
     let started = start_locked(core, container).await;
     if let Err(error) = &started
         && !matches!(error, Error::NotModified(_))
+        && container.record().settings.auto_remove
+        && !container.record().state.phase.is_up()
     {
-        discard(core, container).await;
+        // Its client waits for the removal.
+        if let Err(undo) = remove::remove(core, container, false).await {
+            tracing::warn!(container = %container.record().name, error = %undo, "removing what failed to start");
+        }
     }
     started
-}
-
-/// Removes what can't be started, if it was to be removed at its end: its client waits for that.
-pub(super) async fn discard(core: &Arc<Core>, container: &Container) {
-    let record = container.record();
-    if !record.settings.auto_remove || record.state.phase.is_up() {
-        return;
-    }
-    if let Err(undo) = remove::remove(core, container, false).await {
-        tracing::warn!(container = %record.name, error = %undo, "removing what failed to start");
-    }
 }
 
 async fn start_locked(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {

@@ -72,18 +72,44 @@ async fn a_container_with_rm_that_fails_to_start_is_removed() {
 }
 
 #[tokio::test]
-async fn a_container_with_rm_that_can_not_be_attached_to_is_removed() {
+async fn an_attach_that_can_not_prepare_ends_at_once_and_the_start_tells_why() {
     let bench = Bench::new();
     let engine = bench.start().await;
     import(&engine, "busybox").await;
     let mut asked = request(Some("web"));
     asked.settings.auto_remove = true;
     engine.containers.create(asked).await.expect("a container");
-    engine
+    let mut streams = engine
         .containers
         .attach("web", engine::Attach::default())
         .await
-        .expect_err("the shim never comes up");
-    assert!(engine.containers.inspect("web").is_err());
+        .expect("streams");
+    let mut heard = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut streams.output, &mut heard)
+        .await
+        .expect("an end");
+    assert!(heard.is_empty());
+    let told = engine.containers.start("web").await;
+    told.expect_err("the shim never comes up");
+    assert!(engine.containers.inspect("web").is_err(), "it had --rm");
+}
+
+#[tokio::test]
+async fn what_no_start_could_give_is_refused_when_it_is_asked_for() {
+    let bench = Bench::new();
+    let engine = bench.start().await;
+    import(&engine, "busybox").await;
+    let mut capability = request(Some("web"));
+    capability.settings.run.cap_add = vec!["NOPE".to_owned()];
+    let mut cpus = request(Some("web"));
+    cpus.settings.run.resources.nano_cpus = Some(999_000_000_000_000);
+    for (asked, says) in [
+        (capability, "unknown capability"),
+        (cpus, "range of CPUs is from 0.01 to"),
+    ] {
+        let error = engine.containers.create(asked).await.expect_err(says);
+        assert!(matches!(error, engine::Error::Invalid { .. }), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
     assert_eq!(bench.homes(), 0);
 }

@@ -61,6 +61,11 @@ fn what_makes_no_sense_is_refused_in_dockers_words() {
             400,
             "Conflicting options: Nano CPUs",
         ),
+        (
+            json!({"Runtime": "nope"}),
+            400,
+            "unknown or invalid runtime name: nope",
+        ),
         (json!({"MemorySwappiness": 101}), 400, "invalid value: 101"),
         (
             json!({"OomScoreAdj": 2000}),
