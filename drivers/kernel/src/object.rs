@@ -14,7 +14,7 @@ pub enum Netns {
     /// A namespace pinned at this path (a bind mount or `/proc/PID/ns/net`).
     Pinned(PathBuf),
     /// A namespace known only by the number that the observed link's own namespace has for it (`link-netnsid`), below
-    /// zero for the link's own. Only observed: it is where a veth's other end was found.
+    /// zero for one that is ending. Only observed: it is where a veth's other end was found.
     Numbered(i32),
 }
 

@@ -11,7 +11,7 @@ use netlink_packet_route::{
 
 use super::message;
 use crate::{
-    Key, Mark, Netns, Owner, Result,
+    Error, Key, Mark, Netns, Owner, Result,
     linux::visit::{Visit, refused},
     object::{BridgePort, Link, LinkKind, VethPeer, Vxlan},
 };
@@ -157,11 +157,15 @@ pub(super) fn complete(visit: &mut Visit, found: Found, key: &Key) -> Result<Lin
     })
 }
 
-/// The other end is asked for through this namespace's number for the other's.
+/// The other end is asked for through this namespace's number for the other's. A namespace loses its number as the first
+/// thing when it ends, and its end of the pair, which nobody can ask for any more, goes soon after.
 fn veth(visit: &mut Visit, found: &Found, key: &Key) -> Result<LinkKind> {
     let Some(index) = found.peer else {
         return Ok(LinkKind::VethPeer);
     };
+    if found.elsewhere.is_some_and(|number| number < 0) {
+        return Ok(ending(found));
+    }
     let mut request = message::indexed(index);
     request
         .attributes
@@ -170,8 +174,14 @@ fn veth(visit: &mut Visit, found: &Found, key: &Key) -> Result<LinkKind> {
         .connection(key)?
         .get(RouteNetlinkMessage::GetLink(request))
         .map_err(refused(key, "looking up its other end", "other end"));
+    let peer = match answer {
+        Ok(Some(answer)) => Found::read(answer),
+        // No such link there, or no namespace of that number any more.
+        Ok(None) | Err(Error::NoSuch { .. } | Error::Invalid { .. }) => return Ok(ending(found)),
+        Err(_) => None,
+    };
     // Not being allowed to look into the other namespace is no reason to fail: nothing depends on it.
-    let Some(peer) = answer.ok().flatten().and_then(Found::read) else {
+    let Some(peer) = peer else {
         return Ok(LinkKind::VethPeer);
     };
     Ok(LinkKind::Veth {
@@ -184,6 +194,20 @@ fn veth(visit: &mut Visit, found: &Found, key: &Key) -> Result<LinkKind> {
         },
         port: found.port,
     })
+}
+
+/// One whose other end is gone already, and takes it along in a moment.
+fn ending(found: &Found) -> LinkKind {
+    LinkKind::Veth {
+        peer: VethPeer {
+            netns: Netns::Numbered(-1),
+            name: found.name.clone(),
+            mac: None,
+            mtu: None,
+            up: false,
+        },
+        port: found.port,
+    }
 }
 
 fn read_vxlan(found: &Found, netns: &Netns) -> Option<Vxlan> {

@@ -40,6 +40,28 @@ fn a_pair_whose_other_end_is_in_an_old_namespace_is_made_anew() {
 }
 
 #[test]
+fn a_pair_that_is_ending_with_its_old_namespace_is_not_taken_for_the_new_one() {
+    apart(|| {
+        let (kernel, mark, folder) = (Linux::here().expect("a kernel"), mark(), Pins::new());
+        let pin = folder.path().join("box");
+        let sandbox = pinned(&pin);
+        let wanted: KernelState = [Object::Link(veth(&Netns::Host, "veth1", &sandbox))]
+            .into_iter()
+            .collect();
+        netns::create(&pin).expect("a namespace");
+        ensure(&kernel, &mark, &wanted).expect("a pair");
+        for round in 0..20 {
+            netns::remove(&pin).expect("unpinned");
+            netns::create(&pin).expect("a new namespace");
+            ensure(&kernel, &mark, &wanted).expect("mended");
+            let end = Key::Link(sandbox.clone(), name("eth0"));
+            let found = kernel.observe(std::slice::from_ref(&end)).expect("looking");
+            assert!(found.get(&end).is_some(), "round {round}");
+        }
+    });
+}
+
+#[test]
 fn a_pair_whose_other_end_was_renamed_is_left_alone() {
     apart(|| {
         let (kernel, mark, folder) = (Linux::here().expect("a kernel"), mark(), Pins::new());
