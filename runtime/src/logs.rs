@@ -74,6 +74,8 @@ pub fn read(
     }))
 }
 
+use follow::Place;
+
 type Sender = mpsc::Sender<io::Result<Bytes>>;
 
 async fn send_all(
@@ -84,22 +86,58 @@ async fn send_all(
 ) -> io::Result<()> {
     // Watched before it is read, so that nothing falls in between.
     let changes = query.follow.then(|| follow::Changes::watch(&path)).transpose()?;
-    let whole = {
-        let (path, query) = (path.clone(), query.clone());
-        move || files::read(&path, &query)
+    let place = match query.tail {
+        Some(_) => send_tail(path.clone(), query, to).await?,
+        None => send_files(path.clone(), query, to).await?,
     };
-    let (items, place) = tokio::task::spawn_blocking(whole)
-        .await
-        .map_err(io::Error::other)??;
-    for item in items {
-        if to.send(Ok(item)).await.is_err() {
-            return Ok(());
-        }
-    }
+    let Some(place) = place else { return Ok(()) };
     match changes {
         Some(changes) => follow::follow(&path, place, query, changes, ended, to).await,
         None => Ok(()),
     }
+}
+
+/// Nothing when nobody listens any more.
+async fn send_tail(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Option<Place>> {
+    let query = query.clone();
+    let (items, place) = blocking(move || files::tail(&path, &query)).await?;
+    Ok(send(items, to).await.then_some(place))
+}
+
+/// Piece by piece: a log may be larger than memory, and its reader slow.
+async fn send_files(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Option<Place>> {
+    let mut last = Place::none();
+    for mut place in blocking(move || files::open(&path)).await? {
+        loop {
+            let query = query.clone();
+            let read = blocking(move || files::batch(&mut place, &query).map(|batch| (batch, place)));
+            let batch;
+            (batch, place) = read.await?;
+            if !send(batch.items, to).await {
+                return Ok(None);
+            }
+            if !batch.full {
+                break;
+            }
+        }
+        last = place;
+    }
+    Ok(Some(last))
+}
+
+async fn send(items: Vec<Bytes>, to: &Sender) -> bool {
+    for item in items {
+        if to.send(Ok(item)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -22,28 +22,65 @@ pub(super) fn rotated(path: &Path, age: u32) -> PathBuf {
     name.into()
 }
 
-/// Reads the lines asked for, and where the current file ended.
-pub(super) fn read(path: &Path, query: &LogQuery) -> io::Result<(Vec<Bytes>, Place)> {
+/// So many bytes of a log are in memory for one reader, who may be slow.
+const BATCH: usize = 256 << 10;
+
+/// Lines in a row.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) items: Vec<Bytes>,
+    /// What follows is later than asked for.
+    pub(super) past: bool,
+    /// There is more to read.
+    pub(super) full: bool,
+}
+
+/// The files there are, the oldest first and the current one last.
+pub(super) fn open(path: &Path) -> io::Result<Vec<Place>> {
     // Opened first: if it is rotated meanwhile, its lines are read from it and not missed.
     let current = match File::open(path) {
-        Ok(file) => Some(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(file) => Place::at_start(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Place::none(),
         Err(error) => return Err(error),
     };
-    let older = (1..)
+    let mut places: Vec<Place> = (1..)
         .map(|age| rotated(path, age))
         .map_while(|path| File::open(path).ok())
-        .collect::<Vec<_>>();
+        .map(Place::at_start)
+        .collect();
+    places.reverse();
+    places.push(current);
+    Ok(places)
+}
+
+/// The next lines asked for, as many as may be in memory.
+pub(super) fn batch(place: &mut Place, query: &LogQuery) -> io::Result<Batch> {
+    let (mut batch, mut size) = (Batch::default(), 0);
+    place.lines(|line| {
+        if size >= BATCH {
+            batch.full = true;
+            return false;
+        }
+        size += line.len();
+        match show(line, query) {
+            Shown::Item(item) => batch.items.push(item),
+            Shown::Skipped => {}
+            Shown::Past => batch.past = true,
+        }
+        !batch.past
+    })?;
+    Ok(batch)
+}
+
+/// The last lines asked for, and where the current file ended.
+pub(super) fn tail(path: &Path, query: &LogQuery) -> io::Result<(Vec<Bytes>, Place)> {
     let mut kept = VecDeque::new();
-    for file in older.into_iter().rev() {
-        take(&mut Place::at_start(file), query, &mut kept)?;
-    }
-    let mut place = Place::none();
-    if let Some(file) = current {
-        place = Place::at_start(file);
+    let mut last = Place::none();
+    for mut place in open(path)? {
         take(&mut place, query, &mut kept)?;
+        last = place;
     }
-    Ok((kept.into(), place))
+    Ok((kept.into(), last))
 }
 
 fn take(place: &mut Place, query: &LogQuery, kept: &mut VecDeque<Bytes>) -> io::Result<()> {

@@ -8,14 +8,10 @@ use std::{
     path::Path,
 };
 
-use bytes::Bytes;
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use tokio::{io::unix::AsyncFd, sync::watch};
 
-use super::{
-    LogQuery, Sender,
-    entry::{Shown, show},
-};
+use super::{LogQuery, Sender, files::batch};
 
 /// How far a file was read.
 #[derive(Debug)]
@@ -106,14 +102,17 @@ pub(super) async fn follow(
         // Asked before reading: what was written before the end is then read for certain.
         let last = *ended.borrow() || ended.has_changed().is_err();
         loop {
-            let (items, more) = written(&mut place, query)?;
-            for item in items {
+            let batch = batch(&mut place, query)?;
+            for item in batch.items {
                 if to.send(Ok(item)).await.is_err() {
                     return Ok(());
                 }
             }
-            if !more {
+            if batch.past {
                 return Ok(());
+            }
+            if batch.full {
+                continue;
             }
             if !place.left_behind(path) {
                 break;
@@ -130,18 +129,4 @@ pub(super) async fn follow(
             () = to.closed() => return Ok(()),
         }
     }
-}
-
-/// What was written; false when the rest is later than asked for.
-fn written(place: &mut Place, query: &LogQuery) -> io::Result<(Vec<Bytes>, bool)> {
-    let (mut items, mut more) = (Vec::new(), true);
-    place.lines(|line| {
-        match show(line, query) {
-            Shown::Item(item) => items.push(item),
-            Shown::Skipped => {}
-            Shown::Past => more = false,
-        }
-        more
-    })?;
-    Ok((items, more))
 }

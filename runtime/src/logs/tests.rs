@@ -98,3 +98,24 @@ async fn following_sees_what_is_written_and_rotated_until_the_end() {
     assert_eq!(next().await.as_deref(), Some("four\n"));
     assert_eq!(next().await, None);
 }
+
+#[tokio::test]
+async fn a_large_log_is_read_whole_and_a_piece_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let text = "x".repeat(1000);
+    fs::write(
+        &path,
+        (0..2000)
+            .map(|number| line(&format!("{number} {text}")))
+            .collect::<String>(),
+    )
+    .unwrap();
+    let first = files::batch(&mut files::open(&path).unwrap().remove(0), &plain()).unwrap();
+    assert!(first.full && first.items.len() < 300, "{}", first.items.len());
+    let whole = all(&LogConfig::file(path), plain()).await;
+    assert_eq!(whole.len(), 2000);
+    for (number, line) in whole.iter().enumerate() {
+        assert!(line.starts_with(&format!("{number} ")), "{line:.20}");
+    }
+}
