@@ -246,7 +246,7 @@ fn sigterm_ends_the_daemon_in_order_and_containers_stay() -> Test {
     // With the last container gone, so is the cgroup that was their parent.
     host.daemon.stop()?;
     let parent = host.daemon.cgroup_parent();
-    let stays: Vec<_> = std::fs::read_dir("/sys/fs/cgroup")?
+    let stays: Vec<_> = fs::read_dir("/sys/fs/cgroup")?
         .flatten()
         .map(|hierarchy| hierarchy.path().join(parent.trim_start_matches('/')))
         .chain([format!("/sys/fs/cgroup{parent}").into()])
