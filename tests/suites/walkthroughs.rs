@@ -360,7 +360,7 @@ fn c2_containers_are_listed_stopped_started_renamed_and_removed() -> Test {
 }
 
 #[test]
-fn c3_exec_attach_logs_and_inspect() -> Test {
+fn c3_exec_logs_and_inspect() -> Test {
     let host = Single::start(&[])?;
     let docker = &host.daemon;
     docker
@@ -416,6 +416,15 @@ fn c3_exec_attach_logs_and_inspect() -> Test {
             .ok()?,
         "true"
     );
+    docker.ok("rm -f one")?;
+    Ok(())
+}
+
+#[test]
+fn c3_terminals_have_their_size_and_streams_go_both_ways() -> Test {
+    let host = Single::start(&[])?;
+    let docker = &host.daemon;
+    docker.ok("run -d --name one busybox sleep 600")?;
     // A terminal has its size before its first process looks.
     let sized = serde_json::json!({
         "Image": "busybox", "Tty": true, "Cmd": ["stty", "size"], "HostConfig": {"ConsoleSize": [44, 77]}
