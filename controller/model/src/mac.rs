@@ -45,6 +45,11 @@ impl MacAddress {
     }
 }
 
+/// Two digits and nothing else: the standard library's parser would take a sign.
+fn is_hex(pair: &str) -> bool {
+    pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
 impl FromStr for MacAddress {
     type Err = MacError;
     fn from_str(text: &str) -> Result<Self, MacError> {
@@ -52,7 +57,7 @@ impl FromStr for MacAddress {
         let mut bytes = [0; 6];
         let mut pairs = text.split([':', '-']);
         for byte in &mut bytes {
-            let pair = pairs.next().filter(|pair| pair.len() == 2).ok_or_else(error)?;
+            let pair = pairs.next().filter(|pair| is_hex(pair)).ok_or_else(error)?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| error())?;
         }
         if pairs.next().is_some() {

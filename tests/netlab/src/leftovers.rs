@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
+use crate::sweep::ended;
+
 /// Namespaces, links, mounts, firewall rules and our processes at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftovers {
@@ -59,7 +61,7 @@ fn processes() -> Vec<String> {
     const OURS: [&str; 5] = ["cnmd", "cnm-shim", "cnm-names", "etcd", "consul"];
     let pids = names("/proc")
         .into_iter()
-        .filter(|name| name.parse::<u32>().is_ok());
+        .filter(|name| name.parse().is_ok_and(|pid| !ended(pid)));
     let named = pids.filter_map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         OURS.contains(&name.trim())

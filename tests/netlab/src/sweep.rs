@@ -120,15 +120,16 @@ fn processes() -> impl Iterator<Item = i32> {
         .filter(move |pid| *pid != own)
 }
 
+/// A zombie has ended; it is its parent's, or the system's first process's, to collect.
+pub(crate) fn ended(pid: i32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let letter = state.rsplit(')').next().map(str::trim_start);
+    letter.is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+}
+
 fn belongs(pid: i32, prefix: &str, folder: &Path, inodes: &BTreeSet<u64>) -> bool {
     let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
-    let state = fs::read_to_string(of("stat")).unwrap_or_default();
-    // A zombie is its parent's to collect.
-    if state
-        .rsplit(')')
-        .next()
-        .is_some_and(|rest| rest.trim_start().starts_with('Z'))
-    {
+    if ended(pid) {
         return false;
     }
     let in_namespace = fs::metadata(of("ns/net")).is_ok_and(|metadata| inodes.contains(&metadata.ino()));
