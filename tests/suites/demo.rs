@@ -12,7 +12,10 @@ fn demo(store: &str) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "{}\n{text}{errors}", output.status);
-    assert!(text.contains("net create"), "the commands are shown as typed: {text}");
+    assert!(
+        text.contains("net create"),
+        "the commands are shown as typed: {text}"
+    );
     let left = Leftovers::now().since(&before);
     assert_eq!(left, Vec::<String>::new(), "left behind");
     Ok(())
