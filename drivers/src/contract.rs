@@ -14,7 +14,8 @@ use kernel::{
 use model::{Endpoint, Network};
 
 use crate::{
-    BuiltIn, Catalog as _, Driver, Error, HostSettings, NetworkView, Peer, Result, Target, VXLAN_PORT,
+    Access, BuiltIn, Catalog as _, Driver, Error, HostSettings, Local, NetworkView, Peer, Result, Target,
+    VXLAN_PORT,
     lab::{Lab, interface},
     samples::{endpoint, network, node, peer, target},
 };
@@ -127,7 +128,11 @@ impl Subject {
         let view = NetworkView {
             network: Arc::new(self.network.clone()),
             local: match local {
-                true => vec![(Arc::new(self.endpoint.clone()), self.target.clone())],
+                true => vec![Local {
+                    endpoint: Arc::new(self.endpoint.clone()),
+                    target: self.target.clone(),
+                    access: Access::default(),
+                }],
                 false => Vec::new(),
             },
             peers: match peers {

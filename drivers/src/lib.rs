@@ -30,7 +30,10 @@ pub use host::Host;
 pub use null::Null;
 pub use planned::Planned;
 pub use planner::{Planner, desired};
-pub use view::{Attachment, Capabilities, Draft, Link, Needs, NetworkView, Peer, StaticRoute, Target};
+pub use view::{
+    Access, Attachment, Capabilities, Draft, Link, LinkAccess, Local, Needs, NetworkView, Peer, StaticRoute,
+    Target,
+};
 
 /// Why a driver refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +93,19 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
 
     /// Removes it again. An interface that is gone with its namespace is no error.
     async fn leave(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<()>;
+
+    /// Lets `access` in and nothing else: what led to the endpoint before and is not in it no longer does. Called when
+    /// ports are published or given back, and when another endpoint becomes the sandbox's gateway. The caller takes it
+    /// back before `leave`.
+    async fn publish(
+        &self,
+        _network: &Network,
+        _endpoint: &Endpoint,
+        _before: &Access,
+        _access: &Access,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     /// Endpoints of other hosts went or came. Only global-scope drivers care.
     async fn peers_changed(&self, _network: &Network, _gone: &[Peer], _come: &[Peer]) -> Result<()> {

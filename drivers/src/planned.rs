@@ -17,7 +17,7 @@ use kernel::{
 use model::{Endpoint, Network, NodeId};
 
 use crate::{
-    Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Peer, Result, Target,
+    Access, Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Peer, Result, Target,
     planner::{Planner, desired, peers},
 };
 
@@ -175,6 +175,15 @@ impl Shell {
         })
     }
 
+    /// What leads to an endpoint changes in one transaction of the firewall where it can.
+    fn publish(&self, owner: Owner, before: &KernelState, after: &KernelState) -> Outcome {
+        let gone = before
+            .objects()
+            .filter(|object| after.get(&object.key()).is_none());
+        self.remove(owner, &gone.cloned().collect())?;
+        self.ensure(owner, after)
+    }
+
     fn peers_changed(
         &self,
         planner: &dyn Planner,
@@ -198,9 +207,11 @@ impl Shell {
         self.ensure_base(planner)?;
         let network = Owner::Network(view.network.id);
         self.ensure(network, &planner.network(&view.network)?)?;
-        for (endpoint, target) in &view.local {
-            let state = planner.endpoint(&view.network, endpoint, target)?;
-            self.ensure(Owner::Endpoint(endpoint.id), &state)?;
+        for local in &view.local {
+            let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
+            let access = planner.access(&view.network, &local.endpoint, &local.access)?;
+            state.extend(access.objects().cloned());
+            self.ensure(Owner::Endpoint(local.endpoint.id), &state)?;
         }
         self.ensure(network, &peers(planner, &view.network, &view.peers)?)?;
         self.remove_beyond(planner, view)
@@ -210,10 +221,7 @@ impl Shell {
     fn remove_beyond(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome {
         let wanted = desired(planner, view)?;
         let home = planner.home(&view.network);
-        let locals = view
-            .local
-            .iter()
-            .map(|(endpoint, _)| Owner::Endpoint(endpoint.id));
+        let locals = view.local.iter().map(|local| Owner::Endpoint(local.endpoint.id));
         let owners: BTreeSet<_> = locals.chain([Owner::Network(view.network.id)]).collect();
         for (mark, object) in self.kernel.observe_owned(&home, self.node)? {
             // Whoever is joining right now has no place in the view yet, and is left alone.
@@ -305,6 +313,21 @@ impl<P: Planner> Driver for Planned<P> {
             shell.remove(Owner::Endpoint(endpoint.id), &state)
         })
         .await
+    }
+
+    async fn publish(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+        before: &Access,
+        access: &Access,
+    ) -> Result<()> {
+        let doing = format!("publishing ports of {:?}", endpoint.name);
+        let before = self.planner.access(network, endpoint, before)?;
+        let after = self.planner.access(network, endpoint, access)?;
+        let owner = Owner::Endpoint(endpoint.id);
+        self.run(doing, move |_, shell| shell.publish(owner, &before, &after))
+            .await
     }
 
     async fn peers_changed(&self, network: &Network, gone: &[Peer], come: &[Peer]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::fmt;
 use kernel::{KernelState, Netns};
 use model::{Endpoint, Network};
 
-use crate::{Attachment, Capabilities, Draft, Needs, NetworkView, Peer, Result, Target};
+use crate::{Access, Attachment, Capabilities, Draft, Needs, NetworkView, Peer, Result, Target};
 
 /// Decides what a driver's networks are made of. Pure: records in, objects out, each method only its own.
 pub trait Planner: Send + Sync + fmt::Debug + 'static {
@@ -29,6 +29,10 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
     fn network(&self, network: &Network) -> Result<KernelState>;
     /// A local endpoint's objects.
     fn endpoint(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<KernelState>;
+    /// What leads to a local endpoint that would not without it.
+    fn access(&self, _network: &Network, _endpoint: &Endpoint, _access: &Access) -> Result<KernelState> {
+        Ok(KernelState::new())
+    }
     /// What makes an endpoint of another host reachable.
     fn peer(&self, _network: &Network, _peer: &Peer) -> Result<KernelState> {
         Ok(KernelState::new())
@@ -40,8 +44,15 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
 /// Everything that a network is on this host: the sum of its parts.
 pub fn desired(planner: &dyn Planner, view: &NetworkView) -> Result<KernelState> {
     let mut state = planner.network(&view.network)?;
-    for (endpoint, target) in &view.local {
-        merge(&mut state, &planner.endpoint(&view.network, endpoint, target)?);
+    for local in &view.local {
+        merge(
+            &mut state,
+            &planner.endpoint(&view.network, &local.endpoint, &local.target)?,
+        );
+        merge(
+            &mut state,
+            &planner.access(&view.network, &local.endpoint, &local.access)?,
+        );
     }
     merge(&mut state, &peers(planner, &view.network, &view.peers)?);
     Ok(state)

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use model::{AddressFamily, Endpoint, InterfaceName, Labels, Network, NetworkId, Scope, Subnet};
+use model::{
+    AddressFamily, Endpoint, ExposedPorts, InterfaceName, Labels, Network, NetworkId, PublishedPorts, Scope,
+    Subnet,
+};
 
 /// What a driver can do at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,13 +100,42 @@ pub struct Peer {
     pub vtep: IpAddr,
 }
 
+/// What leads to an endpoint that would not without it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Ports of the host that lead here, of the families whose gateway this endpoint is.
+    pub ports: Vec<PublishedPorts>,
+    /// Endpoints that reach some of its ports although the network lets no two reach each other.
+    pub links: Vec<LinkAccess>,
+}
+
+/// A link between two endpoints of one network without ICC, recorded with the one that is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkAccess {
+    /// Address of the endpoint that may reach this one.
+    pub from: IpAddr,
+    /// The ports it reaches.
+    pub ports: ExposedPorts,
+}
+
+/// An endpoint of this host that has joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// Its record.
+    pub endpoint: Arc<Endpoint>,
+    /// Where it joined.
+    pub target: Target,
+    /// What leads to it.
+    pub access: Access,
+}
+
 /// Everything a driver may know of one network on this host.
 #[derive(Debug, Clone)]
 pub struct NetworkView {
     /// The network.
     pub network: Arc<Network>,
-    /// This host's joined endpoints with where they joined.
-    pub local: Vec<(Arc<Endpoint>, Target)>,
+    /// This host's joined endpoints.
+    pub local: Vec<Local>,
     /// Endpoints of live other hosts.
     pub peers: Vec<Peer>,
 }

@@ -14,6 +14,7 @@ mod mac;
 mod name;
 mod network;
 mod node;
+mod port;
 mod sandbox;
 mod scope;
 mod snapshot;
@@ -29,6 +30,9 @@ pub use mac::{MacAddress, MacError};
 pub use name::{ContainerName, DriverName, NameError, NetworkName};
 pub use network::{IpamConfig, Network, Pool, SubnetRequest};
 pub use node::Node;
+pub use port::{
+    ExposedPorts, Exposure, PortBinding, PortRange, PortRangeError, Protocol, ProtocolError, PublishedPorts,
+};
 pub use sandbox::{DnsConfig, DnsPorts, HostEntry, Sandbox, SandboxKind};
 pub use scope::{Lifecycle, Scope};
 pub use snapshot::Snapshot;

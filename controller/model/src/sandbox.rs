@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Lifecycle, NodeId, SandboxId, Timestamp};
+use crate::{ContainerId, ExposedPorts, Lifecycle, NodeId, PublishedPorts, SandboxId, Timestamp};
 
 /// A sandbox as recorded. Always local scope: a namespace lives on one host. Its endpoints are found by asking
 /// which endpoints name it; they are not listed here, so the two can't disagree.
@@ -35,6 +35,13 @@ pub struct Sandbox {
     /// Ports that `cnm-names` serves 127.0.0.11 on inside the namespace. Chosen when the sandbox is made and bound
     /// again after every restart, so that the redirect rules never change.
     pub dns_ports: DnsPorts,
+    /// Ports of the host that lead into it, by way of whichever endpoint is its gateway. Decided when they are asked for
+    /// and kept until they are given back.
+    #[serde(default)]
+    pub ports: Vec<PublishedPorts>,
+    /// Ports it listens on, which links open between containers that else can't reach each other.
+    #[serde(default)]
+    pub exposed: Vec<ExposedPorts>,
 }
 
 /// Whose namespace a sandbox is.

@@ -140,6 +140,8 @@ fn gone_sandbox(core: &Core, endpoint: &Endpoint) -> Sandbox {
         extra_hosts: Vec::new(),
         files: std::path::PathBuf::new(),
         dns_ports: model::DnsPorts { udp: 0, tcp: 0 },
+        ports: Vec::new(),
+        exposed: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use drivers::{NetworkView, Peer};
+use drivers::{Access, Local, NetworkView, Peer};
 use model::{Endpoint, EndpointId, Lifecycle, Network, NodeId, Snapshot};
 
 use crate::core::target;
@@ -31,7 +31,11 @@ pub(crate) fn view(snapshot: &Snapshot, network: &Arc<Network>, here: NodeId) ->
         .filter(|endpoint| endpoint.node == here && endpoint.lifecycle == Lifecycle::Active)
         .filter_map(|endpoint| {
             let sandbox = snapshot.sandboxes.get(&endpoint.sandbox)?;
-            Some((Arc::clone(endpoint), target(sandbox, endpoint)))
+            Some(Local {
+                endpoint: Arc::clone(endpoint),
+                target: target(sandbox, endpoint),
+                access: Access::default(),
+            })
         });
     NetworkView {
         network: Arc::clone(network),

@@ -91,6 +91,8 @@ fn assemble(core: &Core, request: CreateSandbox) -> Sandbox {
         extra_hosts: request.extra_hosts,
         files: request.files,
         dns_ports: dns_ports(id),
+        ports: Vec::new(),
+        exposed: Vec::new(),
     }
 }
 

@@ -70,6 +70,8 @@ fn sandbox(number: u8) -> Sandbox {
         extra_hosts: Vec::new(),
         files: "/files".into(),
         dns_ports: DnsPorts { udp: 1, tcp: 2 },
+        ports: Vec::new(),
+        exposed: Vec::new(),
     }
 }
 

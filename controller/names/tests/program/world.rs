@@ -171,6 +171,8 @@ impl World {
             extra_hosts: Vec::new(),
             files: self.folder.path().join("files"),
             dns_ports: ports,
+            ports: Vec::new(),
+            exposed: Vec::new(),
         };
         self.snapshot.sandboxes.insert(id, Arc::new(sandbox));
         let address = Ipv4Net::new(Ipv4Addr::new(10, 9, 0, number), 24).expect("a prefix length");

@@ -20,6 +20,8 @@ fn sandbox(hostname: &str, container: Option<ContainerId>) -> Sandbox {
         extra_hosts: Vec::new(),
         files: "files".into(),
         dns_ports: DnsPorts { udp: 1, tcp: 2 },
+        ports: Vec::new(),
+        exposed: Vec::new(),
     }
 }
 

@@ -30,6 +30,8 @@ fn sandbox(kind: SandboxKind) -> Sandbox {
             udp: 40001,
             tcp: 40002,
         },
+        ports: Vec::new(),
+        exposed: Vec::new(),
     }
 }
 
