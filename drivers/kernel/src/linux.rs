@@ -12,6 +12,7 @@ mod netlink;
 pub mod netns;
 mod nft;
 mod routes;
+pub mod statistics;
 mod sysctl;
 mod visit;
 
