@@ -5,12 +5,17 @@ mod delete;
 pub(crate) mod desired;
 pub(crate) mod files;
 pub(crate) mod gateway;
+pub(crate) mod links;
+mod publish;
 mod redirect;
 mod refresh;
 
 use std::{path::PathBuf, sync::Arc};
 
-use model::{ContainerId, DnsConfig, HostEntry, Sandbox, SandboxId};
+use model::{
+    ContainerId, DnsConfig, ExposedPorts, HostEntry, NetworkId, PortBinding, PublishedPorts, Sandbox, SandboxId,
+    SandboxLink,
+};
 
 use crate::{
     core::Core,
@@ -48,9 +53,21 @@ pub struct CreateSandbox {
     pub dns: DnsConfig,
     /// Extra lines of its hosts file.
     pub extra_hosts: Vec<HostEntry>,
+    /// Containers that it finds in its hosts file on the default bridge.
+    pub links: Vec<SandboxLink>,
     /// Folder for its `hosts`, `resolv.conf` and `hostname`; made if missing. The files are written in place, so
     /// that bind mounts of them follow; one that the user edited is left alone.
     pub files: PathBuf,
+    /// What it is called when somebody else wants one of its ports: the container's name.
+    pub name: String,
+    /// Ports to publish. They are decided and claimed with the sandbox, and lead to whichever endpoint is its gateway. A
+    /// sandbox in the host's namespace has none: it listens on the host itself.
+    pub ports: Vec<PortBinding>,
+    /// The network that is asked for the host address of ports that name none
+    /// (`com.docker.network.bridge.host_binding_ipv4`): the one it is to join first.
+    pub ports_network: Option<NetworkId>,
+    /// Ports it listens on, which links open where no two containers reach each other.
+    pub exposed: Vec<ExposedPorts>,
 }
 
 /// Sandboxes of this host.
@@ -74,6 +91,31 @@ impl Sandboxes {
     /// `Internal` when something could not be removed; the reconciler tries again.
     pub async fn delete(&self, id: SandboxId) -> Result<()> {
         delete::delete(&self.core, id).await
+    }
+
+    /// Publishes more ports of a sandbox, at once.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for a sandbox in the host's namespace and for bindings that make no sense; `Conflict` for
+    /// ports that are taken, each with who has it. Then nothing is changed.
+    pub async fn publish(&self, id: SandboxId, bindings: Vec<PortBinding>) -> Result<Vec<PublishedPorts>> {
+        publish::publish(&self.core, id, bindings).await
+    }
+
+    /// Gives published ports back, and ends what passes through them. Those that are not published are no error.
+    ///
+    /// # Errors
+    /// `NotFound`; `Internal` when the kernel refuses: the reconciler tries again.
+    pub async fn unpublish(&self, id: SandboxId, ports: &[PublishedPorts]) -> Result<()> {
+        publish::unpublish(&self.core, id, ports).await
+    }
+
+    /// Writes again what follows from other sandboxes' records: where the containers are that it links to.
+    ///
+    /// # Errors
+    /// `NotFound`; `Internal` when a file can't be written.
+    pub async fn follow_links(&self, id: SandboxId) -> Result<()> {
+        refresh(&self.core, &self.get(id)?).await
     }
 
     /// One sandbox.

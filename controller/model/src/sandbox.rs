@@ -42,6 +42,19 @@ pub struct Sandbox {
     /// Ports it listens on, which links open between containers that else can't reach each other.
     #[serde(default)]
     pub exposed: Vec<ExposedPorts>,
+    /// Containers of this host that it knows by further names (`--link` on the default bridge).
+    #[serde(default)]
+    pub links: Vec<SandboxLink>,
+}
+
+/// One `--link` of the default bridge: the sandbox finds the container under these names in its hosts file, wherever
+/// the container is now, and reaches its exposed ports on a network that lets no two reach each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxLink {
+    /// The container that is linked to.
+    pub container: ContainerId,
+    /// The names it is found by: the link's alias, its hostname, its name.
+    pub names: Vec<String>,
 }
 
 /// Whose namespace a sandbox is.

@@ -142,6 +142,7 @@ fn gone_sandbox(core: &Core, endpoint: &Endpoint) -> Sandbox {
         dns_ports: model::DnsPorts { udp: 0, tcp: 0 },
         ports: Vec::new(),
         exposed: Vec::new(),
+        links: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use drivers::{Access, Local, NetworkView, Peer};
 use model::{Endpoint, EndpointId, Lifecycle, Network, NodeId, Snapshot};
 
-use crate::core::target;
+use crate::{core::target, sandboxes::links};
 
 /// Endpoints of live other hosts on a network.
 pub(crate) fn peers_of(snapshot: &Snapshot, network: &Network, here: NodeId) -> BTreeMap<EndpointId, Peer> {
@@ -34,7 +34,10 @@ pub(crate) fn view(snapshot: &Snapshot, network: &Arc<Network>, here: NodeId) ->
             Some(Local {
                 endpoint: Arc::clone(endpoint),
                 target: target(sandbox, endpoint),
-                access: Access::default(),
+                access: Access {
+                    links: links::access(snapshot, endpoint),
+                    ..Access::default()
+                },
             })
         });
     NetworkView {

@@ -92,7 +92,8 @@ fn assemble(core: &Core, request: CreateSandbox) -> Sandbox {
         files: request.files,
         dns_ports: dns_ports(id),
         ports: Vec::new(),
-        exposed: Vec::new(),
+        exposed: request.exposed,
+        links: request.links,
     }
 }
 

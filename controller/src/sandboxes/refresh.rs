@@ -14,6 +14,7 @@ use super::{
     create::pins,
     desired::{Joined, Rules, desired, difference},
     files::{self, HostResolver},
+    links,
 };
 use crate::{
     core::Core,
@@ -123,7 +124,9 @@ async fn write_files(core: &Core, sandbox: &Sandbox, joined: &[One]) -> Result<(
                 .collect::<Vec<_>>()
         })
         .collect();
-    let (host, sandbox, ipv6) = (core.settings.host_files.clone(), sandbox.clone(), core.ipv6);
+    let (host, mut sandbox, ipv6) = (core.settings.host_files.clone(), sandbox.clone(), core.ipv6);
+    let linked = links::lines(&core.records.snapshot(), &sandbox);
+    sandbox.extra_hosts.extend(linked);
     let written = tokio::task::spawn_blocking(move || write(&texts(&host, &sandbox, &addresses, ipv6)));
     let written = written
         .await

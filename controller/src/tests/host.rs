@@ -150,7 +150,12 @@ impl Host {
             domainname: String::new(),
             dns: DnsConfig::default(),
             extra_hosts: Vec::new(),
+            links: Vec::new(),
             files: self.files(hostname),
+            name: hostname.to_owned(),
+            ports: Vec::new(),
+            ports_network: None,
+            exposed: Vec::new(),
         }
     }
 

@@ -77,7 +77,12 @@ async fn sandbox(controller: &Controller, folder: &Path, hostname: &str) -> Arc<
         domainname: String::new(),
         dns: DnsConfig::default(),
         extra_hosts: Vec::new(),
+        links: Vec::new(),
         files: folder.join(hostname),
+        name: hostname.to_owned(),
+        ports: Vec::new(),
+        ports_network: None,
+        exposed: Vec::new(),
     };
     controller.sandboxes.create(request).await.unwrap()
 }

@@ -71,7 +71,12 @@ pub(super) async fn join_network(core: &Core, record: &Record) -> Result<Network
         domainname: record.settings.domainname.clone(),
         dns: or_default(&record.settings.dns, &core.dns),
         extra_hosts: extra_hosts(core, record)?,
+        links: Vec::new(),
         files: core.paths(&record.id).files,
+        name: record.name.to_string(),
+        ports: Vec::new(),
+        ports_network: None,
+        exposed: Vec::new(),
     };
     let sandbox = core
         .controller

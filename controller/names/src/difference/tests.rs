@@ -72,6 +72,7 @@ fn sandbox(number: u8) -> Sandbox {
         dns_ports: DnsPorts { udp: 1, tcp: 2 },
         ports: Vec::new(),
         exposed: Vec::new(),
+        links: Vec::new(),
     }
 }
 

@@ -173,6 +173,7 @@ impl World {
             dns_ports: ports,
             ports: Vec::new(),
             exposed: Vec::new(),
+            links: Vec::new(),
         };
         self.snapshot.sandboxes.insert(id, Arc::new(sandbox));
         let address = Ipv4Net::new(Ipv4Addr::new(10, 9, 0, number), 24).expect("a prefix length");

@@ -22,6 +22,7 @@ fn sandbox(hostname: &str, container: Option<ContainerId>) -> Sandbox {
         dns_ports: DnsPorts { udp: 1, tcp: 2 },
         ports: Vec::new(),
         exposed: Vec::new(),
+        links: Vec::new(),
     }
 }
 

@@ -32,6 +32,7 @@ fn sandbox(kind: SandboxKind) -> Sandbox {
         },
         ports: Vec::new(),
         exposed: Vec::new(),
+        links: Vec::new(),
     }
 }
 
