@@ -12,6 +12,7 @@ mod interface_name;
 mod labels;
 mod mac;
 mod name;
+mod name_options;
 mod network;
 mod node;
 mod port;
@@ -28,6 +29,7 @@ pub use interface_name::{InterfaceName, InterfaceNameError};
 pub use labels::Labels;
 pub use mac::{MacAddress, MacError};
 pub use name::{ContainerName, DriverName, NameError, NetworkName};
+pub use name_options::{NameOptionError, NameOptions};
 pub use network::{IpamConfig, Network, Pool, SubnetRequest};
 pub use node::Node;
 pub use port::{

@@ -2,7 +2,7 @@
 
 use drivers::{Draft, Driver};
 use model::{
-    AddressFamily, DriverName, IpamConfig, Labels, NetworkId, NetworkName, Scope, Subnet, SubnetRequest,
+    AddressFamily, DriverName, IpamConfig, Labels, NameOptions, NetworkId, NetworkName, Scope, Subnet, SubnetRequest,
 };
 
 use crate::{
@@ -68,6 +68,7 @@ pub(super) fn check(
     let defaults = core.settings.default_options.get(driver_name.as_str()).cloned();
     let mut options = defaults.unwrap_or_default();
     options.extend(request.options);
+    refuse_name_options(&options)?;
     Ok(Checked {
         subnets: pools.iter().filter_map(|(_, pool)| pool.subnet).collect(),
         name: request.name,
@@ -82,6 +83,16 @@ pub(super) fn check(
         ipam: request.ipam,
         pools,
         families,
+    })
+}
+
+/// What a network says about names is no driver's business, so it is checked here; all that is wrong at once.
+fn refuse_name_options(options: &Labels) -> Result<()> {
+    NameOptions::parse(options).map(drop).map_err(|wrong| {
+        let all: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+        Error::invalid(all.join("; ")).with_hint(
+            "for example cnm.dns.record.api.dev.local=10.0.0.9, cnm.dns.forward.corp=10.1.1.1, cnm.dns.host=true",
+        )
     })
 }
 
