@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::ContainerId;
+use netlab::Programs;
 use runtime::{
     Attach, Bundle, Exec, ExecSpec, Exit, LogConfig, Result, Runtime, RuntimeConfig, Shim, Streams, rootfs,
     spec::{self, ContainerConfig, HostFacts, ImageDefaults, Place, exec::ExecConfig},
@@ -44,8 +45,8 @@ pub(crate) struct Io {
 pub(crate) fn with_lab<F: Future<Output = ()>>(test: impl FnOnce(Lab) -> F) {
     let reason = if !rustix::process::geteuid().is_root() {
         Some("containers need root")
-    } else if !Path::new("/bin/busybox").exists() {
-        Some("containers need /bin/busybox (Debian's busybox-static)")
+    } else if Programs::peer("busybox").is_err() {
+        Some("containers need busybox: \"tests/packages.sh busybox\" brings it")
     } else {
         None
     };
@@ -266,7 +267,7 @@ fn make_image(image: &Path) {
     for directory in ["bin", "etc", "tmp", "proc", "sys", "dev", "home/web"] {
         fs::create_dir_all(image.join(directory)).unwrap();
     }
-    fs::copy("/bin/busybox", image.join("bin/busybox")).unwrap();
+    fs::copy(Programs::peer("busybox").unwrap(), image.join("bin/busybox")).unwrap();
     for applet in [
         "sh", "true", "false", "cat", "echo", "sleep", "id", "stty", "tty", "ps", "dd", "head", "hostname",
         "unshare", "mount", "grep", "wc", "kill", "env", "pwd", "sync", "ls", "tail", "printf", "seq",
