@@ -13,8 +13,8 @@ mod refresh;
 use std::{path::PathBuf, sync::Arc};
 
 use model::{
-    ContainerId, DnsConfig, ExposedPorts, HostEntry, NetworkId, PortBinding, PublishedPorts, Sandbox, SandboxId,
-    SandboxLink,
+    ContainerId, DnsConfig, ExposedPorts, HostEntry, NetworkId, PortBinding, PublishedPorts, Sandbox,
+    SandboxId, SandboxLink,
 };
 
 use crate::{
