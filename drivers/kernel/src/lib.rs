@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod damage;
 mod ensure;
 mod error;
 #[cfg(any(test, feature = "fake"))]
@@ -18,12 +19,15 @@ pub mod owner;
 mod plan;
 pub mod ruleset;
 pub mod state;
+mod survey;
+pub mod traffic;
 
 use std::{net::IpAddr, time::Duration};
 
-use model::{InterfaceName, NodeId, Subnet};
+use model::{InterfaceName, NodeId, Protocol, Subnet};
 
-pub use ensure::{ensure, holds, remove};
+pub use damage::{Damage, Watch};
+pub use ensure::{ensure, ensure_surveyed, holds, remove};
 pub use error::{Error, Failure, Result};
 #[cfg(any(test, feature = "fake"))]
 pub use fake::FakeKernel;
@@ -32,6 +36,8 @@ pub use object::{Key, Netns, Object};
 pub use owner::{Mark, Owner};
 pub use plan::{Step, plan};
 pub use state::KernelState;
+pub use survey::Survey;
+use traffic::{DeadFlows, HostSocket, PortLimits, Process};
 
 /// A kernel: Linux, or the fake that obeys the same rules.
 ///
@@ -49,6 +55,9 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
     /// if there is no such link or namespace.
     fn observe_entries(&self, netns: &Netns, link: &InterfaceName) -> Result<Vec<Object>>;
 
+    /// Every address of a namespace, whoever put it there. A dump, like [`Kernel::observe_owned`].
+    fn observe_addresses(&self, netns: &Netns) -> Result<Vec<Object>>;
+
     /// The number that one namespace has for another, as in [`Netns::Numbered`]; none if it has none, and so no link that
     /// leads there.
     fn number_of(&self, from: &Netns, other: &Netns) -> Result<Option<i32>>;
@@ -65,6 +74,24 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
 
     /// The MTU of the host's link that carries this address: what a tunnel over it can use. None if no link does.
     fn underlay_mtu(&self, address: IpAddr) -> Result<Option<u32>>;
+
+    /// Tells of damage that others do to what is ours in the host's namespace, until the answer is dropped. A signal only:
+    /// a kernel may announce nothing, or lose an announcement, and the timer is still needed.
+    fn watch(&self, _tell: damage::Tell) -> Result<Watch> {
+        Ok(Watch::nothing())
+    }
+
+    /// Sockets of the host's processes that take a port of these protocols. One dump for each protocol and family.
+    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>>;
+
+    /// The process that has a socket; none if it is gone. A walk through /proc: for errors only.
+    fn holder(&self, socket: &HostSocket) -> Option<Process>;
+
+    /// Which ports the host chooses from where nobody names one.
+    fn port_limits(&self) -> Result<PortLimits>;
+
+    /// Makes the host's connection tracking forget flows, all of them in one pass, and answers how many there were.
+    fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize>;
 
     /// Waits until removals that went on in the background are done; false if they aren't within `limit`.
     fn settle(&self, limit: Duration) -> bool;

@@ -6,14 +6,20 @@
 
 mod addresses;
 mod apply;
+mod conntrack;
 mod links;
+mod monitor;
 mod neighbors;
 mod netlink;
 pub mod netns;
 mod nft;
+mod own;
+mod raw;
 mod routes;
+mod sock_diag;
 pub mod statistics;
 mod sysctl;
+mod traffic;
 mod visit;
 
 use std::{
@@ -28,13 +34,17 @@ use std::{
     time::Duration,
 };
 
-use model::{InterfaceName, NodeId, Subnet};
+use model::{InterfaceName, NodeId, Protocol, Subnet};
 
 use self::{
     links::Removals,
     visit::{Connections, Visits},
 };
-use crate::{Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step};
+use crate::{
+    Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
+    object::Address,
+    traffic::{DeadFlows, HostSocket, PortLimits, Process},
+};
 
 /// Sockets into the host's namespace kept for the next call.
 const KEPT: usize = 8;
@@ -50,6 +60,7 @@ struct Host {
     idle: Mutex<Vec<Connections>>,
     sent: Arc<AtomicU64>,
     removals: Removals,
+    own: Arc<own::Own>,
 }
 
 impl Linux {
@@ -62,6 +73,7 @@ impl Linux {
                 idle: Mutex::default(),
                 removals: Removals::new(Arc::clone(&sent)),
                 sent,
+                own: Arc::default(),
             },
         })
     }
@@ -167,6 +179,23 @@ impl Kernel for Linux {
         }
     }
 
+    fn observe_addresses(&self, netns: &Netns) -> Result<Vec<Object>> {
+        let everything = Key::Link(netns.clone(), any_link());
+        let mut visits = self.visits();
+        let visit = visits.visit(netns, &everything)?;
+        let mut objects = Vec::new();
+        for (index, address) in addresses::dump(visit)? {
+            if let Some(link) = visit.name_of(index, &everything)? {
+                objects.push(Object::Address(Address {
+                    netns: netns.clone(),
+                    link,
+                    address,
+                }));
+            }
+        }
+        Ok(objects)
+    }
+
     fn number_of(&self, from: &Netns, other: &Netns) -> Result<Option<i32>> {
         let key = Key::Link(from.clone(), any_link());
         let mut visits = self.visits();
@@ -204,6 +233,30 @@ impl Kernel for Linux {
             .into_iter()
             .find(|link| link.index == index)
             .and_then(|link| link.mtu))
+    }
+
+    fn watch(&self, tell: crate::damage::Tell) -> Result<crate::Watch> {
+        monitor::start(&self.host.descriptor, &self.host.own, tell).map_err(|source| Error::System {
+            object: "the host".to_owned(),
+            action: "listening to what others change",
+            source,
+        })
+    }
+
+    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>> {
+        traffic::sockets(self, protocols)
+    }
+
+    fn holder(&self, socket: &HostSocket) -> Option<Process> {
+        sock_diag::holder(socket)
+    }
+
+    fn port_limits(&self) -> Result<PortLimits> {
+        traffic::limits(self)
+    }
+
+    fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize> {
+        traffic::forget(self, dead)
     }
 
     fn settle(&self, limit: Duration) -> bool {

@@ -267,6 +267,9 @@ fn transaction(visits: &mut Visits<'_>, mark: &Mark, netns: &Netns, steps: &[Ste
     let all = || (0..steps.len()).collect::<Vec<_>>();
     let changes: Vec<_> = steps.iter().filter_map(firewall_change).collect();
     let first = steps[0].object().key();
+    if *netns == Netns::Host {
+        note_tables(visits, steps);
+    }
     let connection = match visits
         .visit(netns, &first)
         .and_then(|visit| visit.firewall(&first))
@@ -281,6 +284,15 @@ fn transaction(visits: &mut Visits<'_>, mark: &Mark, netns: &Netns, steps: &[Ste
             let key = steps[change].object().key();
             let error = Error::from_errno(&key, "committing it", "object that it refers to", source, "");
             (Vec::new(), Some((change, error)))
+        }
+    }
+}
+
+/// Says which tables are ours before anything of them is announced.
+fn note_tables(visits: &Visits<'_>, steps: &[Step]) {
+    for step in steps {
+        if let Object::Firewall(_, item) = step.object() {
+            visits.host().own.add_table(item.key().table());
         }
     }
 }
@@ -319,7 +331,8 @@ fn sysctls(visits: &mut Visits<'_>, netns: &Netns, steps: &[Step]) -> Outcome {
         Err(error) => return (Vec::new(), Some((wanted[0].0, error))),
     };
     let sysctls: Vec<_> = wanted.iter().map(|(_, sysctl)| *sysctl).collect();
-    let (count, error) = sysctl::write(descriptor.as_fd(), &sysctls);
+    let own = (*netns == Netns::Host).then(|| &*visits.host().own);
+    let (count, error) = sysctl::write(descriptor.as_fd(), &sysctls, own);
     let failure = error.map(|error| (wanted[count].0, error));
     let reached = failure.as_ref().map_or(steps.len(), |(at, _)| *at);
     ((0..reached).collect(), failure)

@@ -16,5 +16,21 @@ mod read;
 mod tests;
 mod transaction;
 
+use std::borrow::Cow;
+
+use crate::ruleset::Family;
+
 pub(super) use connection::Connection;
 pub(super) use transaction::{Change, Refused};
+
+/// The name of the table that an announcement is about: in all of them it is the first attribute.
+pub(super) fn announced_table(attributes: &[u8]) -> Option<String> {
+    attributes::Received::read(attributes)
+        .string(1)
+        .map(Cow::into_owned)
+}
+
+/// The family of an announcement; none if we have no word for it.
+pub(super) fn announced_family(number: u8) -> Option<Family> {
+    read::family(number)
+}

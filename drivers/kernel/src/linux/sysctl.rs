@@ -1,12 +1,13 @@
 //! Sysctls of a namespace: /proc/sys/net shows that of the thread that opens a file below it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use super::{netns, visit::Visits};
+use super::{netns, own::Own, visit::Visits};
 use crate::{Error, Key, Netns, Object, Result, object::Sysctl};
 
 /// Reads sysctls of one namespace; those that don't exist are left out.
@@ -15,15 +16,21 @@ pub(super) fn observe(visits: &mut Visits<'_>, netns: &Netns, keys: &[&Key]) -> 
         return Ok(Vec::new());
     };
     let descriptor = visits.descriptor(netns, first)?;
+    let own = (*netns == Netns::Host).then(|| &*visits.host().own);
     let values = netns::inside(descriptor.as_fd(), || {
-        Ok(keys.iter().map(|key| read(key)).collect::<Vec<_>>())
+        let read = |key: &&Key| read(key).inspect(|found| note(own, found.as_ref()));
+        Ok(keys.iter().map(read).collect::<Vec<_>>())
     })
     .map_err(|error| failure(first, "entering its namespace", error))?;
     values.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Writes values in order, until one can't be. Answers how many were.
-pub(super) fn write(descriptor: BorrowedFd<'_>, sysctls: &[&Sysctl]) -> (usize, Option<Error>) {
+pub(super) fn write(
+    descriptor: BorrowedFd<'_>,
+    sysctls: &[&Sysctl],
+    own: Option<&Own>,
+) -> (usize, Option<Error>) {
     let Some(first) = sysctls.first() else {
         return (0, None);
     };
@@ -31,7 +38,7 @@ pub(super) fn write(descriptor: BorrowedFd<'_>, sysctls: &[&Sysctl]) -> (usize, 
         let first_failure = sysctls
             .iter()
             .enumerate()
-            .find_map(|(at, sysctl)| write_one(sysctl).err().map(|error| (at, error)));
+            .find_map(|(at, sysctl)| write_one(sysctl, own).err().map(|error| (at, error)));
         Ok(first_failure)
     });
     match written {
@@ -41,10 +48,29 @@ pub(super) fn write(descriptor: BorrowedFd<'_>, sysctls: &[&Sysctl]) -> (usize, 
     }
 }
 
-fn write_one(sysctl: &Sysctl) -> Result<()> {
+fn write_one(sysctl: &Sysctl, own: Option<&Own>) -> Result<()> {
     let key = key(sysctl);
-    let path = path(&sysctl.name).map_err(|error| failure(&key, "finding it", error))?;
-    fs::write(path, &sysctl.value).map_err(|error| failure(&key, "writing it", error))
+    let file = path(&sysctl.name).map_err(|error| failure(&key, "finding it", error))?;
+    if let (Some(own), Some(path)) = (own, file.to_str()) {
+        own.note_sysctl(&sysctl.name, path, &sysctl.value);
+    }
+    overwrite(&file, &sysctl.value).map_err(|error| failure(&key, "writing it", error))
+}
+
+/// Writes without truncating first, which would be announced while the old value is still there.
+fn overwrite(path: &Path, value: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(value.as_bytes())
+}
+
+/// What is seen is taken for what should be: if it isn't, it is written next.
+fn note(own: Option<&Own>, found: Option<&Object>) {
+    if let (Some(own), Some(Object::Sysctl(sysctl))) = (own, found)
+        && let Ok(path) = path(&sysctl.name)
+        && let Some(path) = path.to_str()
+    {
+        own.note_sysctl(&sysctl.name, path, &sysctl.value);
+    }
 }
 
 fn read(key: &Key) -> Result<Option<Object>> {

@@ -9,13 +9,12 @@ use std::{
 };
 
 use model::InterfaceName;
-use netlink_packet_route::{RouteNetlinkMessage, link::LinkMessage};
 
 use super::{
-    Host,
-    links::{self, Found},
+    Host, links,
     netlink::{Connection, Refusal},
     nft,
+    own::Own,
 };
 use crate::{Error, Key, Netns, Result};
 
@@ -47,6 +46,7 @@ impl<'a> Visits<'a> {
                     Netns::Pinned(_) | Netns::Numbered(_) => Connections::default(),
                 },
                 sent: Arc::clone(&self.host.sent),
+                own: (*netns == Netns::Host).then(|| Arc::clone(&self.host.own)),
                 indexes: HashMap::new(),
                 names: HashMap::new(),
             };
@@ -87,6 +87,8 @@ pub(super) struct Visit {
     pub(super) descriptor: Arc<OwnedFd>,
     connections: Connections,
     sent: Arc<std::sync::atomic::AtomicU64>,
+    /// Only of the host's namespace.
+    pub(super) own: Option<Arc<Own>>,
     indexes: HashMap<InterfaceName, u32>,
     names: HashMap<u32, Option<InterfaceName>>,
 }
@@ -106,6 +108,9 @@ impl Visit {
         if self.connections.firewall.is_none() {
             let connection = nft::Connection::open(self.descriptor.as_fd())
                 .map_err(|error| refused(key, "opening a netlink socket", "namespace")(error.into()))?;
+            if let Some(own) = &self.own {
+                own.add_port(connection.port());
+            }
             self.connections.firewall = Some(connection);
         }
         Ok(self.connections.firewall.as_mut().expect("it was just put there"))
@@ -142,13 +147,10 @@ impl Visit {
         if let Some(name) = self.names.get(&index) {
             return Ok(name.clone());
         }
-        let mut request = LinkMessage::default();
-        request.header.index = index;
-        let answer = self
+        let name = self
             .connection(key)?
-            .get(RouteNetlinkMessage::GetLink(request))
-            .map_err(refused(key, "looking up a link by its index", "link"))?;
-        let name = answer.and_then(Found::read).map(|found| found.name);
+            .name_of(index)
+            .map_err(|error| refused(key, "looking up a link by its index", "link")(error.into()))?;
         self.names.insert(index, name.clone());
         Ok(name)
     }

@@ -24,17 +24,17 @@ pub(in crate::linux) struct Found {
     pub(in crate::linux) mtu: Option<u32>,
     pub(in crate::linux) bridge: bool,
     kind: Option<InfoKind>,
-    up: bool,
-    mac: Option<MacAddress>,
-    master: Option<u32>,
-    group: u32,
-    alias: String,
+    pub(in crate::linux) up: bool,
+    pub(in crate::linux) mac: Option<MacAddress>,
+    pub(in crate::linux) master: Option<u32>,
+    pub(in crate::linux) group: u32,
+    pub(in crate::linux) alias: String,
     /// A veth's other end.
     peer: Option<u32>,
     /// The namespace of a veth's other end, or of a tunnel's socket, where it isn't the link's own.
     elsewhere: Option<i32>,
     vxlan: Vec<InfoVxlan>,
-    port: BridgePort,
+    pub(in crate::linux) port: BridgePort,
 }
 
 impl Found {

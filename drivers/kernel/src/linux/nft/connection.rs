@@ -31,6 +31,7 @@ const DONE: u16 = 3;
 pub(in crate::linux) struct Connection {
     socket: Socket,
     sequence: u32,
+    port: u32,
 }
 
 /// A message received: an object, or an answer to a request.
@@ -52,18 +53,27 @@ impl Connection {
     /// Opens one in the calling thread's namespace.
     pub(in crate::linux) fn here() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?;
         // Only who may administer the network can force these; who may not can't commit anything either.
         let _ = setsockopt(&socket, sockopt::SndBufForce, &BUFFERS);
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFERS);
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+            port,
+        })
     }
 
     /// Opens one in a namespace.
     pub(in crate::linux) fn open(netns: BorrowedFd<'_>) -> io::Result<Self> {
         netns::inside(netns, Self::here)
+    }
+
+    /// The number that the kernel has for it, and stamps announcements of its changes with.
+    pub(in crate::linux) const fn port(&self) -> u32 {
+        self.port
     }
 
     /// The next sequence number.
