@@ -13,10 +13,14 @@ use std::{
     time::Duration,
 };
 
-use model::{InterfaceName, NodeId, Subnet};
+use model::{InterfaceName, NodeId, PortRange, Protocol, Subnet};
 
 use self::rules::World;
-use crate::{Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step, object::Link};
+use crate::{
+    Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
+    object::Link,
+    traffic::{DeadFlows, Flow, HostSocket, PortLimits, Process},
+};
 
 /// A kernel for tests: a host with a loopback and nothing else.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ struct Inner {
     steps: usize,
     observed: usize,
     failing: Failing,
+    sockets: Vec<(HostSocket, Process)>,
+    flows: Vec<Flow>,
 }
 
 /// Which steps fail, counted from the call that says so.
@@ -68,6 +74,21 @@ impl FakeKernel {
     /// Takes an object away with all that the kernel takes along, as somebody else would.
     pub fn take(&self, key: &Key) {
         self.inner().world.take(key);
+    }
+
+    /// Lets a process of the host open a socket.
+    pub fn listen(&self, socket: HostSocket, process: Process) {
+        self.inner().sockets.push((socket, process));
+    }
+
+    /// Lets a flow be remembered.
+    pub fn put_flow(&self, flow: Flow) {
+        self.inner().flows.push(flow);
+    }
+
+    /// The flows that are remembered.
+    pub fn flows(&self) -> Vec<Flow> {
+        self.inner().flows.clone()
     }
 
     /// Everything there is: what a test compares to see that nothing was left behind.
@@ -212,6 +233,12 @@ impl Kernel for FakeKernel {
         Ok(inner.world.objects.objects().filter(of_link).cloned().collect())
     }
 
+    fn observe_addresses(&self, netns: &Netns) -> Result<Vec<Object>> {
+        let inner = self.inner();
+        let here = |object: &&Object| matches!(object, Object::Address(o) if o.netns == *netns);
+        Ok(inner.world.objects.objects().filter(here).cloned().collect())
+    }
+
     /// Everything here is known by its path.
     fn number_of(&self, _from: &Netns, _other: &Netns) -> Result<Option<i32>> {
         Ok(None)
@@ -281,6 +308,36 @@ impl Kernel for FakeKernel {
             Some(Object::Link(link)) => link.mtu.or(Some(1500)),
             _ => None,
         })
+    }
+
+    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>> {
+        let inner = self.inner();
+        let sockets = inner.sockets.iter().map(|(socket, _)| *socket);
+        Ok(sockets
+            .filter(|socket| protocols.contains(&socket.protocol))
+            .collect())
+    }
+
+    fn holder(&self, socket: &HostSocket) -> Option<Process> {
+        let inner = self.inner();
+        let found = inner.sockets.iter().find(|(known, _)| known == socket);
+        found.map(|(_, process)| process.clone())
+    }
+
+    fn port_limits(&self) -> Result<PortLimits> {
+        Ok(PortLimits {
+            ephemeral: PortRange::new(32768, 60999).expect("two numbers in order"),
+            reserved: Vec::new(),
+        })
+    }
+
+    fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize> {
+        let mut inner = self.inner();
+        let before = inner.flows.len();
+        inner
+            .flows
+            .retain(|flow| !dead.iter().any(|dead| dead.matches(flow, |_| true)));
+        Ok(before - inner.flows.len())
     }
 
     fn settle(&self, _limit: Duration) -> bool {

@@ -1,0 +1,222 @@
+//! Flows that connection tracking remembers, and forgets when what they led to is gone.
+//!
+//! A small table is read once and sorted out here; from a large one the kernel is asked for those of one address
+//! or port only (`CTA_FILTER`, since 5.8; an older one ignores that and tells all). What goes is deleted by its
+//! tuple and id, so that a flow which took its place meanwhile stays.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::BorrowedFd,
+};
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::libc::{AF_INET, AF_INET6, ENOENT, EOPNOTSUPP};
+
+use super::raw::{Raw, attribute, attributes, push};
+use crate::traffic::{DeadFlows, Flow};
+
+/// `NFNL_SUBSYS_CTNETLINK`.
+const SUBSYSTEM: u16 = 1 << 8;
+const GET: u16 = SUBSYSTEM | 1;
+const DELETE: u16 = SUBSYSTEM | 2;
+const GET_STATS: u16 = SUBSYSTEM | 5;
+/// `struct nfgenmsg`.
+const HEADER: usize = 4;
+
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const FILTER: u16 = 25;
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 0x8000;
+
+/// Of a tuple: addresses and ports.
+const IP: u16 = 1;
+const PROTO: u16 = 2;
+/// Of a filter: which fields of the source are compared.
+const BY_SOURCE: u32 = 1;
+/// Of a filter: the protocol and the destination's port.
+const BY_PROTOCOL: u32 = 1 << 3;
+const BY_PORT: u32 = 1 << 5;
+
+/// A table of so many flows is read as a whole: quicker than walking it once for each address.
+const SMALL: u32 = 4096;
+
+/// What the kernel is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ask {
+    From(IpAddr),
+    AnsweredFrom(IpAddr),
+    ToPort {
+        v4: bool,
+        protocol: u8,
+        port: Option<u16>,
+    },
+}
+
+/// Forgets flows and answers how many there were.
+pub(super) fn forget(
+    netns: BorrowedFd<'_>,
+    dead: &[DeadFlows],
+    is_local: impl Fn(IpAddr) -> bool,
+) -> io::Result<usize> {
+    let mut raw = Raw::open(netns, NETLINK_NETFILTER)?;
+    let entries = match count(&mut raw) {
+        Err(error) if is_absent(&error) => return Ok(0),
+        answer => answer?,
+    };
+    let requests: Vec<Vec<u8>> = match entries {
+        0 => return Ok(0),
+        1..=SMALL => families(dead).map(|v4| header(family_of(v4))).collect(),
+        _ => asks(dead).into_iter().map(filtered).collect(),
+    };
+    let mut gone: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for request in requests {
+        raw.dump(GET, &request, |answer| {
+            let Some(flow) = read(answer) else { return };
+            if dead.iter().any(|dead| dead.matches(&flow, &is_local)) {
+                gone.extend(deletion(answer));
+            }
+        })?;
+    }
+    let gone: Vec<Vec<u8>> = gone.into_values().collect();
+    raw.delete(DELETE, &gone)
+}
+
+/// Connection tracking is not there at all.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(ENOENT | EOPNOTSUPP | nix::libc::EINVAL)
+    )
+}
+
+fn count(raw: &mut Raw) -> io::Result<u32> {
+    let answer = raw.get(GET_STATS, &header(0))?.unwrap_or_default();
+    let value = answer.get(HEADER..).and_then(|bytes| attribute(bytes, 1));
+    let bytes = value.and_then(|value| <[u8; 4]>::try_from(value).ok());
+    // One that does not say is taken for a large one.
+    Ok(bytes.map_or(u32::MAX, u32::from_be_bytes))
+}
+
+fn families(dead: &[DeadFlows]) -> impl Iterator<Item = bool> {
+    let families: BTreeSet<bool> = dead.iter().map(DeadFlows::is_ipv4).collect();
+    families.into_iter()
+}
+
+fn asks(dead: &[DeadFlows]) -> BTreeSet<Ask> {
+    let mut asks = BTreeSet::new();
+    for one in dead {
+        match one {
+            DeadFlows::Of(address) => asks.extend([Ask::From(*address), Ask::AnsweredFrom(*address)]),
+            DeadFlows::Through(_, to) => asks.extend([Ask::AnsweredFrom(*to)]),
+            DeadFlows::ToHost(ports) => asks.extend([Ask::ToPort {
+                v4: ports.host_ip.is_ipv4(),
+                protocol: ports.protocol.number(),
+                port: (ports.host.count() == 1).then(|| ports.host.first()),
+            }]),
+        }
+    }
+    asks
+}
+
+fn filtered(ask: Ask) -> Vec<u8> {
+    match ask {
+        Ask::From(ip) => by_address(ORIGINAL, ip),
+        Ask::AnsweredFrom(ip) => by_address(REPLY, ip),
+        Ask::ToPort { v4, protocol, port } => {
+            let mut inner = Vec::new();
+            push(&mut inner, 1, &[protocol]);
+            if let Some(port) = port {
+                push(&mut inner, 3, &port.to_be_bytes());
+            }
+            let mut tuple = Vec::new();
+            push(&mut tuple, NESTED | PROTO, &inner);
+            let flags = BY_PROTOCOL | port.map_or(0, |_| BY_PORT);
+            request(family_of(v4), ORIGINAL, &tuple, flags)
+        }
+    }
+}
+
+fn by_address(side: u16, ip: IpAddr) -> Vec<u8> {
+    let mut inner = Vec::new();
+    match ip {
+        IpAddr::V4(ip) => push(&mut inner, 1, &ip.octets()),
+        IpAddr::V6(ip) => push(&mut inner, 3, &ip.octets()),
+    }
+    let mut tuple = Vec::new();
+    push(&mut tuple, NESTED | IP, &inner);
+    request(family_of(ip.is_ipv4()), side, &tuple, BY_SOURCE)
+}
+
+fn request(family: i32, side: u16, tuple: &[u8], flags: u32) -> Vec<u8> {
+    let mut request = header(family);
+    push(&mut request, NESTED | side, tuple);
+    let mut filter = Vec::new();
+    for one in [ORIGINAL, REPLY] {
+        let flags = if one == side { flags } else { 0 };
+        push(&mut filter, one, &flags.to_ne_bytes());
+    }
+    push(&mut request, NESTED | FILTER, &filter);
+    request
+}
+
+fn header(family: i32) -> Vec<u8> {
+    vec![u8::try_from(family).unwrap_or_default(), 0, 0, 0]
+}
+
+fn family_of(v4: bool) -> i32 {
+    if v4 { AF_INET } else { AF_INET6 }
+}
+
+fn read(answer: &[u8]) -> Option<Flow> {
+    let bytes = answer.get(HEADER..)?;
+    let (original, reply) = (attribute(bytes, ORIGINAL)?, attribute(bytes, REPLY)?);
+    let proto = attribute(original, PROTO)?;
+    let port = attribute(proto, 3).and_then(|value| <[u8; 2]>::try_from(value).ok());
+    let addresses = |tuple| {
+        let ip = attribute(tuple, IP)?;
+        let mut both = attributes(ip).filter_map(|(_, value)| address(value));
+        Some((both.next()?, both.next()?))
+    };
+    let (from, to) = addresses(original)?;
+    Some(Flow {
+        protocol: *attribute(proto, 1)?.first()?,
+        from,
+        to,
+        to_port: port.map_or(0, u16::from_be_bytes),
+        answers_from: addresses(reply)?.0,
+    })
+}
+
+fn address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => <[u8; 4]>::try_from(value)
+            .ok()
+            .map(|ip| Ipv4Addr::from(ip).into()),
+        16 => <[u8; 16]>::try_from(value)
+            .ok()
+            .map(|ip| Ipv6Addr::from(ip).into()),
+        _ => None,
+    }
+}
+
+/// The message that deletes a flow, by what makes it the only one.
+fn deletion(answer: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let bytes = answer.get(HEADER..)?;
+    let mut request = header(i32::from(*answer.first()?));
+    push(&mut request, NESTED | ORIGINAL, attribute(bytes, ORIGINAL)?);
+    if let Some(id) = attribute(bytes, ID) {
+        push(&mut request, ID, id);
+    }
+    if let Some(zone) = attribute(bytes, ZONE) {
+        push(&mut request, ZONE, zone);
+    }
+    Some((request.clone(), request))
+}
+
+#[cfg(test)]
+mod tests;
