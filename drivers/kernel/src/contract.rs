@@ -160,6 +160,7 @@ macro_rules! kernel_contract {
             ensuring_does_not_take_over_another_kind_of_link,
             adopted_links_are_only_tuned,
             many_entries_are_one_plan,
+            a_survey_stands_for_many_looks,
             removing_what_is_gone_is_no_error,
             firewall_steps_are_all_or_none,
             routes_and_mtu_of_the_host_are_known,

@@ -7,7 +7,7 @@
 use model::InterfaceName;
 
 use crate::{
-    Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
+    Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step, Survey,
     object::{Link, LinkKind},
     plan,
     plan::{comes_with_its_maker, link_of_sysctl, satisfied},
@@ -16,23 +16,51 @@ use crate::{
 /// Brings the objects of `desired` about. On failure everything done is undone; what could not be is in
 /// [`Error::NotUndone`] together with the reason. Calling again repairs, or changes nothing.
 pub fn ensure(kernel: &dyn Kernel, mark: &Mark, desired: &KernelState) -> Result<()> {
+    if has_its_namespace(kernel, desired)? {
+        return ensure_surveyed(kernel, mark, &Survey::default(), desired);
+    }
     let known: Vec<_> = desired
         .objects()
         .filter(|object| there_before_us(object, desired))
         .map(Object::key)
         .collect();
-    let actual = match known.is_empty() {
-        true => KernelState::new(),
-        false => kernel.observe(&known)?,
-    };
-    let mut attempt = Attempt {
-        kernel,
-        mark,
-        done: Vec::new(),
-    };
+    let actual = observe(kernel, &known)?;
+    let mut attempt = Attempt::new(kernel, mark);
     attempt
         .close_gap(&actual, desired)
         .map_err(|error| attempt.walk_back(error))
+}
+
+/// The same where most of it is there already, as after a restart: what `survey` saw is compared without another look,
+/// the rest is looked up first. A transaction that the kernel refuses because something exists costs it a grace period.
+pub fn ensure_surveyed(
+    kernel: &dyn Kernel,
+    mark: &Mark,
+    survey: &Survey,
+    desired: &KernelState,
+) -> Result<()> {
+    let (seen, unseen): (Vec<_>, Vec<_>) = desired.keys().partition(|key| survey.tells_of(key));
+    let unseen: Vec<_> = unseen.into_iter().cloned().collect();
+    let mut actual = observe(kernel, &unseen)?;
+    actual.extend(seen.into_iter().filter_map(|key| survey.get(key)).cloned());
+    let mut attempt = Attempt::new(kernel, mark);
+    attempt
+        .close_surveyed_gap(&actual, desired)
+        .map_err(|error| attempt.walk_back(error))
+}
+
+fn observe(kernel: &dyn Kernel, keys: &[Key]) -> Result<KernelState> {
+    match keys.is_empty() {
+        true => Ok(KernelState::new()),
+        false => kernel.observe(keys),
+    }
+}
+
+/// Whether a namespace that is wanted is there: then what is wanted in it most likely is too.
+fn has_its_namespace(kernel: &dyn Kernel, desired: &KernelState) -> Result<bool> {
+    let namespaces = desired.keys().filter(|key| matches!(key, Key::Namespace(_)));
+    let namespaces: Vec<_> = namespaces.cloned().collect();
+    Ok(!observe(kernel, &namespaces)?.is_empty())
 }
 
 /// Removes objects, dependents first. What is gone already is no error; on a failure the rest is removed all the same.
@@ -87,15 +115,33 @@ struct Attempt<'a> {
     done: Vec<Step>,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    fn new(kernel: &'a dyn Kernel, mark: &'a Mark) -> Self {
+        Self {
+            kernel,
+            mark,
+            done: Vec::new(),
+        }
+    }
+
     /// Applies the plan; where something exists unexpectedly, looks at everything and plans once more.
     fn close_gap(&mut self, actual: &KernelState, desired: &KernelState) -> Result<()> {
-        let Err(error) = self.apply(plan(actual, desired)) else {
-            return Ok(());
-        };
-        if !matches!(error, Error::Exists(_)) {
-            return Err(error);
+        match self.apply(plan(actual, desired)) {
+            Err(Error::Exists(_)) => self.look_and_close(desired),
+            answer => answer,
         }
+    }
+
+    /// The same when `actual` is all that there is, or was when it was surveyed.
+    fn close_surveyed_gap(&mut self, actual: &KernelState, desired: &KernelState) -> Result<()> {
+        refuse_foreign(actual, desired)?;
+        if astray(self.kernel, actual, desired)?.is_empty() {
+            return self.close_gap(actual, desired);
+        }
+        self.look_and_close(desired)
+    }
+
+    fn look_and_close(&mut self, desired: &KernelState) -> Result<()> {
         let keys: Vec<_> = desired.keys().cloned().collect();
         let mut actual = self.kernel.observe(&keys)?;
         refuse_foreign(&actual, desired)?;

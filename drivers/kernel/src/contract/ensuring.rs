@@ -2,8 +2,9 @@
 
 use super::{Case, cases::HOST, objects::*};
 use crate::{
-    Error, KernelState, Object, ensure, holds,
+    Error, KernelState, Object, Survey, ensure, ensure_surveyed, holds,
     object::LinkKind,
+    plan::satisfied,
     remove,
     ruleset::{Content, Element, Item, Mapped, Set, Table, Type, Value},
 };
@@ -32,7 +33,7 @@ fn endpoint(case: &Case<'_>) -> KernelState {
     .collect()
 }
 
-pub(super) fn interfaces() -> Set {
+pub(crate) fn interfaces() -> Set {
     Set {
         table: Table::inet("cnm-test"),
         name: "networks".to_owned(),
@@ -42,7 +43,7 @@ pub(super) fn interfaces() -> Set {
     }
 }
 
-pub(super) fn interface(of: &str) -> Element {
+pub(crate) fn interface(of: &str) -> Element {
     Element {
         table: Table::inet("cnm-test"),
         set: "networks".to_owned(),
@@ -111,4 +112,33 @@ pub(crate) fn ensuring_does_not_take_over_another_kind_of_link(case: &Case<'_>) 
 
 pub(crate) fn removing_what_is_gone_is_no_error(case: &Case<'_>) {
     remove(case.kernel, &case.mark, &endpoint(case)).expect("nothing was there");
+}
+
+pub(crate) fn a_survey_stands_for_many_looks(case: &Case<'_>) {
+    let desired = endpoint(case);
+    ensure(case.kernel, &case.mark, &desired).expect("making everything");
+    let gone = address(&HOST, "br", "10.1.0.1/24");
+    case.remove(&gone).expect("removing an address");
+    let survey = Survey::of_host(case.kernel, case.mark.node).expect("looking at everything");
+    assert!(survey.tells_of(&gone.key()) && survey.get(&gone.key()).is_none());
+    for seen in [
+        Object::Link(bridge(&HOST, "br")),
+        Object::Firewall(HOST, Item::Element(interface("br"))),
+    ] {
+        let found = survey
+            .get(&seen.key())
+            .unwrap_or_else(|| panic!("{seen:?} is not seen"));
+        assert!(satisfied(found, &seen), "{seen:?} is seen as {found:?}");
+    }
+    assert!(survey.owned(&case.mark.owner).len() > 3);
+    for time in ["repairs", "changes nothing"] {
+        ensure_surveyed(case.kernel, &case.mark, &survey, &desired)
+            .unwrap_or_else(|error| panic!("{time}: {error:?}"));
+        assert!(
+            holds(case.kernel, &desired).expect("looking everything up"),
+            "{time}"
+        );
+    }
+    remove(case.kernel, &case.mark, &desired).expect("removing everything");
+    case.nothing_of(&desired);
 }

@@ -4,17 +4,20 @@
 //! The kernel works on a request before `send` returns: the answers are there when it does, so nothing here waits.
 
 use std::{
+    ffi::CStr,
     io,
-    os::fd::BorrowedFd,
+    os::fd::{AsRawFd as _, BorrowedFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use model::InterfaceName;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::{errno::Errno, libc};
 
 use super::netns;
 
@@ -226,6 +229,32 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// A link's name by its index. Every socket knows the links of its namespace, and says the name without all else
+    /// that a message would tell of the link.
+    pub(super) fn name_of(&self, index: u32) -> io::Result<Option<InterfaceName>> {
+        let Ok(index) = libc::c_int::try_from(index) else {
+            return Ok(None);
+        };
+        // SAFETY: all zeros is a valid request: its fields are numbers.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        request.ifr_ifru.ifru_ifindex = index;
+        // SAFETY: the descriptor is open, and the kernel reads and writes no more than this structure.
+        let answer = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFNAME, &raw mut request) };
+        match Errno::result(answer) {
+            Ok(_) => {
+                let name = request
+                    .ifr_name
+                    .map(|letter| u8::from_ne_bytes(letter.to_ne_bytes()));
+                let name = CStr::from_bytes_until_nul(&name)
+                    .ok()
+                    .and_then(|name| name.to_str().ok());
+                Ok(name.and_then(|name| InterfaceName::new(name).ok()))
+            }
+            Err(Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Whether it may be used again: after an answer that was not read to its end the next could be taken for another's.

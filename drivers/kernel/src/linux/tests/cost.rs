@@ -2,9 +2,9 @@
 
 use super::{Linux, Pins, apart};
 use crate::{
-    Kernel, KernelState, Mark, Netns, Object, Owner,
+    Kernel, KernelState, Mark, Netns, Object, Owner, Survey,
     contract::objects::*,
-    ensure,
+    ensure, ensure_surveyed,
     object::{Link, LinkKind},
     remove,
 };
@@ -71,6 +71,44 @@ fn the_two_hundredth_endpoint_costs_what_the_first_did() {
         assert!(kernel.settle(std::time::Duration::from_secs(10)));
         // Its end's index, the entry and the address on it, the link's index and its removal.
         assert_eq!(kernel.messages_sent() - before, 5);
+    });
+}
+
+#[test]
+fn a_hundred_networks_are_surveyed_by_as_many_messages_as_one() {
+    apart(|| {
+        let (kernel, mark) = (Linux::here().expect("a kernel"), mark());
+        let network = |number: usize| {
+            let bridge_name = format!("br{number}");
+            let objects = [
+                Object::Link(bridge(&Netns::Host, &bridge_name)),
+                address(&Netns::Host, &bridge_name, &format!("10.1.{number}.1/24")),
+            ];
+            objects.into_iter().collect::<KernelState>()
+        };
+        let cost = |count: usize| {
+            let before = kernel.messages_sent();
+            let survey = Survey::of_host(&kernel, mark.node).expect("looking at everything");
+            for number in 0..count {
+                ensure_surveyed(&kernel, &mark, &survey, &network(number)).expect("nothing to do");
+            }
+            kernel.messages_sent() - before
+        };
+        ensure(&kernel, &mark, &network(0)).expect("a network");
+        let first = cost(1);
+        // All links, all addresses.
+        assert_eq!(first, 2);
+        for number in 1..100 {
+            ensure(&kernel, &mark, &network(number)).expect("a network");
+        }
+        assert_eq!(cost(100), first);
+        let before = kernel.messages_sent();
+        assert_eq!(kernel.host_routes().expect("routes").len(), 100);
+        assert_eq!(
+            kernel.messages_sent() - before,
+            2,
+            "both families' routes, and no link"
+        );
     });
 }
 
