@@ -4,13 +4,18 @@ mod firewall;
 pub(crate) mod links;
 mod options;
 
-use kernel::{KernelState, Netns, object::BridgePort, ruleset::Table};
-use model::{AddressFamily, Endpoint, Network, NodeId, Scope};
+use std::net::IpAddr;
 
-pub use options::BridgeOptions;
+use kernel::{KernelState, Netns, Object, object::BridgePort, ruleset::Table};
+use model::{AddressFamily, Endpoint, Exposure, InterfaceName, IpNet, Network, NodeId, Pool, PublishedPorts, Scope};
 
-use crate::{Attachment, Capabilities, Draft, Error, Link, Needs, Result, Target, planner::Planner};
-use firewall::Policies;
+pub use options::{BridgeOptions, GatewayMode};
+
+use crate::{
+    Access, Attachment, Capabilities, Draft, Error, Link, Needs, Result, Target, planner::Planner,
+};
+use firewall::{FamilyPolicy, Policies};
+use links::Ipv6;
 
 /// What the bridge driver must know of the host.
 #[derive(Debug, Clone)]
@@ -21,6 +26,11 @@ pub struct BridgeHost {
     pub mtu: Option<u32>,
     /// The host has IPv6 at all.
     pub ipv6: bool,
+    /// Rules are made. Without, there is no firewall object of ours on the host: nothing is translated, published or
+    /// kept apart but by isolated ports of a bridge.
+    pub firewall: bool,
+    /// Forwarding is switched on.
+    pub ip_forward: bool,
 }
 
 /// Plans bridge networks.
@@ -40,6 +50,69 @@ impl Bridge {
     fn mtu(&self, options: &BridgeOptions) -> Option<u32> {
         options.mtu.or(self.host.mtu)
     }
+
+    fn ipv6(&self, network: &Network, options: &BridgeOptions) -> Ipv6 {
+        match (network.enable_ipv6, options.mode_v6) {
+            (false, _) | (true, GatewayMode::Isolated) => Ipv6::Off,
+            (true, _) if self.host.ip_forward => Ipv6::Forwarded,
+            (true, _) => Ipv6::On,
+        }
+    }
+
+    /// What leads to an address of an endpoint.
+    fn access_to(
+        &self,
+        network: &Network,
+        options: &BridgeOptions,
+        container: IpAddr,
+        access: &Access,
+    ) -> Vec<Object> {
+        let family = AddressFamily::of(container);
+        let device = links::device(network, options.device.as_ref());
+        let open = |ports: &&PublishedPorts| ports.family() == family && ports.exposure == Exposure::Open;
+        let ports: Vec<_> = access.ports.iter().filter(open).collect();
+        let mut objects = Vec::new();
+        match options.mode(family) {
+            _ if network.internal => {}
+            GatewayMode::Routed => objects.extend(firewall::opened(&self.table, ports, container)),
+            mode if mode.translates() => {
+                let looped = |ports: &&PublishedPorts| is_local(ports.host_ip);
+                objects.extend(
+                    ports
+                        .iter()
+                        .any(looped)
+                        .then(|| links::loopback_answers(&device)),
+                );
+                let each = ports
+                    .into_iter()
+                    .flat_map(|ports| firewall::published(&self.table, ports, container));
+                objects.extend(each);
+            }
+            _ => {}
+        }
+        if !options.icc {
+            objects.extend(self.links_to(container, access));
+        }
+        objects
+    }
+
+    fn links_to(&self, container: IpAddr, access: &Access) -> Vec<Object> {
+        let family = AddressFamily::of(container);
+        let mut sources: Vec<_> = access.links.iter().map(|link| link.from).collect();
+        sources.retain(|from| AddressFamily::of(*from) == family);
+        sources.sort_unstable();
+        sources.dedup();
+        let links = sources.into_iter().flat_map(|from| {
+            let here = access.links.iter().filter(move |link| link.from == from);
+            firewall::links(&self.table, from, container, here.map(|link| link.ports))
+        });
+        links.collect()
+    }
+}
+
+/// Whether 127.0.0.1 leads there too.
+fn is_local(address: IpAddr) -> bool {
+    address.is_ipv4() && (address.is_unspecified() || address.is_loopback())
 }
 
 impl Planner for Bridge {
@@ -49,25 +122,34 @@ impl Planner for Bridge {
             addresses: true,
             single: false,
             gateway_bridge: false,
-            several_pools: false,
+            several_pools: true,
         }
     }
 
     fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
         let options = BridgeOptions::parse(draft.options)?;
-        one_subnet_each(draft)?;
         if draft.families.contains(&AddressFamily::V6) && !self.host.ipv6 {
             return Err(Error::Invalid {
                 message: "this host has no IPv6".to_owned(),
                 hint: Some("create the network without \"--ipv6\"".to_owned()),
             });
         }
+        let isolated = |family: &&AddressFamily| options.mode(**family) == GatewayMode::Isolated;
+        if let Some(family) = draft.families.iter().find(isolated)
+            && !draft.internal
+        {
+            return Err(Error::Invalid {
+                message: format!("gateway mode \"isolated\" for {family} is for internal networks"),
+                hint: Some("add \"--internal\"".to_owned()),
+            });
+        }
+        let gateway = !draft.families.iter().all(|family| isolated(&family));
         let device = match options.device {
             Some(device) => device.to_string(),
             None => format!("br-{}", draft.id.short()),
         };
         Ok(Needs {
-            gateway: true,
+            gateway,
             claims: vec![device],
             ..Needs::default()
         })
@@ -81,28 +163,44 @@ impl Planner for Bridge {
     }
 
     fn base(&self) -> KernelState {
-        let mut base: KernelState = firewall::base(&self.table).into_iter().collect();
-        base.insert(links::forwarding());
+        let mut base = KernelState::new();
+        if self.host.firewall {
+            base.extend(firewall::base(&self.table));
+        }
+        if self.host.ip_forward {
+            base.insert(links::forwarding());
+        }
         base
     }
 
     fn network(&self, network: &Network) -> Result<KernelState> {
         let options = BridgeOptions::parse(&network.options)?;
         let device = links::device(network, options.device.as_ref());
-        let mut state: KernelState = links::network(network, &device, self.mtu(&options))
+        let worn = network.pools.iter().filter(|pool| is_worn(pool, &options));
+        let mut state: KernelState = links::network(&device, self.mtu(&options), worn)
             .into_iter()
             .collect();
         if self.host.ipv6 {
-            state.extend(links::ipv6(network, &device));
+            state.extend(links::ipv6(&device, self.ipv6(network, &options)));
         }
-        let policies = Policies {
-            device,
-            icc: options.icc,
-            internal: network.internal,
-            masquerade: options.masquerade,
-        };
-        state.extend(firewall::network(&self.table, &policies));
+        if self.host.firewall {
+            if !options.icc {
+                let answering = families(network).map(|family| links::answering(&device, family));
+                state.extend(answering.flatten());
+            }
+            state.extend(firewall::network(&self.table, &policies(network, &options, device)));
+        }
         Ok(state)
+    }
+
+    fn access(&self, network: &Network, endpoint: &Endpoint, access: &Access) -> Result<KernelState> {
+        if !self.host.firewall {
+            return Ok(KernelState::new());
+        }
+        let options = BridgeOptions::parse(&network.options)?;
+        let addresses = endpoint.addresses.iter().map(|net| net.addr());
+        let objects = addresses.flat_map(|container| self.access_to(network, &options, container, access));
+        Ok(objects.collect())
     }
 
     fn endpoint(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<KernelState> {
@@ -117,36 +215,51 @@ impl Planner for Bridge {
     }
 
     fn attachment(&self, network: &Network, endpoint: &Endpoint) -> Attachment {
-        let gateway = |family, wanted: bool| {
-            let pool = network.pools_of(family).next()?;
-            pool.gateway.filter(|_| wanted && !network.internal)
+        let gateway = |net: Option<IpNet>| {
+            let address = net?.addr();
+            let mut pools = network.pools_of(AddressFamily::of(address));
+            let pool = pools.find(|pool| pool.subnet.contains(&address))?;
+            pool.gateway.filter(|_| !network.internal)
         };
         Attachment {
             link: Some(Link::InPlace),
-            gateway_v4: gateway(AddressFamily::V4, endpoint.addresses.ipv4.is_some()),
-            gateway_v6: gateway(AddressFamily::V6, endpoint.addresses.ipv6.is_some()),
+            gateway_v4: gateway(endpoint.addresses.ipv4.map(IpNet::V4)),
+            gateway_v6: gateway(endpoint.addresses.ipv6.map(IpNet::V6)),
             routes: Vec::new(),
         }
     }
 }
 
-fn one_subnet_each(draft: &Draft<'_>) -> Result<()> {
-    let count = |family| {
-        draft
-            .subnets
-            .iter()
-            .filter(|subnet| subnet.family() == family)
-            .count()
-    };
-    match [AddressFamily::V4, AddressFamily::V6]
-        .into_iter()
-        .find(|family| count(*family) > 1)
-    {
-        None => Ok(()),
-        Some(family) => Err(Error::Forbidden {
-            message: format!("a bridge network has one {family} subnet, not several"),
-            hint: Some("create a network for each, or one with \"-d overlay\"".to_owned()),
-        }),
+fn families(network: &Network) -> impl Iterator<Item = AddressFamily> {
+    let all = [
+        (AddressFamily::V4, network.enable_ipv4),
+        (AddressFamily::V6, network.enable_ipv6),
+    ];
+    all.into_iter()
+        .filter(|(_, enabled)| *enabled)
+        .map(|(family, _)| family)
+}
+
+/// Whether the bridge wears the gateway's address.
+fn is_worn(pool: &Pool, options: &BridgeOptions) -> bool {
+    let family = pool.subnet.family();
+    let elsewhere = family == AddressFamily::V4 && options.inhibit_ipv4;
+    options.mode(family) != GatewayMode::Isolated && !elsewhere
+}
+
+fn policies(network: &Network, options: &BridgeOptions, device: InterfaceName) -> Policies {
+    let families = families(network).map(|family| FamilyPolicy {
+        family,
+        mode: options.mode(family),
+        masquerade: options.masquerade,
+        source: options.source(family),
+    });
+    Policies {
+        device,
+        icc: options.icc,
+        internal: network.internal,
+        trusted: options.trusted.clone(),
+        families: families.collect(),
     }
 }
 

@@ -28,6 +28,10 @@ pub struct HostSettings {
     pub vxlan_port: u16,
     /// Folder of the daemon's running state; overlay networks' namespaces are pinned below it.
     pub exec_root: PathBuf,
+    /// Firewall rules are made on the host (`--iptables`).
+    pub firewall: bool,
+    /// The host's forwarding is switched on (`--ip-forward`).
+    pub ip_forward: bool,
 }
 
 /// The drivers `null`, `host`, `bridge` and `overlay`.
@@ -44,6 +48,8 @@ impl BuiltIn {
             node: settings.node,
             mtu: uplink_mtu(&**kernel)?,
             ipv6,
+            firewall: settings.firewall,
+            ip_forward: settings.ip_forward,
         });
         let overlay = Overlay::new(OverlayHost {
             address: settings.address,

@@ -46,6 +46,8 @@ impl Subject {
             address: [192, 0, 2, 1].into(),
             vxlan_port: VXLAN_PORT,
             exec_root: lab.pin("").with_file_name("host"),
+            firewall: true,
+            ip_forward: true,
         };
         let driver = BuiltIn::new(&settings, &kernel)
             .expect("a catalog")

@@ -121,6 +121,8 @@ impl Host {
             address: address.parse().expect("an address"),
             vxlan_port: VXLAN_PORT,
             exec_root: exec_root.clone(),
+            firewall: true,
+            ip_forward: true,
         };
         Self {
             drivers: BuiltIn::new(&settings, &kernel).expect("the host can be looked at"),

@@ -12,9 +12,13 @@ pub(crate) const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_pr
 /// The smallest MTU of IPv4 (RFC 791).
 const SMALLEST_MTU: u16 = 68;
 
+/// Keys that begin so are nobody's in particular: other parts read them, and every driver lets them pass.
+const SHARED: &str = "cnm.";
+
 /// Refuses a key that the driver doesn't have.
 pub(crate) fn refuse_unknown(driver: &str, known: &[&'static str], options: &Labels) -> Result<()> {
-    match options.keys().find(|key| !known.contains(&key.as_str())) {
+    let ours = |key: &&String| !known.contains(&key.as_str()) && !key.starts_with(SHARED);
+    match options.keys().find(ours) {
         None => Ok(()),
         Some(key) => Err(Error::Invalid {
             message: format!("the {driver} driver has no option {key:?}"),

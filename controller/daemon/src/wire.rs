@@ -15,6 +15,7 @@ use store::{Store, Stores, embedded::Embedded};
 use crate::{
     config::{Bridge, Config},
     identity,
+    metrics::ThisHost,
     name_service::Names,
     programs::Programs,
 };
@@ -24,6 +25,8 @@ use crate::{
 pub struct Daemon {
     /// Containers, images and networks.
     pub engine: Arc<Engine>,
+    /// What `/metrics` tells.
+    pub metrics: Arc<api::Metrics>,
     controller: Arc<Controller>,
     names: Arc<Names>,
     runtime: Runtime,
@@ -53,7 +56,8 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         local: local.clone(),
         global: cluster_store(config)?,
     };
-    let kernel: Arc<dyn Kernel> = Arc::new(Linux::here().context("opening netlink sockets")?);
+    let linux = Arc::new(Linux::here().context("opening netlink sockets")?);
+    let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
     let parts = Parts {
         node: this_node(node, address),
@@ -93,7 +97,13 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         about: about(config, node, address),
     });
     let engine = engine.await.context("starting the containers")?;
+    let world = ThisHost {
+        node,
+        kernel: linux,
+        controller: controller.clone(),
+    };
     Ok(Daemon {
+        metrics: api::Metrics::new(engine.clone(), Arc::new(world)),
         engine,
         controller,
         names,
@@ -191,6 +201,8 @@ fn catalog(
         address: address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         vxlan_port: VXLAN_PORT,
         exec_root: config.exec_root.clone(),
+        firewall: true,
+        ip_forward: true,
     };
     BuiltIn::new(&settings, kernel).context("looking at the host's links")
 }

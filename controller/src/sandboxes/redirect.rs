@@ -75,6 +75,7 @@ fn chain(table: &Table, name: &str, hook: Hook, priority: i32, rules: Vec<Rule>)
             policy: Policy::Accept,
         }),
         rules,
+        users: false,
     })
 }
 

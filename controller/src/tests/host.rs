@@ -83,6 +83,8 @@ impl Host {
             address: self.node.address,
             vxlan_port: VXLAN_PORT,
             exec_root: settings.exec_root.clone(),
+            firewall: true,
+            ip_forward: true,
         };
         let routes = self.kernel.clone();
         let routes = move || {

@@ -55,6 +55,8 @@ async fn start(folder: &Path, stores: &Stores) -> Arc<Controller> {
         address: node.address,
         vxlan_port: VXLAN_PORT,
         exec_root: settings.exec_root.clone(),
+        firewall: true,
+        ip_forward: true,
     };
     let pools = DefaultPool::built_in(&node.id);
     let parts = Parts {

@@ -11,6 +11,7 @@ use model::InterfaceName;
 use crate::{
     KernelState, Netns, Object,
     object::{Link, LinkKind, Vxlan},
+    ruleset::Item,
 };
 
 /// One change of the kernel. Closed under reversal.
@@ -79,6 +80,11 @@ pub(crate) fn satisfied(actual: &Object, wanted: &Object) -> bool {
             .value
             .split_whitespace()
             .eq(wanted.value.split_whitespace()),
+        (Object::Firewall(_, Item::Chain(actual)), Object::Firewall(_, Item::Chain(wanted)))
+            if wanted.users =>
+        {
+            (&actual.table, &actual.name, actual.base) == (&wanted.table, &wanted.name, wanted.base)
+        }
         _ => actual == wanted,
     }
 }
@@ -92,6 +98,8 @@ fn link_satisfied(actual: &Link, wanted: &Link) -> bool {
     match wanted.kind {
         LinkKind::Existing => true,
         LinkKind::VethPeer => mac,
+        // Its address is decided when it is made; one that was there before us keeps its own.
+        LinkKind::Bridge => actual.master == wanted.master,
         _ => mac && actual.master == wanted.master && ports_agree(actual, wanted),
     }
 }

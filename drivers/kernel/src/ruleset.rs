@@ -71,6 +71,8 @@ pub struct Chain {
     pub base: Option<Base>,
     /// Its rules.
     pub rules: Vec<Rule>,
+    /// What is in it is the user's: it is made empty once, and that it exists is all that is ever ensured.
+    pub users: bool,
 }
 
 /// How a base chain hangs on a hook.

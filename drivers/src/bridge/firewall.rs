@@ -1,36 +1,86 @@
 //! Rules of all bridge networks, and the elements that make them apply to one.
 //!
-//! The rules are constant; a network is a handful of elements, whatever the number of networks:
+//! The rules are constant; a network is a handful of elements and a published port one, whatever the number of networks
+//! and ports ([`chains`] has the rules in order):
 //!
-//! ```text
-//! forward      known connections           accept
-//!              in and out by one bridge    the network's verdict: accept, or drop without ICC
-//!              in by an internal network   drop
-//!              out by any of our bridges   drop: from another network, or from outside to what isn't published
-//! postrouting  in and out by one bridge    stays as it is
-//!              in by a network that may    masquerade
-//! ```
+//! | set or map | key → what |
+//! |---|---|
+//! | `networks`, `internal` | bridge |
+//! | `within` | bridge, bridge → accept, or without ICC `linked` |
+//! | `bridged` | bridge, bridge: what comes and leaves by it stays as it is |
+//! | `trusted` | interface of the host, bridge it may reach directly |
+//! | `masquerade-F`, `sources-F` | bridge; bridge → the address its packets get outside |
+//! | `unprotected-F`, `routed-F` | bridge whose containers are reached by their own addresses |
+//! | `opened-F` | container, protocol, ports: what is published of routed networks |
+//! | `links-F` | from, to, protocol, ports: links across a network without ICC |
+//! | `ports-F`, `ports-any-F` | host's address, protocol, port → container, port; the second for all addresses |
+//! | `ranges-F` | host's address or all, protocol, ports → container, whose ports have the same numbers |
 //!
-//! Frames between two ports of one bridge pass here only where `br_netfilter` is loaded; without ICC the ports
-//! themselves are isolated from each other.
+//! `F` is `v4` or `v6`. Single and shifted ports are in hash maps, an element each, so that one more costs the same
+//! after thousands; a range whose numbers stay is one element with an interval.
+//!
+//! **Who gets in.** A new connection into a network passes if its destination was translated: only who may write rules
+//! of this host can do that, so it was published by us or somebody else meant it. Sent directly to a container's
+//! address it doesn't, unless the network is routed and the port opened, or it is unprotected, or the interface is
+//! trusted.
+//!
+//! **127.0.0.1** is translated in `output` like every other address of the host, which needs `route_localnet` on the
+//! bridge, for the answers; `postrouting` gives such packets the bridge's address. A packet from elsewhere with such
+//! an address is never translated, and from our bridges, where the kernel no longer refuses it by itself, it is
+//! dropped as it arrives. Answers come to the bridge's address and are translated back later, so none of them is hit.
+//! The kernel does not route `::1`: a relay serves it.
+//!
+//! **Links without ICC.** Ports of such a bridge are isolated: no frame passes from one to another, and neither
+//! `br_netfilter` nor a table of the bridge family, which hosts may lack and iptables can't say, is needed for it.
+//! Instead the host answers ARP for neighbours with its own address (`proxy_arp_pvlan`, RFC 3069), so what a container
+//! sends to a neighbour comes to the host as a packet to be forwarded by the bridge that it came by. There chain
+//! `linked` lets the linked ports pass, connection tracking their answers, and the rest is dropped. For IPv6 the host
+//! answers for linked addresses one by one (`proxy_ndp`).
+//!
+//! **A port under the host's own rules** ([`Exposure::Host`]) is not in any map. A translated packet is forwarded and
+//! never meets the host's INPUT rules, whatever mark it carries; so the relay in `cnm-names` listens on the host's
+//! address and port like any other server there, ufw, firewalld, nftables or iptables decide on INPUT who reaches it,
+//! and it connects to the container. The price is that the container sees the bridge's address as its client. On a
+//! routed network such a port stays closed to the outside as well, but for the relay.
+//!
+//! **The user's chain** `user` is gone through before all else when packets are forwarded. It is made empty once and
+//! never changed: `nft add rule inet cnm-… user …`. An accept there counts against our drops.
+//!
+//! Frames between two ports of one bridge pass here only where `br_netfilter` is loaded.
+//!
+//! [`Exposure::Host`]: model::Exposure::Host
+
+mod access;
+mod chains;
+
+use std::net::IpAddr;
 
 use kernel::{
     Netns, Object,
-    ruleset::{
-        Action, Base, Chain, ChainKind, Content, Element, Field, Hook, Item, Mapped, Policy, Rule, Set,
-        State, Table, Test, Type, Value, Verdict,
-    },
+    ruleset::{Content, Element, Item, Mapped, Set, Table, Type, Value, Verdict},
 };
-use model::{InterfaceName, NodeId};
+use model::{AddressFamily, InterfaceName, NodeId};
 
-/// Map: in by this bridge and out by it → verdict.
+pub(super) use access::{links, opened, published};
+
+use super::GatewayMode;
+
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::V4, AddressFamily::V6];
+
 const WITHIN: &str = "within";
-/// Set: internal networks.
+const BRIDGED: &str = "bridged";
 const INTERNAL: &str = "internal";
-/// Set: all networks.
 const NETWORKS: &str = "networks";
-/// Set: networks whose packets to the outside get the host's address.
+const TRUSTED: &str = "trusted";
 const MASQUERADE: &str = "masquerade";
+const SOURCES: &str = "sources";
+const UNPROTECTED: &str = "unprotected";
+const ROUTED: &str = "routed";
+const OPENED: &str = "opened";
+const LINKS: &str = "links";
+const PORTS: &str = "ports";
+const PORTS_ANY: &str = "ports-any";
+const RANGES: &str = "ranges";
 
 /// What the firewall must know of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +91,23 @@ pub(super) struct Policies {
     pub(super) icc: bool,
     /// Nothing passes in or out.
     pub(super) internal: bool,
+    /// Interfaces of the host whose packets reach containers directly.
+    pub(super) trusted: Vec<InterfaceName>,
+    /// What holds for each family that the network has.
+    pub(super) families: Vec<FamilyPolicy>,
+}
+
+/// What the firewall must know of a family on a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FamilyPolicy {
+    /// Which.
+    pub(super) family: AddressFamily,
+    /// How containers and the outside reach each other.
+    pub(super) mode: GatewayMode,
     /// Packets to the outside get the host's address.
     pub(super) masquerade: bool,
+    /// This one, if it is not that of the interface they leave by.
+    pub(super) source: Option<IpAddr>,
 }
 
 /// The table of a node's daemon; of its own, so that several share a host.
@@ -52,17 +117,44 @@ pub(super) fn table(node: NodeId) -> Table {
 
 /// Table, sets and chains.
 pub(super) fn base(table: &Table) -> Vec<Object> {
-    let within = vec![Type::Interface, Type::Interface];
-    let items = [
+    let pair = || vec![Type::Interface, Type::Interface];
+    let device = || vec![Type::Interface];
+    let mut items = vec![
         Item::Table(table.clone()),
-        set(table, WITHIN, within, Content::Verdicts),
-        set(table, INTERNAL, vec![Type::Interface], Content::Keys),
-        set(table, NETWORKS, vec![Type::Interface], Content::Keys),
-        set(table, MASQUERADE, vec![Type::Interface], Content::Keys),
-        Item::Chain(forward(table)),
-        Item::Chain(postrouting(table)),
+        set(table, WITHIN, pair(), Content::Verdicts, false),
+        set(table, BRIDGED, pair(), Content::Keys, false),
+        set(table, TRUSTED, pair(), Content::Keys, false),
+        set(table, INTERNAL, device(), Content::Keys, false),
+        set(table, NETWORKS, device(), Content::Keys, false),
     ];
-    items.map(on_host).into()
+    items.extend(FAMILIES.into_iter().flat_map(|family| family_sets(table, family)));
+    items.extend(chains::all(table));
+    items.into_iter().map(on_host).collect()
+}
+
+fn family_sets(table: &Table, family: AddressFamily) -> Vec<Item> {
+    let device = || vec![Type::Interface];
+    let address = match family {
+        AddressFamily::V4 => Type::Ipv4,
+        AddressFamily::V6 => Type::Ipv6,
+    };
+    let container = || Content::Data(vec![address, Type::Port]);
+    let alone = || Content::Data(vec![address]);
+    let at = || vec![address, Type::Protocol, Type::Port];
+    let port = || vec![Type::Protocol, Type::Port];
+    let link = vec![address, address, Type::Protocol, Type::Port];
+    let set = |name, key, content, intervals| set(table, &of(name, family), key, content, intervals);
+    vec![
+        set(MASQUERADE, device(), Content::Keys, false),
+        set(SOURCES, device(), alone(), false),
+        set(UNPROTECTED, device(), Content::Keys, false),
+        set(ROUTED, device(), Content::Keys, false),
+        set(OPENED, at(), Content::Keys, true),
+        set(LINKS, link, Content::Keys, true),
+        set(PORTS, at(), container(), false),
+        set(PORTS_ANY, port(), container(), false),
+        set(RANGES, at(), alone(), true),
+    ]
 }
 
 /// A network's elements.
@@ -71,75 +163,66 @@ pub(super) fn network(table: &Table, policies: &Policies) -> Vec<Object> {
     let within = if policies.icc {
         Verdict::Accept
     } else {
-        Verdict::Drop
+        Verdict::Goto(chains::LINKED.to_owned())
     };
     let mut items = vec![
         element(table, WITHIN, vec![device(), device()], Mapped::Verdict(within)),
+        element(table, BRIDGED, vec![device(), device()], Mapped::Nothing),
         element(table, NETWORKS, vec![device()], Mapped::Nothing),
     ];
     if policies.internal {
         items.push(element(table, INTERNAL, vec![device()], Mapped::Nothing));
-    } else if policies.masquerade {
-        items.push(element(table, MASQUERADE, vec![device()], Mapped::Nothing));
+    } else {
+        let trusted = policies.trusted.iter().map(|from| {
+            let key = vec![Value::Interface(from.clone()), device()];
+            element(table, TRUSTED, key, Mapped::Nothing)
+        });
+        items.extend(trusted);
+        items.extend(
+            policies
+                .families
+                .iter()
+                .flat_map(|policy| family(table, policies, policy)),
+        );
     }
     items.into_iter().map(on_host).collect()
 }
 
-fn forward(table: &Table) -> Chain {
-    let base = Base {
-        kind: ChainKind::Filter,
-        hook: Hook::Forward,
-        priority: 0,
-        policy: Policy::Accept,
+fn family(table: &Table, policies: &Policies, policy: &FamilyPolicy) -> Vec<Item> {
+    let one = |name, to| {
+        let key = vec![Value::Interface(policies.device.clone())];
+        element(table, &of(name, policy.family), key, to)
     };
-    let rules = vec![
-        Rule::verdict(Verdict::Accept).when(Test::State(vec![State::Established, State::Related])),
-        within(),
-        Rule::verdict(Verdict::Drop).when(member(Field::InputInterface, INTERNAL)),
-        Rule::verdict(Verdict::Drop).when(member(Field::OutputInterface, NETWORKS)),
-    ];
-    chain(table, "forward", base, rules)
+    let mut items = Vec::new();
+    if policy.mode.translates() && policy.masquerade {
+        items.push(match policy.source {
+            Some(source) => one(SOURCES, Mapped::Data(vec![Value::Address(source)])),
+            None => one(MASQUERADE, Mapped::Nothing),
+        });
+    }
+    match policy.mode {
+        GatewayMode::NatUnprotected => items.push(one(UNPROTECTED, Mapped::Nothing)),
+        GatewayMode::Routed => items.push(one(ROUTED, Mapped::Nothing)),
+        GatewayMode::Nat | GatewayMode::Isolated => {}
+    }
+    items
 }
 
-fn postrouting(table: &Table) -> Chain {
-    let base = Base {
-        kind: ChainKind::Nat,
-        hook: Hook::Postrouting,
-        priority: 100,
-        policy: Policy::Accept,
-    };
-    let rules = vec![
-        within(),
-        Rule::new(Action::Masquerade).when(member(Field::InputInterface, MASQUERADE)),
-    ];
-    chain(table, "postrouting", base, rules)
-}
-
-fn within() -> Rule {
-    let fields = vec![Field::InputInterface, Field::OutputInterface];
-    Rule::new(Action::VerdictMap(fields, WITHIN.to_owned()))
-}
-
-fn member(field: Field, set: &str) -> Test {
-    Test::In(vec![field], set.to_owned())
-}
-
-fn chain(table: &Table, name: &str, base: Base, rules: Vec<Rule>) -> Chain {
-    Chain {
-        table: table.clone(),
-        name: name.to_owned(),
-        base: Some(base),
-        rules,
+/// A set's name for one family.
+fn of(name: &str, family: AddressFamily) -> String {
+    match family {
+        AddressFamily::V4 => format!("{name}-v4"),
+        AddressFamily::V6 => format!("{name}-v6"),
     }
 }
 
-fn set(table: &Table, name: &str, key: Vec<Type>, content: Content) -> Item {
+fn set(table: &Table, name: &str, key: Vec<Type>, content: Content, intervals: bool) -> Item {
     Item::Set(Set {
         table: table.clone(),
         name: name.to_owned(),
         key,
         content,
-        intervals: false,
+        intervals,
     })
 }
 

@@ -4,7 +4,7 @@ use kernel::{
     Netns, Object,
     object::{Address, BridgePort, Link, LinkKind, Sysctl, VethPeer},
 };
-use model::{Endpoint, InterfaceName, MacAddress, Network};
+use model::{AddressFamily, Endpoint, InterfaceName, MacAddress, Network, Pool};
 
 use crate::{Error, Result, Target};
 
@@ -23,26 +23,26 @@ pub(crate) fn veth_name(endpoint: &Endpoint) -> InterfaceName {
     name.expect("15 bytes of letters and digits")
 }
 
-/// The bridge and the gateways' addresses on it.
-pub(super) fn network(network: &Network, device: &InterfaceName, mtu: Option<u32>) -> Vec<Object> {
-    let gateways = network
-        .pools
-        .iter()
-        .filter_map(|pool| Some((pool.subnet, pool.gateway?)));
+/// The bridge and the gateways' addresses on it, of the pools that it is to wear.
+pub(super) fn network<'a>(
+    device: &InterfaceName,
+    mtu: Option<u32>,
+    pools: impl Iterator<Item = &'a Pool>,
+) -> Vec<Object> {
+    let gateways: Vec<_> = pools
+        .filter_map(|pool| Some((pool.subnet, pool.gateway?)))
+        .collect();
     let bridge = Link {
         netns: Netns::Host,
         name: device.clone(),
         kind: LinkKind::Bridge,
         // Said, lest it follow the lowest of its ports'.
-        mac: gateways
-            .clone()
-            .next()
-            .map(|(_, gateway)| MacAddress::from_ip(gateway)),
+        mac: gateways.first().map(|(_, gateway)| MacAddress::from_ip(*gateway)),
         mtu,
         master: None,
         up: true,
     };
-    let addresses = gateways.map(|(subnet, gateway)| {
+    let addresses = gateways.into_iter().map(|(subnet, gateway)| {
         Object::Address(Address {
             netns: Netns::Host,
             link: device.clone(),
@@ -52,15 +52,47 @@ pub(super) fn network(network: &Network, device: &InterfaceName, mtu: Option<u32
     std::iter::once(Object::Link(bridge)).chain(addresses).collect()
 }
 
+/// What of IPv6 happens on the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ipv6 {
+    /// Nothing: the host takes no part in it.
+    Off,
+    /// It has addresses.
+    On,
+    /// The same, and the host forwards.
+    Forwarded,
+}
+
 /// How IPv6 behaves on the bridge: not at all, or as a router that believes nobody's advertisements.
-pub(super) fn ipv6(network: &Network, device: &InterfaceName) -> Vec<Object> {
-    let here = |setting: &str| format!("net/ipv6/conf/{device}/{setting}");
-    if network.enable_ipv6 {
-        let forwarding = "net/ipv6/conf/all/forwarding".to_owned();
-        vec![sysctl(forwarding, "1"), sysctl(here("accept_ra"), "0")]
-    } else {
-        vec![sysctl(here("disable_ipv6"), "1")]
+pub(super) fn ipv6(device: &InterfaceName, is: Ipv6) -> Vec<Object> {
+    let here = |setting: &str, value| sysctl(format!("net/ipv6/conf/{device}/{setting}"), value);
+    match is {
+        Ipv6::Off => vec![here("disable_ipv6", "1")],
+        Ipv6::On => vec![here("accept_ra", "0")],
+        Ipv6::Forwarded => {
+            let forwarding = sysctl("net/ipv6/conf/all/forwarding".to_owned(), "1");
+            vec![forwarding, here("accept_ra", "0")]
+        }
     }
+}
+
+/// The host answers for neighbours that containers can't reach themselves, at once.
+pub(super) fn answering(device: &InterfaceName, family: AddressFamily) -> Vec<Object> {
+    match family {
+        AddressFamily::V4 => vec![
+            sysctl(format!("net/ipv4/conf/{device}/proxy_arp_pvlan"), "1"),
+            sysctl(format!("net/ipv4/neigh/{device}/proxy_delay"), "0"),
+        ],
+        AddressFamily::V6 => vec![
+            sysctl(format!("net/ipv6/conf/{device}/proxy_ndp"), "1"),
+            sysctl(format!("net/ipv6/neigh/{device}/proxy_delay"), "0"),
+        ],
+    }
+}
+
+/// Answers to 127.0.0.1 are taken from the bridge.
+pub(super) fn loopback_answers(device: &InterfaceName) -> Object {
+    sysctl(format!("net/ipv4/conf/{device}/route_localnet"), "1")
 }
 
 /// Forwarding of IPv4.

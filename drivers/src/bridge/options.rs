@@ -1,8 +1,11 @@
 //! The bridge driver's options, typed. Keys and switches are Docker's.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-use model::{InterfaceName, Labels};
+use model::{AddressFamily, InterfaceName, Labels};
 
 use crate::{
     Error, Result,
@@ -19,15 +22,12 @@ const MODES: [&str; 2] = [
     "com.docker.network.bridge.gateway_mode_ipv6",
 ];
 
-/// Docker's, not ours yet: refused, lest somebody rely on them.
-const LATER: [&str; 4] = [
-    "com.docker.network.bridge.inhibit_ipv4",
-    "com.docker.network.bridge.trusted_host_interfaces",
-    "com.docker.network.host_ipv4",
-    "com.docker.network.host_ipv6",
-];
+const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+const HOST_IPV4: &str = "com.docker.network.host_ipv4";
+const HOST_IPV6: &str = "com.docker.network.host_ipv6";
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 13] = [
     NAME,
     ICC,
     MASQUERADE,
@@ -35,9 +35,34 @@ const KNOWN: [&str; 9] = [
     DEFAULT_BRIDGE,
     MODES[0],
     MODES[1],
+    INHIBIT_IPV4,
+    TRUSTED,
+    HOST_IPV4,
+    HOST_IPV6,
     MTU,
     INTERFACE_PREFIX,
 ];
+
+/// How containers and what is outside reach each other, family by family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GatewayMode {
+    /// Out with the host's address, in by published ports.
+    #[default]
+    Nat,
+    /// The same, and every port of every container can be reached by its own address.
+    NatUnprotected,
+    /// With their own addresses, in to published ports only.
+    Routed,
+    /// Not at all, and the bridge has no address: only on internal networks.
+    Isolated,
+}
+
+impl GatewayMode {
+    /// Whether addresses are translated between containers and the outside.
+    pub const fn translates(self) -> bool {
+        matches!(self, Self::Nat | Self::NatUnprotected)
+    }
+}
 
 /// What a bridge network can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +79,25 @@ pub struct BridgeOptions {
     pub mtu: Option<u32>,
     /// Start of interface names inside sandboxes; none for `eth`.
     pub interface_prefix: Option<String>,
+    /// The gateway's mode for IPv4.
+    pub mode_v4: GatewayMode,
+    /// The gateway's mode for IPv6.
+    pub mode_v6: GatewayMode,
+    /// The bridge doesn't wear the IPv4 gateway's address: it is somebody else's.
+    pub inhibit_ipv4: bool,
+    /// Interfaces of the host whose packets reach containers by their own addresses.
+    pub trusted: Vec<InterfaceName>,
+    /// What IPv4 packets to the outside have as their source; none for the address of the interface they leave by.
+    pub source_v4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub source_v6: Option<Ipv6Addr>,
 }
 
 impl BridgeOptions {
     /// Reads them; refuses what the driver doesn't have or can't use.
     pub fn parse(options: &Labels) -> Result<Self> {
-        refuse_later(options)?;
         options::refuse_unknown("bridge", &KNOWN, options)?;
         boolean(options, DEFAULT_BRIDGE, false)?;
-        MODES.iter().try_for_each(|key| only_nat(options, key))?;
         Ok(Self {
             device: device(options)?,
             icc: boolean(options, ICC, true)?,
@@ -70,17 +105,29 @@ impl BridgeOptions {
             host_binding: host_binding(options)?,
             mtu: options::mtu(options)?,
             interface_prefix: options::interface_prefix(options)?,
+            mode_v4: mode(options, MODES[0])?,
+            mode_v6: mode(options, MODES[1])?,
+            inhibit_ipv4: boolean(options, INHIBIT_IPV4, false)?,
+            trusted: trusted(options)?,
+            source_v4: address(options, HOST_IPV4, "an IPv4 address")?,
+            source_v6: address(options, HOST_IPV6, "an IPv6 address")?,
         })
     }
-}
 
-fn refuse_later(options: &Labels) -> Result<()> {
-    match LATER.into_iter().find(|key| options.contains_key(*key)) {
-        None => Ok(()),
-        Some(key) => Err(Error::Invalid {
-            message: format!("option {key:?} is not supported yet"),
-            hint: Some("create the network without it".to_owned()),
-        }),
+    /// The gateway's mode for a family.
+    pub const fn mode(&self, family: AddressFamily) -> GatewayMode {
+        match family {
+            AddressFamily::V4 => self.mode_v4,
+            AddressFamily::V6 => self.mode_v6,
+        }
+    }
+
+    /// What packets to the outside have as their source, if not the address of the interface they leave by.
+    pub fn source(&self, family: AddressFamily) -> Option<IpAddr> {
+        match family {
+            AddressFamily::V4 => self.source_v4.map(IpAddr::V4),
+            AddressFamily::V6 => self.source_v6.map(IpAddr::V6),
+        }
     }
 }
 
@@ -96,25 +143,39 @@ fn device(options: &Labels) -> Result<Option<InterfaceName>> {
 }
 
 fn host_binding(options: &Labels) -> Result<Option<IpAddr>> {
-    match options.get(HOST_BINDING).filter(|text| !text.is_empty()) {
+    // Docker takes an IPv6 address here, whatever the key says.
+    address(options, HOST_BINDING, "an IP address")
+}
+
+fn address<T: FromStr>(options: &Labels, key: &str, wanted: &str) -> Result<Option<T>> {
+    match options.get(key).filter(|text| !text.is_empty()) {
         None => Ok(None),
-        // Docker takes an IPv6 address here, whatever the key says.
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| invalid(HOST_BINDING, text, "an IP address")),
+        Some(text) => text.parse().map(Some).map_err(|_| invalid(key, text, wanted)),
     }
 }
 
-fn only_nat(options: &Labels, key: &str) -> Result<()> {
-    match options.get(key).map(String::as_str) {
-        None | Some("" | "nat") => Ok(()),
-        Some(mode @ ("routed" | "isolated" | "nat-unprotected")) => Err(Error::Invalid {
-            message: format!("gateway mode {mode:?} is not supported yet"),
-            hint: Some("only \"nat\", the default, is".to_owned()),
-        }),
-        Some(mode) => Err(invalid(key, mode, "\"nat\"")),
-    }
+fn mode(options: &Labels, key: &str) -> Result<GatewayMode> {
+    Ok(match options.get(key).map(String::as_str) {
+        None | Some("" | "nat") => GatewayMode::Nat,
+        Some("nat-unprotected") => GatewayMode::NatUnprotected,
+        Some("routed") => GatewayMode::Routed,
+        Some("isolated") => GatewayMode::Isolated,
+        Some(mode) => {
+            return Err(invalid(
+                key,
+                mode,
+                "\"nat\", \"nat-unprotected\", \"routed\" or \"isolated\"",
+            ));
+        }
+    })
+}
+
+fn trusted(options: &Labels) -> Result<Vec<InterfaceName>> {
+    let text = options.get(TRUSTED).map(String::as_str).unwrap_or_default();
+    let names = text.split(':').filter(|name| !name.is_empty());
+    names
+        .map(|name| InterfaceName::new(name).map_err(|_| invalid(TRUSTED, text, "\"eth0:eth1\" or the like")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -144,7 +205,13 @@ mod tests {
             (MTU, "1400"),
             (INTERFACE_PREFIX, "net"),
             (DEFAULT_BRIDGE, "true"),
-            (MODES[0], "nat"),
+            (MODES[0], "nat-unprotected"),
+            (MODES[1], "routed"),
+            (INHIBIT_IPV4, "true"),
+            (TRUSTED, "eth0:tun7"),
+            (HOST_IPV4, "192.0.2.1"),
+            (HOST_IPV6, "2001:db8::1"),
+            ("cnm.firewall", "host"),
         ]))
         .expect("all are valid");
         let wanted = BridgeOptions {
@@ -154,6 +221,14 @@ mod tests {
             host_binding: Some([127, 0, 0, 1].into()),
             mtu: Some(1400),
             interface_prefix: Some("net".to_owned()),
+            mode_v4: GatewayMode::NatUnprotected,
+            mode_v6: GatewayMode::Routed,
+            inhibit_ipv4: true,
+            trusted: ["eth0", "tun7"]
+                .map(|name| InterfaceName::new(name).expect("a name"))
+                .into(),
+            source_v4: Some([192, 0, 2, 1].into()),
+            source_v6: Some("2001:db8::1".parse().expect("an address")),
         };
         assert_eq!(options, wanted);
     }
@@ -168,10 +243,11 @@ mod tests {
             (MTU, "-1", "can't be \"-1\""),
             (MTU, "67", "can't be \"67\""),
             (INTERFACE_PREFIX, "a-much-too-long", "can't be"),
-            (MODES[0], "routed", "is not supported yet"),
             (MODES[1], "rooted", "can't be \"rooted\""),
             ("com.docker.network.bridge.enable_ic", "true", "has no option"),
-            (LATER[2], "192.0.2.1", "is not supported yet"),
+            (HOST_IPV4, "2001:db8::1", "can't be"),
+            (HOST_IPV6, "192.0.2.1", "can't be"),
+            (TRUSTED, "eth0:a/b", "can't be"),
             ("colour", "blue", "has no option \"colour\""),
         ];
         for (key, value, wanted) in rows {

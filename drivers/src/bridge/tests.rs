@@ -17,6 +17,8 @@ fn planner() -> Bridge {
         node: node(),
         mtu: Some(1450),
         ipv6: true,
+        firewall: true,
+        ip_forward: true,
     })
 }
 

@@ -88,6 +88,8 @@ impl Bench {
             address: node.address,
             vxlan_port: VXLAN_PORT,
             exec_root: exec_root.clone(),
+            firewall: true,
+            ip_forward: true,
         };
         let pools = DefaultPool::built_in(&node.id);
         let parts = Parts {
@@ -149,12 +151,16 @@ pub(crate) fn request(name: Option<&str>) -> CreateContainer {
         image: "busybox".to_owned(),
         mode: AskedMode::Bridge,
         networks: Vec::new(),
+        links: Vec::new(),
         sources: Vec::new(),
         settings: Settings {
             hostname: String::new(),
             domainname: String::new(),
             labels: Labels::new(),
             exposed_ports: BTreeSet::new(),
+            ports: Vec::new(),
+            publish_all: false,
+            links: Vec::new(),
             tty: false,
             console_size: None,
             open_stdin: false,

@@ -97,8 +97,8 @@ pub(super) fn difference(from: &Link, to: &Link) -> LinkMessage {
     if let Some(mtu) = to.mtu.filter(|_| to.mtu != from.mtu) {
         message.attributes.push(LinkAttribute::Mtu(mtu));
     }
-    let ours = to.kind != LinkKind::Existing;
-    if let Some(mac) = to.mac.filter(|_| ours && to.mac != from.mac) {
+    let wears = !matches!(to.kind, LinkKind::Existing | LinkKind::Bridge);
+    if let Some(mac) = to.mac.filter(|_| wears && to.mac != from.mac) {
         message
             .attributes
             .push(LinkAttribute::Address(mac.octets().to_vec()));

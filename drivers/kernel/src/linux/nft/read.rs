@@ -35,6 +35,7 @@ pub(super) fn chain(number: u8, attributes: &Received<'_>) -> Option<Chain> {
         name: attributes.string(3)?.into_owned(),
         base,
         rules: Vec::new(),
+        users: false,
     })
 }
 

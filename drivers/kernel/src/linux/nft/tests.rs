@@ -129,6 +129,7 @@ fn chain(name: &str, base: Option<Base>, rules: Vec<Rule>) -> Item {
         name: name.to_owned(),
         base,
         rules,
+        users: false,
     })
 }
 

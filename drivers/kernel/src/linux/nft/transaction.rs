@@ -154,6 +154,12 @@ impl Phases {
                 Change::Replace {
                     from: Item::Chain(from),
                     to: Item::Chain(to),
+                } if from.base == to.base && to.users => {
+                    tracing::debug!(at, chain = %to.name, "its rules are the user's");
+                }
+                Change::Replace {
+                    from: Item::Chain(from),
+                    to: Item::Chain(to),
                 } if from.base == to.base => {
                     phases.flushed.push(part(at, message::flush(from)));
                     phases.append_rules(at, to, &comment);
