@@ -67,6 +67,15 @@ pub(crate) fn for_network(key: Key, id: NetworkId, name: &NetworkName) -> Txn {
     create(key, &claim)
 }
 
+/// Keeps a network's claim under the network's new name.
+pub(crate) fn renamed(key: Key, id: NetworkId, name: &NetworkName) -> Txn {
+    let claim = Claim {
+        owner: id.to_string(),
+        name: name.to_string(),
+    };
+    Txn::new().put(key, table(Key::root("claims")).encode(&claim))
+}
+
 /// Claims an endpoint's name.
 pub(crate) fn for_endpoint(key: Key, id: EndpointId, name: &str) -> Txn {
     let claim = Claim {

@@ -21,6 +21,8 @@ pub struct Event {
 pub enum EventKind {
     /// It was created here.
     Created,
+    /// It was changed here: its name, labels, options or subnets.
+    Updated,
     /// It was deleted here.
     Destroyed,
     /// This endpoint joined it. Endpoints of the gateway bridge that come and go by themselves are told too.

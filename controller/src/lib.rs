@@ -23,6 +23,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod work;
 mod worker;
 
 use std::sync::Arc;
@@ -37,10 +38,12 @@ use tokio::sync::{broadcast, watch};
 pub use endpoints::{Connect, Endpoints, Gateways};
 pub use error::{Error, Result};
 pub use events::{Event, EventKind};
+pub use ipam::PoolUse;
 pub use name_service::{NameService, WithoutNames};
-pub use networks::{CreateNetwork, Created, Networks, PruneFilter};
+pub use networks::{Changed, CreateNetwork, Created, NetworkChange, Networks, PruneFilter};
 pub use sandboxes::{CreateSandbox, Namespace, Sandboxes};
 pub use settings::{BridgeSettings, HostFiles, Settings};
+pub use work::WorkDone;
 
 use crate::{core::Core, reconcile::Reconciler};
 
@@ -108,6 +111,11 @@ impl Controller {
     /// at once.
     pub fn wake(&self) {
         self.core.wake.notify_one();
+    }
+
+    /// What the reconciler did since the start.
+    pub fn work(&self) -> WorkDone {
+        self.core.work.done()
     }
 
     /// Stops watching and gives up the lease. Networks, sandboxes and endpoints stay as they are.

@@ -6,12 +6,16 @@ mod find;
 mod peers;
 mod predefined;
 mod prune;
+mod template;
+mod update;
 mod view;
 
 use std::sync::Arc;
 
+use ipam::PoolUse;
 use model::{
-    DriverName, Endpoint, IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp,
+    DriverName, Endpoint, IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName, Scope,
+    SubnetRequest, Timestamp,
 };
 
 use crate::{core::Core, error::Result};
@@ -45,6 +49,12 @@ pub struct CreateNetwork {
     pub attachable: bool,
     /// What is asked of address management.
     pub ipam: IpamConfig,
+    /// Only a template, for other networks to be made from.
+    pub config_only: bool,
+    /// The template to make it from, by name or id.
+    pub config_from: Option<String>,
+    /// Swarm's routing mesh, which is refused.
+    pub ingress: bool,
 }
 
 impl CreateNetwork {
@@ -65,8 +75,37 @@ impl CreateNetwork {
                 options: Labels::new(),
                 subnets: Vec::new(),
             },
+            config_only: false,
+            config_from: None,
+            ingress: false,
         }
     }
+}
+
+/// What of a network is to change while containers are on it; what is none stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkChange {
+    /// Its name, by which `name.network` resolves too.
+    pub name: Option<NetworkName>,
+    /// All of its labels.
+    pub labels: Option<Labels>,
+    /// MTU of the bridge and of every container's interface on it, in bytes.
+    pub mtu: Option<u16>,
+    /// Whether its containers reach each other.
+    pub icc: Option<bool>,
+    /// Whether packets to the outside get the host's address.
+    pub masquerade: Option<bool>,
+    /// More subnets: endpoints get addresses of them when the others are used up.
+    pub add_subnets: Vec<SubnetRequest>,
+}
+
+/// A network changed, or, of a dry run, as it still is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The network as it is now.
+    pub network: Arc<Network>,
+    /// What was or would be done, a line each: `~` for a change, `+` for a new kernel object, `-` for a removed one.
+    pub steps: Vec<String>,
 }
 
 /// A network made.
@@ -127,6 +166,30 @@ impl Networks {
             .filter(|endpoint| endpoint.lifecycle == Lifecycle::Active)
             .cloned()
             .collect()
+    }
+
+    /// Changes a network, found as [`Self::find`] does, without touching its containers: all of it or nothing. A dry run
+    /// only answers what would be done.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` for a taken name; `Forbidden` for predefined networks and overlapping subnets; `Invalid`
+    /// for what the driver can't change.
+    pub async fn update(&self, text: &str, change: NetworkChange, dry_run: bool) -> Result<Changed> {
+        update::update(&self.core, text, change, dry_run).await
+    }
+
+    /// How much of each of a network's pools is used, in the pools' order.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable` for a global network while the cluster store does not answer.
+    pub async fn utilisation(&self, id: NetworkId) -> Result<Vec<PoolUse>> {
+        let network = self.core.records.snapshot().networks.get(&id).cloned();
+        let network = network.ok_or_else(|| network_not_found(&id.short()))?;
+        let mut pools = Vec::new();
+        for pool in &network.pools {
+            pools.push(self.core.ipam.utilisation(id, network.scope, pool).await?);
+        }
+        Ok(pools)
     }
 
     /// Removes a network that nobody uses, found as [`Self::find`] does. Answers what it was.

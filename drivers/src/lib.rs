@@ -115,6 +115,23 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Brings the kernel to exactly what the view says, and removes what this network's owners have beyond it. For
     /// daemon start, the timer and a flushed firewall; equals the verbs above applied to every record.
     async fn repair(&self, view: &NetworkView) -> Result<()>;
+
+    /// The same driver for a walk over many networks that live on: it compares with what `survey` saw of the host instead
+    /// of looking at each. None for a driver that does not look.
+    fn knowing(&self, _survey: &Arc<kernel::Survey>) -> Option<Arc<dyn Driver>> {
+        None
+    }
+
+    /// Goes from one view of a network to another while its endpoints work on, touching only what differs; all of it or,
+    /// on failure, nothing.
+    async fn change(&self, _before: &NetworkView, after: &NetworkView) -> Result<()> {
+        self.repair(after).await
+    }
+
+    /// What [`Self::change`] to this view would do to the kernel's objects, a line for each. Touches nothing.
+    async fn preview(&self, _view: &NetworkView) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A driver by name.

@@ -1,17 +1,19 @@
 //! One shell that makes any planner a [`Driver`]: plan, then bring it about.
 
+mod change;
+
 use std::{
     collections::BTreeSet,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
 use kernel::{
-    Kernel, KernelState, Key, Mark, Netns, Object, Owner,
+    Kernel, KernelState, Key, Mark, Netns, Object, Owner, Survey,
     object::{Link, LinkKind},
 };
 use model::{Endpoint, Network, NodeId};
@@ -44,16 +46,18 @@ impl<P: Planner> Planned<P> {
                 kernel,
                 node,
                 based: Arc::new(AtomicBool::new(false)),
+                survey: None,
+                base_surveyed: Arc::new(AtomicU64::new(0)),
             },
         }
     }
 
     /// Runs `work` with the planner where it may block.
-    async fn run(
+    async fn run<T: Send + 'static>(
         &self,
         doing: String,
-        work: impl FnOnce(&P, &Shell) -> Outcome + Send + 'static,
-    ) -> Result<()> {
+        work: impl FnOnce(&P, &Shell) -> Outcome<T> + Send + 'static,
+    ) -> Result<T> {
         let (planner, shell) = (Arc::clone(&self.planner), self.shell.clone());
         let done = tokio::task::spawn_blocking(move || work(&planner, &shell)).await;
         let outcome = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
@@ -97,6 +101,10 @@ struct Shell {
     node: NodeId,
     /// The base was ensured, and nobody has been seen to have taken it away.
     based: Arc<AtomicBool>,
+    /// What is known of the host without a look.
+    survey: Option<Arc<Survey>>,
+    /// Number of the last survey by which the base was ensured.
+    base_surveyed: Arc<AtomicU64>,
 }
 
 impl Shell {
@@ -108,18 +116,27 @@ impl Shell {
     }
 
     fn ensure(&self, owner: Owner, state: &KernelState) -> Outcome {
-        Ok(kernel::ensure(&*self.kernel, &self.mark(owner), state)?)
+        let (kernel, mark) = (&*self.kernel, self.mark(owner));
+        match &self.survey {
+            Some(survey) => Ok(kernel::ensure_surveyed(kernel, &mark, survey, state)?),
+            None => Ok(kernel::ensure(kernel, &mark, state)?),
+        }
     }
 
     fn remove(&self, owner: Owner, state: &KernelState) -> Outcome {
         Ok(kernel::remove(&*self.kernel, &self.mark(owner), state)?)
     }
 
-    /// Ensures the base, once.
+    /// Ensures the base, once, and once for each survey.
     fn ensure_base(&self, planner: &dyn Planner) -> Outcome {
-        if !self.based.load(Ordering::Acquire) {
+        let survey = self.survey.as_ref().map(|survey| survey.number());
+        let surveyed = survey.is_none_or(|number| self.base_surveyed.load(Ordering::Acquire) == number);
+        if !self.based.load(Ordering::Acquire) || !surveyed {
             self.ensure(Owner::Host, &planner.base())?;
             self.based.store(true, Ordering::Release);
+            if let Some(number) = survey {
+                self.base_surveyed.store(number, Ordering::Release);
+            }
         }
         Ok(())
     }
@@ -203,7 +220,9 @@ impl Shell {
     }
 
     fn repair(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome {
-        self.based.store(false, Ordering::Release);
+        if self.survey.is_none() {
+            self.based.store(false, Ordering::Release);
+        }
         self.ensure_base(planner)?;
         let network = Owner::Network(view.network.id);
         self.ensure(network, &planner.network(&view.network)?)?;
@@ -217,12 +236,25 @@ impl Shell {
         self.remove_beyond(planner, view)
     }
 
+    /// Whether a survey saw nothing beyond what is wanted. What it saw is old: before anything is removed it is looked
+    /// for once more.
+    fn surveyed_nothing_beyond(&self, home: &Netns, owners: &BTreeSet<Owner>, wanted: &KernelState) -> bool {
+        let Some(survey) = self.survey.as_ref().filter(|_| *home == Netns::Host) else {
+            return false;
+        };
+        let mut seen = owners.iter().flat_map(|owner| survey.owned(owner));
+        seen.all(|key| wanted.get(key).is_some())
+    }
+
     /// Removes what the network's owners have beyond the view.
     fn remove_beyond(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome {
         let wanted = desired(planner, view)?;
         let home = planner.home(&view.network);
         let locals = view.local.iter().map(|local| Owner::Endpoint(local.endpoint.id));
         let owners: BTreeSet<_> = locals.chain([Owner::Network(view.network.id)]).collect();
+        if self.surveyed_nothing_beyond(&home, &owners, &wanted) {
+            return Ok(());
+        }
         for (mark, object) in self.kernel.observe_owned(&home, self.node)? {
             // Whoever is joining right now has no place in the view yet, and is left alone.
             let is_its = owners.contains(&mark.owner);
@@ -268,6 +300,16 @@ impl<P: Planner> Driver for Planned<P> {
 
     fn interface_prefix(&self, network: &Network) -> String {
         self.planner.interface_prefix(network)
+    }
+
+    fn knowing(&self, survey: &Arc<Survey>) -> Option<Arc<dyn Driver>> {
+        Some(Arc::new(Self {
+            planner: Arc::clone(&self.planner),
+            shell: Shell {
+                survey: Some(Arc::clone(survey)),
+                ..self.shell.clone()
+            },
+        }))
     }
 
     async fn create_network(&self, network: &Network) -> Result<()> {
@@ -343,6 +385,25 @@ impl<P: Planner> Driver for Planned<P> {
         let doing = format!("repairing network {:?}", view.network.name.as_str());
         let view = view.clone();
         self.run(doing, move |planner, shell| shell.repair(planner, &view))
+            .await
+    }
+
+    async fn change(&self, before: &NetworkView, after: &NetworkView) -> Result<()> {
+        let doing = format!("changing network {:?}", before.network.name.as_str());
+        let (before, after) = (before.clone(), after.clone());
+        self.run(doing, move |planner, shell| {
+            shell.change(planner, &before, &after)
+        })
+        .await
+    }
+
+    async fn preview(&self, view: &NetworkView) -> Result<Vec<String>> {
+        let doing = format!(
+            "comparing network {:?} with the kernel",
+            view.network.name.as_str()
+        );
+        let view = view.clone();
+        self.run(doing, move |planner, shell| shell.preview(planner, &view))
             .await
     }
 }

@@ -13,8 +13,8 @@ use kernel::{
     ruleset,
 };
 use model::{
-    AddressFamily, DriverName, Endpoint, EndpointAddresses, EndpointId, InterfaceName, IpNet, IpamConfig,
-    Labels, Lifecycle, MacAddress, Network, NetworkId, NetworkName, NodeId, Pool, SandboxId, Scope, Subnet,
+    AddressFamily, DriverName, Endpoint, EndpointAddresses, EndpointId, ExposedPorts, Exposure, InterfaceName, IpNet, IpamConfig,
+    Labels, Lifecycle, MacAddress, Network, NetworkId, NetworkName, NodeId, Pool, PublishedPorts, SandboxId, Scope, Subnet,
     Timestamp, Vni,
 };
 
@@ -25,7 +25,7 @@ pub(crate) const fn bytes(byte: u8) -> [u8; 32] {
     [byte; 32]
 }
 
-pub(crate) fn node() -> NodeId {
+pub(crate) const fn node() -> NodeId {
     NodeId::from_bytes(bytes(0xaa))
 }
 
@@ -67,6 +67,8 @@ pub(crate) fn network(driver: &str, number: u8, subnets: &[&str]) -> Network {
             subnets: Vec::new(),
         },
         vnis: vnis.collect(),
+        config_only: false,
+        config_from: None,
         pools: subnets.into_iter().map(pool).collect(),
     }
 }
@@ -113,6 +115,29 @@ pub(crate) fn endpoint(network: &Network, number: u8, addresses: &[&str]) -> End
         gateway_priority: 0,
         options: Labels::new(),
         requested: Vec::new(),
+    }
+}
+
+/// Published ports as they are written: `HOST_IP:HOST->CONTAINER/PROTOCOL`.
+pub(crate) fn ports(text: &str) -> PublishedPorts {
+    let (host, container) = text.split_once("->").expect("an arrow");
+    let (ip, host) = host.rsplit_once(':').expect("an address and ports");
+    let container = exposed(container);
+    PublishedPorts {
+        protocol: container.protocol,
+        host_ip: ip.trim_matches(['[', ']']).parse().expect("an address"),
+        host: host.parse().expect("a range"),
+        container: container.ports,
+        exposure: Exposure::Open,
+    }
+}
+
+/// Exposed ports as they are written: `PORTS/PROTOCOL`.
+pub(crate) fn exposed(text: &str) -> ExposedPorts {
+    let (ports, protocol) = text.split_once('/').expect("a protocol");
+    ExposedPorts {
+        ports: ports.parse().expect("a range"),
+        protocol: protocol.parse().expect("a protocol"),
     }
 }
 

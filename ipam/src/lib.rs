@@ -21,7 +21,7 @@ use model::{AddressFamily, EndpointId, IpNet, Labels, NetworkId, NodeId, Pool, S
 use store::Txn;
 
 pub use null::Null;
-pub use pool::{Book, Unusable, has_room, unusable, usable};
+pub use pool::{Book, Unusable, has_room, unusable, usable, used};
 pub use space::{DefaultPool, DefaultPoolError, Occupant, Space};
 pub use stored::{HostRoutes, Stored};
 
@@ -100,6 +100,17 @@ pub struct AddressGrant {
     pub txn: Txn,
 }
 
+/// How much of a pool is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// The subnet.
+    pub subnet: Subnet,
+    /// Addresses that can't be handed out: held, set aside, or no host's (network and broadcast).
+    pub in_use: u64,
+    /// Addresses that the next endpoints may get without asking for them.
+    pub available: u64,
+}
+
 /// Why address management refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -160,4 +171,10 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
         pool: &Pool,
         address: IpAddr,
     ) -> Result<Txn>;
+    /// How much of a pool is used.
+    async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse>;
+    /// The fragment that tells others the network's new name.
+    async fn rename(&self, _network: NetworkId, _scope: Scope, _pools: &[Pool], _name: &str) -> Result<Txn> {
+        Ok(Txn::new())
+    }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use model::{NetworkId, Pool, Scope};
 use store::Txn;
 
-use crate::{AddressGrant, AddressRequest, Error, Ipam, PoolGrant, PoolRequest, Result};
+use crate::{AddressGrant, AddressRequest, Error, Ipam, PoolGrant, PoolRequest, PoolUse, Result};
 
 /// Gives nothing; refuses what is asked for in so many words.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,5 +35,13 @@ impl Ipam for Null {
 
     async fn release_address(&self, _: NetworkId, _: Scope, _: &Pool, _: IpAddr) -> Result<Txn> {
         Ok(Txn::new())
+    }
+
+    async fn utilisation(&self, _: NetworkId, _: Scope, pool: &Pool) -> Result<PoolUse> {
+        Ok(PoolUse {
+            subnet: pool.subnet,
+            in_use: 0,
+            available: 0,
+        })
     }
 }

@@ -3,11 +3,11 @@
 //! An IPv4 subnet's network and broadcast addresses are never handed out unless it is a /31 (RFC 3021), and of an IPv6
 //! subnet the first address is the routers' anycast address (RFC 4291, section 2.6.1).
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use model::{AddressFamily, Subnet};
 
-use crate::{intervals::Intervals, number};
+use crate::{PoolUse, intervals::Intervals, number};
 
 /// What is taken of one subnet.
 #[derive(Debug, Clone)]
@@ -63,6 +63,29 @@ pub fn unusable(subnet: Subnet, address: IpAddr) -> Option<Unusable> {
     }
 }
 
+/// How much of a subnet is used, when these of its addresses are taken. Counts beyond 64 bits are told as the largest.
+pub fn used(subnet: Subnet, range: Option<Subnet>, taken: &BTreeSet<IpAddr>) -> PoolUse {
+    let count = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
+    let (first, last) = number::bounds(subnet);
+    let (low, high) = usable_numbers(subnet).unwrap_or((last, first));
+    // Network and broadcast addresses count as used whether or not somebody has set them aside.
+    let nobodys = (low.saturating_sub(first)).saturating_add(last.saturating_sub(high));
+    let (from, to) = range.map_or((low, high), |range| {
+        let (first, last) = number::bounds(range);
+        (low.max(first), high.min(last))
+    });
+    let between = |low: u128, high: u128| {
+        let held = taken.iter().map(|address| number::of(*address));
+        held.filter(|number| *number >= low && *number <= high).count() as u128
+    };
+    let room = to.checked_sub(from).map_or(0, |size| size.saturating_add(1));
+    PoolUse {
+        subnet,
+        in_use: count(nobodys.saturating_add(between(low, high))),
+        available: count(room.saturating_sub(between(from, to))),
+    }
+}
+
 impl Book {
     /// An empty book. Dynamic addresses come from `range`, where one is given.
     pub fn new(subnet: Subnet, range: Option<Subnet>) -> Self {
@@ -114,8 +137,6 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -191,6 +212,36 @@ mod tests {
             ("fd00::/127", false),
         ] {
             assert_eq!(has_room(subnet(pool)), room, "{pool}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_and_what_is_left_is_counted_by_range() {
+        let rows: [(&str, Option<&str>, &[&str], u64, u64); 6] = [
+            ("10.0.0.0/24", None, &["10.0.0.1"], 3, 253),
+            (
+                "10.0.0.0/24",
+                Some("10.0.0.128/25"),
+                &["10.0.0.1", "10.0.0.129"],
+                4,
+                126,
+            ),
+            ("10.0.0.0/31", None, &["10.0.0.0"], 1, 1),
+            ("fd00::/64", None, &["fd00::1"], 2, u64::MAX - 1),
+            ("fd00::/48", None, &[], 1, u64::MAX),
+            ("10.0.0.0/30", None, &["10.0.0.1", "10.0.0.2"], 4, 0),
+        ];
+        for (pool, range, taken, in_use, available) in rows {
+            let taken = taken
+                .iter()
+                .map(|text| text.parse().expect("an address"))
+                .collect();
+            let found = used(subnet(pool), range.map(subnet), &taken);
+            assert_eq!(
+                (found.in_use, found.available),
+                (in_use, available),
+                "{pool} {range:?}"
+            );
         }
     }
 

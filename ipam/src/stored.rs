@@ -15,7 +15,7 @@ use model::{NetworkId, NodeId, Pool, Scope, Subnet};
 use std::net::IpAddr;
 use store::{Stores, Txn};
 
-use crate::{AddressGrant, AddressRequest, DefaultPool, Ipam, PoolGrant, PoolRequest, Result};
+use crate::{AddressGrant, AddressRequest, DefaultPool, Ipam, PoolGrant, PoolRequest, PoolUse, Result};
 use leases::Leases;
 use pools::Pools;
 
@@ -63,6 +63,14 @@ impl Ipam for Stored {
         address: IpAddr,
     ) -> Result<Txn> {
         Ok(self.leases.release(network, pool.subnet, address).await)
+    }
+
+    async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse> {
+        self.leases.utilisation(network, scope, pool).await
+    }
+
+    async fn rename(&self, network: NetworkId, scope: Scope, pools: &[Pool], name: &str) -> Result<Txn> {
+        self.pools.rename(network, scope, pools, name).await
     }
 }
 

@@ -65,6 +65,7 @@ impl From<controller::Event> for Event {
         ]);
         let action = match &event.kind {
             EventKind::Created => "create",
+            EventKind::Updated => "update",
             EventKind::Destroyed => "destroy",
             EventKind::Connected(_) => "connect",
             EventKind::Disconnected(_) => "disconnect",

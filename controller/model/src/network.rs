@@ -43,6 +43,12 @@ pub struct Network {
     pub pools: Vec<Pool>,
     /// One VXLAN network identifier per pool, in the pools' order; empty for drivers that need none.
     pub vnis: Vec<Vni>,
+    /// A template: other networks are made from it, and no container can be connected to it.
+    #[serde(default)]
+    pub config_only: bool,
+    /// The template that this network was made from.
+    #[serde(default)]
+    pub config_from: Option<NetworkName>,
 }
 
 impl Network {

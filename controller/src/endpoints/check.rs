@@ -23,10 +23,23 @@ pub(super) fn check(core: &Core, request: &Connect) -> Result<(Arc<Network>, Arc
         .cloned();
     let sandbox =
         sandbox.ok_or_else(|| Error::not_found(format!("sandbox {} not found", request.sandbox.short())))?;
+    refuse_template(&network)?;
     refuse_mixed(core, &snapshot, &network, &sandbox)?;
     refuse_on_default_bridge(&network, request)?;
     refuse_twice(&snapshot, &network, request)?;
     Ok((network, sandbox))
+}
+
+/// What other networks are made from is none itself.
+fn refuse_template(network: &Network) -> Result<()> {
+    match network.config_only {
+        true => Err(Error::forbidden(format!(
+            "cannot create container on configuration-only network {:?}",
+            network.name.as_str()
+        ))
+        .with_hint("make a network from it, with --config-from")),
+        false => Ok(()),
+    }
 }
 
 /// The host's namespace and `none` go with nothing else.

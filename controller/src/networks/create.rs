@@ -3,17 +3,17 @@
 //! A global network and one that realizes nothing are whole after their first commit. A local one that is made in the
 //! kernel has two: the intent, with names, leases and numbers in it, and the result.
 
-mod allocate;
-mod request;
+pub(super) mod allocate;
+pub(super) mod request;
 
 use std::sync::Arc;
 
 use drivers::{Driver, Needs};
-use model::{DriverName, Lifecycle, Network, NetworkId, Scope, Timestamp};
+use model::{DriverName, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp};
 use store::Txn;
 
 use self::{allocate::Allocation, request::Checked};
-use super::{CreateNetwork, Created};
+use super::{CreateNetwork, Created, template};
 use crate::{
     claims,
     core::Core,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Names that users can't give: the predefined networks', and what the CLI means by "the default".
-const RESERVED: [&str; 4] = ["bridge", "host", "none", "default"];
+pub(super) const RESERVED: [&str; 4] = ["bridge", "host", "none", "default"];
 
 /// How often a lost race for a subnet, an address or a number is run again.
 const TURNS: usize = 32;
@@ -38,6 +38,7 @@ pub(super) async fn create(core: &Arc<Core>, request: CreateNetwork) -> Result<C
                 .with_hint("choose another name"),
         );
     }
+    let request = template::resolve(&core.records.snapshot(), request)?;
     let network = make(core, request, false).await?;
     Ok(Created {
         id: network.id,
@@ -63,7 +64,7 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
     let _network = core.locks.exclusive(LockKey::Network(id)).await;
     let name = LockKey::Name(checked.scope, checked.name.to_string());
     let _name = core.locks.exclusive(name).await;
-    refuse_taken_name(core, &checked)?;
+    refuse_taken_name(core, &checked.name)?;
     let whole = checked.scope == Scope::Global || !driver.capabilities().addresses;
     let lifecycle = if whole {
         Lifecycle::Active
@@ -91,14 +92,10 @@ fn default_driver() -> DriverName {
 }
 
 /// Names are unique among everything this host can see, so that a name never means two networks.
-fn refuse_taken_name(core: &Core, checked: &Checked) -> Result<()> {
+pub(super) fn refuse_taken_name(core: &Core, name: &NetworkName) -> Result<()> {
     let snapshot = core.records.snapshot();
-    match snapshot
-        .networks
-        .values()
-        .find(|network| network.name == checked.name)
-    {
-        Some(other) => Err(name_taken(&checked.name).with_hint(format!(
+    match snapshot.networks.values().find(|network| network.name == *name) {
+        Some(other) => Err(name_taken(name).with_hint(format!(
             "it is a network of the driver {} with the id {}",
             other.driver,
             other.id.short()
@@ -107,7 +104,7 @@ fn refuse_taken_name(core: &Core, checked: &Checked) -> Result<()> {
     }
 }
 
-fn name_taken(name: &str) -> Error {
+pub(super) fn name_taken(name: &str) -> Error {
     Error::conflict(format!("network with name {name} already exists"))
 }
 
@@ -203,6 +200,8 @@ fn assemble(
         ipam: checked.ipam.clone(),
         pools: allocation.pools.clone(),
         vnis: allocation.vnis.clone(),
+        config_only: checked.config_only,
+        config_from: checked.config_from.clone(),
     }
 }
 
@@ -236,7 +235,7 @@ async fn realize(
 }
 
 /// Keeps what a restart without the cluster store will list. The watch does the same for other hosts' networks.
-async fn keep_copy(core: &Core, network: &Network) {
+pub(super) async fn keep_copy(core: &Core, network: &Network) {
     if !core.records.shared(network.scope) {
         return;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Endpoint, Lifecycle, Network, NetworkId, Scope, Snapshot};
 use store::{Guard, Revision, Txn};
 
-use super::network_not_found;
+use super::{network_not_found, template};
 use crate::{
     claims,
     core::Core,
@@ -27,6 +27,7 @@ pub(super) async fn delete(core: &Arc<Core>, id: NetworkId) -> Result<Arc<Networ
             "{name} is a pre-defined network and cannot be removed"
         )));
     }
+    template::refuse_depended_on(&snapshot, &network)?;
     refuse_in_use(&snapshot, &network)?;
     core.require_store(network.scope)?;
     let deleting = Arc::new(with_lifecycle(&network, Lifecycle::Deleting));

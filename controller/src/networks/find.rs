@@ -97,6 +97,8 @@ mod tests {
             },
             pools: Vec::new(),
             vnis: Vec::new(),
+            config_only: false,
+            config_from: None,
         })
     }
 

@@ -17,7 +17,7 @@ pub(super) async fn prune(core: &Arc<Core>, filter: &PruneFilter) -> Result<Vec<
     let snapshot = core.records.snapshot();
     let unused = find::list(&snapshot)
         .into_iter()
-        .filter(|network| !network.predefined && passes(filter, network))
+        .filter(|network| !network.predefined && !network.config_only && passes(filter, network))
         .filter(|network| snapshot.endpoints_on(&network.id).next().is_none());
     let mut gone = Vec::new();
     for network in unused {

@@ -1,7 +1,7 @@
 //! Addresses of pools: one key per lease, one book per pool in memory.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use store::{Key, Stores, Table, Txn};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::{AddressGrant, AddressRequest, Book, Error, Holder, Result, Unusable, unusable, usable};
+use crate::{
+    AddressGrant, AddressRequest, Book, Error, Holder, PoolUse, Result, Unusable, unusable, usable, used,
+};
 
 /// Who holds an address, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +142,20 @@ impl Leases {
             address: wanted,
             holder: found.record.holder.describe(),
         })
+    }
+
+    /// Counted from the store, which knows every host's.
+    pub(super) async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse> {
+        let listing = self.stores.of(scope).list(table(network).root()).await?;
+        let held = listing
+            .entries
+            .iter()
+            .filter_map(|entry| entry.key.last().parse().ok());
+        let taken: BTreeSet<IpAddr> = held
+            .chain(pool.aux_addresses.values().copied())
+            .filter(|address| pool.subnet.contains(address))
+            .collect();
+        Ok(used(pool.subnet, pool.ip_range, &taken))
     }
 
     async fn note(&self, network: NetworkId, subnet: Subnet, address: IpAddr) {

@@ -147,6 +147,34 @@ impl Pools {
         table(subnet.family()).delete(segment(subnet))
     }
 
+    /// The fragment that notes a network's new name with its subnets. Another host that has read them before goes on
+    /// naming the old one in its messages, until it reads them again.
+    pub(super) async fn rename(
+        &self,
+        network: NetworkId,
+        scope: Scope,
+        pools: &[model::Pool],
+        name: &str,
+    ) -> Result<Txn> {
+        let store = self.stores.of(scope);
+        let mut txn = Txn::new();
+        for subnet in pools.iter().map(|pool| pool.subnet) {
+            let table = table(subnet.family());
+            let found = table.get(&**store, segment(subnet)).await?;
+            let Some(found) = found.filter(|found| found.record.network == network) else {
+                continue;
+            };
+            let record = PoolRecord {
+                network_name: name.to_owned(),
+                ..found.record
+            };
+            txn = txn.and(table.put(segment(subnet), &record));
+            // What is not at any token is read again before the next choice.
+            self.with(scope, subnet.family(), |cached| cached.token = None);
+        }
+        Ok(txn)
+    }
+
     fn caches(&self) -> MutexGuard<'_, Caches> {
         // A cache is only ever replaced whole or extended: it is whole even if a holder of the lock panicked.
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)

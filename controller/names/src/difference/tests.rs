@@ -33,6 +33,8 @@ fn network(number: u8) -> Network {
         },
         pools: Vec::new(),
         vnis: Vec::new(),
+        config_only: false,
+        config_from: None,
     }
 }
 

@@ -138,6 +138,8 @@ impl World {
             },
             pools: Vec::new(),
             vnis: Vec::new(),
+            config_only: false,
+            config_from: None,
         };
         let id = network.id;
         self.snapshot.networks.insert(id, Arc::new(network));

@@ -16,15 +16,15 @@ use crate::{
 
 /// What was chosen. Nothing of it holds until `txn` is committed.
 #[derive(Debug)]
-pub(super) struct Allocation {
-    pub(super) pools: Vec<Pool>,
+pub(in crate::networks) struct Allocation {
+    pub(in crate::networks) pools: Vec<Pool>,
     pub(super) vnis: Vec<Vni>,
-    pub(super) txn: Txn,
+    pub(in crate::networks) txn: Txn,
 }
 
 impl Allocation {
     /// Tells address management that nothing of it was committed.
-    pub(super) async fn give_back(&self, core: &Core, id: NetworkId, scope: Scope) {
+    pub(in crate::networks) async fn give_back(&self, core: &Core, id: NetworkId, scope: Scope) {
         for pool in &self.pools {
             if let Some(gateway) = pool.gateway {
                 // Only its memory is put right: there is nothing to commit.
@@ -36,7 +36,7 @@ impl Allocation {
 }
 
 /// Chooses everything, or gives back what was chosen before the refusal.
-pub(super) async fn allocate(
+pub(in crate::networks) async fn allocate(
     core: &Arc<Core>,
     checked: &Checked,
     id: NetworkId,

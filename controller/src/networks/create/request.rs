@@ -2,7 +2,8 @@
 
 use drivers::{Draft, Driver};
 use model::{
-    AddressFamily, DriverName, IpamConfig, Labels, NameOptions, NetworkId, NetworkName, Scope, Subnet, SubnetRequest,
+    AddressFamily, DriverName, IpamConfig, Labels, NameOptions, Network, NetworkId, NetworkName, Scope,
+    Subnet, SubnetRequest,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 
 /// A request with its defaults filled in.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(in crate::networks) struct Checked {
     pub(super) name: NetworkName,
     pub(super) driver: DriverName,
     pub(super) scope: Scope,
@@ -24,6 +25,8 @@ pub(super) struct Checked {
     pub(super) internal: bool,
     pub(super) attachable: bool,
     pub(super) ipam: IpamConfig,
+    pub(super) config_only: bool,
+    pub(super) config_from: Option<NetworkName>,
     /// One request for each pool to be, IPv4 before IPv6; none for drivers without addresses.
     pub(super) pools: Vec<(AddressFamily, SubnetRequest)>,
     families: Vec<AddressFamily>,
@@ -31,8 +34,42 @@ pub(super) struct Checked {
 }
 
 impl Checked {
+    /// More subnets for a network that is there, as it will be with them.
+    pub(in crate::networks) fn more(after: &Network, added: &[SubnetRequest]) -> Result<Self> {
+        let mut families = Vec::new();
+        families.extend(after.enable_ipv4.then_some(AddressFamily::V4));
+        families.extend(after.enable_ipv6.then_some(AddressFamily::V6));
+        let wrong: Vec<_> = added
+            .iter()
+            .flat_map(|pool| violations(pool, &families))
+            .collect();
+        refuse_all(wrong)?;
+        let pools: Vec<_> = added
+            .iter()
+            .map(|pool| (family(pool).unwrap_or(AddressFamily::V4), pool.clone()))
+            .collect();
+        let known = after.pools.iter().map(|pool| pool.subnet);
+        Ok(Self {
+            subnets: known.chain(added.iter().filter_map(|pool| pool.subnet)).collect(),
+            name: after.name.clone(),
+            driver: after.driver.clone(),
+            scope: after.scope,
+            labels: after.labels.clone(),
+            options: after.options.clone(),
+            enable_ipv4: after.enable_ipv4,
+            enable_ipv6: after.enable_ipv6,
+            internal: after.internal,
+            attachable: after.attachable,
+            ipam: after.ipam.clone(),
+            config_only: after.config_only,
+            config_from: after.config_from.clone(),
+            pools,
+            families,
+        })
+    }
+
     /// What the driver is asked about.
-    pub(super) fn draft(&self, id: NetworkId) -> Draft<'_> {
+    pub(in crate::networks) fn draft(&self, id: NetworkId) -> Draft<'_> {
         Draft {
             id,
             options: &self.options,
@@ -52,7 +89,7 @@ pub(super) fn check(
 ) -> Result<Checked> {
     let capabilities = driver.capabilities();
     let scope = scope(&request, &driver_name, capabilities.scope)?;
-    if capabilities.single {
+    if capabilities.single && !request.config_only {
         refuse_second(core, &driver_name)?;
     }
     let mut families = Vec::new();
@@ -60,6 +97,8 @@ pub(super) fn check(
     families.extend(request.enable_ipv6.then_some(AddressFamily::V6));
     let pools = match capabilities.addresses && request.ipam.driver.as_str() != "null" {
         true => pools(&request, &families)?,
+        // A template's are asked for when a network is made from it, and should make sense by then.
+        false if request.config_only => pools(&request, &families).map(|_| Vec::new())?,
         false => no_pools(&request, &driver_name)?,
     };
     if !capabilities.several_pools {
@@ -81,6 +120,8 @@ pub(super) fn check(
         internal: request.internal,
         attachable: request.attachable,
         ipam: request.ipam,
+        config_only: request.config_only,
+        config_from: request.config_from.and_then(|name| NetworkName::new(name).ok()),
         pools,
         families,
     })
@@ -117,7 +158,7 @@ fn refuse_second(core: &Core, driver: &DriverName) -> Result<()> {
     match snapshot
         .networks
         .values()
-        .find(|network| network.driver == *driver)
+        .find(|network| network.driver == *driver && !network.config_only)
     {
         Some(other) => Err(Error::forbidden(format!(
             "only one instance of {:?} network is allowed",
@@ -162,18 +203,18 @@ fn pools(request: &CreateNetwork, families: &[AddressFamily]) -> Result<Vec<(Add
             Error::invalid("IPv4 or IPv6 must be enabled").with_hint("leave out --ipv4=false, or add --ipv6")
         );
     }
-    let mut asked: Vec<_> = Vec::new();
-    for pool in &request.ipam.subnets {
-        let of = family(pool).unwrap_or(AddressFamily::V4);
-        refuse_disabled(pool, of, families)?;
-        refuse_orphans(pool)?;
-        asked.push((of, pool.clone()));
-    }
+    let asked = &request.ipam.subnets;
+    refuse_all(asked.iter().flat_map(|pool| violations(pool, families)).collect())?;
     let mut pools = Vec::new();
-    for family in families {
-        let own: Vec<_> = asked.iter().filter(|(of, _)| of == family).cloned().collect();
+    for wanted in families {
+        let of = |pool: &&SubnetRequest| family(pool).unwrap_or(AddressFamily::V4) == *wanted;
+        let own: Vec<_> = asked
+            .iter()
+            .filter(of)
+            .map(|pool| (*wanted, pool.clone()))
+            .collect();
         match own.is_empty() {
-            true => pools.push((*family, automatic())),
+            true => pools.push((*wanted, automatic())),
             false => pools.extend(own),
         }
     }
@@ -189,9 +230,36 @@ fn automatic() -> SubnetRequest {
     }
 }
 
-fn refuse_disabled(pool: &SubnetRequest, of: AddressFamily, families: &[AddressFamily]) -> Result<()> {
-    if families.contains(&of) {
+/// What is wrong with a request, and what to do about it.
+type Violation = (String, &'static str);
+
+/// One error for all that is wrong, as Docker's clients know it. A single one keeps its hint.
+fn refuse_all(wrong: Vec<Violation>) -> Result<()> {
+    let Some((_, hint)) = wrong.first() else {
         return Ok(());
+    };
+    let hint = match wrong.len() {
+        1 => *hint,
+        _ => "each line names one thing to put right",
+    };
+    let lines: Vec<_> = wrong.iter().map(|(message, _)| message.as_str()).collect();
+    Err(Error::invalid(format!("invalid network config:\n{}", lines.join("\n"))).with_hint(hint))
+}
+
+/// Pure: everything that is wrong with one subnet request.
+fn violations(pool: &SubnetRequest, families: &[AddressFamily]) -> Vec<Violation> {
+    let of = family(pool).unwrap_or(AddressFamily::V4);
+    let mut wrong = disabled(pool, of, families);
+    match pool.subnet {
+        None => wrong.extend(orphans(pool)),
+        Some(subnet) => wrong.extend(strays(pool, subnet)),
+    }
+    wrong
+}
+
+fn disabled(pool: &SubnetRequest, of: AddressFamily, families: &[AddressFamily]) -> Vec<Violation> {
+    if families.contains(&of) {
+        return Vec::new();
     }
     let what = pool
         .subnet
@@ -200,37 +268,77 @@ fn refuse_disabled(pool: &SubnetRequest, of: AddressFamily, families: &[AddressF
         AddressFamily::V4 => "leave out --ipv4=false",
         AddressFamily::V6 => "add --ipv6",
     };
-    Err(Error::invalid(format!(
-        "{what} is given, but {of} is not enabled on this network"
-    ))
-    .with_hint(hint))
+    vec![(
+        format!("{what} is given, but {of} is not enabled on this network"),
+        hint,
+    )]
 }
 
 /// A gateway, range or auxiliary address needs to know its subnet.
-fn refuse_orphans(pool: &SubnetRequest) -> Result<()> {
-    let alone = |what: &str| {
-        Err(
-            Error::invalid(format!("{what} is given without the subnet it belongs to"))
-                .with_hint("add --subnet"),
+fn orphans(pool: &SubnetRequest) -> Vec<Violation> {
+    let range = pool.ip_range.map(|range| format!("ip-range {range}"));
+    let gateway = pool.gateway.map(|gateway| format!("gateway {gateway}"));
+    let aux = pool.aux_addresses.iter();
+    let aux = aux.map(|(name, address)| format!("auxiliary address {name:?} ({address})"));
+    let all = range.into_iter().chain(gateway).chain(aux);
+    all.map(|what| {
+        (
+            format!("{what} is given without the subnet it belongs to"),
+            "add --subnet",
         )
-    };
-    match (
-        pool.subnet,
-        pool.ip_range,
-        pool.gateway,
-        pool.aux_addresses.first_key_value(),
-    ) {
-        (Some(subnet), _, Some(gateway), _)
-            if !subnet.contains(&gateway) && !subnet.network().is_unspecified() =>
-        {
-            Err(
-                Error::invalid(format!("gateway {gateway} is outside of the subnet {subnet}"))
-                    .with_hint("choose an address of the subnet, or none to get its first one"),
-            )
-        }
-        (Some(_), ..) | (None, None, None, None) => Ok(()),
-        (None, Some(range), ..) => alone(&format!("ip-range {range}")),
-        (None, _, Some(gateway), _) => alone(&format!("gateway {gateway}")),
-        (None, _, _, Some((name, address))) => alone(&format!("auxiliary address {name:?} ({address})")),
-    }
+    })
+    .collect()
 }
+
+/// What lies outside of its subnet. Of a subnet whose size alone is asked for nobody knows yet what does.
+fn strays(pool: &SubnetRequest, subnet: Subnet) -> Vec<Violation> {
+    if subnet.network().is_unspecified() {
+        return sized(pool, subnet);
+    }
+    let mut wrong = Vec::new();
+    if let Some(range) = pool.ip_range
+        && !(range.family() == subnet.family() && subnet.contains(&range.net()))
+    {
+        wrong.push((
+            format!("ip-range {range} is outside of the subnet {subnet}"),
+            "an ip-range is a part of its subnet",
+        ));
+    }
+    if let Some(gateway) = pool.gateway.filter(|gateway| !subnet.contains(gateway)) {
+        wrong.push((
+            format!("gateway {gateway} is outside of the subnet {subnet}"),
+            "choose an address of the subnet, or none to get its first one",
+        ));
+    }
+    for (name, address) in pool
+        .aux_addresses
+        .iter()
+        .filter(|(_, address)| !subnet.contains(*address))
+    {
+        wrong.push((
+            format!("auxiliary address {name:?} ({address}) is outside of the subnet {subnet}"),
+            "leave it out, or choose one of the subnet",
+        ));
+    }
+    wrong
+}
+
+/// A size alone leaves the subnet to us, so nothing can be said about addresses in it.
+fn sized(pool: &SubnetRequest, subnet: Subnet) -> Vec<Violation> {
+    let alone = SubnetRequest {
+        subnet: None,
+        ..pool.clone()
+    };
+    orphans(&alone)
+        .into_iter()
+        .map(|(message, _)| {
+            (
+                format!("{message}: {subnet} asks for a size alone"),
+                "give the subnet itself with --subnet, or leave these out",
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,8 @@ fn network(name: &str, scope: Scope) -> Network {
         },
         pools: Vec::new(),
         vnis: Vec::new(),
+        config_only: false,
+        config_from: None,
     }
 }
 

@@ -28,6 +28,8 @@ fn network(name: &str, predefined: bool) -> Arc<Network> {
         },
         pools: Vec::new(),
         vnis: Vec::new(),
+        config_only: false,
+        config_from: None,
     })
 }
 

@@ -1,0 +1,106 @@
+use super::*;
+
+fn request(
+    subnet: Option<&str>,
+    range: Option<&str>,
+    gateway: Option<&str>,
+    aux: &[(&str, &str)],
+) -> SubnetRequest {
+    SubnetRequest {
+        subnet: subnet.map(|text| text.parse().unwrap()),
+        ip_range: range.map(|text| text.parse().unwrap()),
+        gateway: gateway.map(|text| text.parse().unwrap()),
+        aux_addresses: aux
+            .iter()
+            .map(|(name, address)| ((*name).to_owned(), address.parse().unwrap()))
+            .collect(),
+    }
+}
+
+#[test]
+fn every_violation_is_told_and_told_at_once() {
+    let both = [AddressFamily::V4, AddressFamily::V6];
+    let rows: [(&str, SubnetRequest, &[&str]); 7] = [
+        (
+            "nothing is wrong",
+            request(
+                Some("10.0.0.0/16"),
+                Some("10.0.5.0/24"),
+                Some("10.0.0.1"),
+                &[("a", "10.0.0.9")],
+            ),
+            &[],
+        ),
+        (
+            "everything is outside",
+            request(
+                Some("10.0.0.0/24"),
+                Some("10.0.1.0/24"),
+                Some("10.0.2.1"),
+                &[("a", "10.0.3.9"), ("b", "fd00::1")],
+            ),
+            &[
+                "ip-range 10.0.1.0/24",
+                "gateway 10.0.2.1",
+                "\"a\" (10.0.3.9)",
+                "\"b\" (fd00::1)",
+            ],
+        ),
+        (
+            "a range of the other family",
+            request(Some("10.0.0.0/24"), Some("fd00::/80"), None, &[]),
+            &["ip-range fd00::/80"],
+        ),
+        (
+            "a range larger than its subnet",
+            request(Some("10.0.0.0/24"), Some("10.0.0.0/16"), None, &[]),
+            &["ip-range 10.0.0.0/16"],
+        ),
+        (
+            "no subnet",
+            request(None, Some("10.0.1.0/24"), Some("10.0.2.1"), &[]),
+            &[
+                "ip-range 10.0.1.0/24 is given without",
+                "gateway 10.0.2.1 is given without",
+            ],
+        ),
+        (
+            "a size alone",
+            request(Some("0.0.0.0/24"), None, Some("10.0.2.1"), &[]),
+            &["0.0.0.0/24 asks for a size alone"],
+        ),
+        (
+            "a size alone and no more",
+            request(Some("::/64"), None, None, &[]),
+            &[],
+        ),
+    ];
+    for (name, pool, wanted) in rows {
+        let wrong = violations(&pool, &both);
+        assert_eq!(wrong.len(), wanted.len(), "{name}: {wrong:?}");
+        for (found, wanted) in wrong.iter().zip(wanted) {
+            assert!(found.0.contains(wanted), "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_family_that_is_off_has_no_subnets() {
+    let wrong = violations(&request(Some("fd00::/64"), None, None, &[]), &[AddressFamily::V4]);
+    assert_eq!(
+        wrong,
+        [(
+            "fd00::/64 is given, but IPv6 is not enabled on this network".to_owned(),
+            "add --ipv6"
+        )]
+    );
+}
+
+#[test]
+fn the_error_reads_as_dockers() {
+    let wrong = vec![("one".to_owned(), "do this"), ("two".to_owned(), "do that")];
+    let error = refuse_all(wrong).unwrap_err();
+    assert_eq!(error.to_string(), "invalid network config:\none\ntwo");
+    let error = refuse_all(vec![("one".to_owned(), "do this")]).unwrap_err();
+    assert_eq!(error.hint().as_deref(), Some("do this"));
+}
