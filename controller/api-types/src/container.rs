@@ -8,6 +8,22 @@ pub(crate) mod list;
 use crate::shape::shape;
 
 shape! {
+    /// `POST` and `DELETE /containers/ID/ports`: what is published, or given back.
+    PortsChange {
+        /// Bindings by container port. In a `DELETE` an empty field of a binding is any, and `null` is every binding.
+        port_bindings: inspect::PortMap,
+    }
+}
+
+shape! {
+    /// The answer to both.
+    PortsChanged {
+        /// The container's ports now, as `inspect` has them; `{}` while it does not run.
+        ports: inspect::PortMap,
+    }
+}
+
+shape! {
     /// `POST /containers/ID/wait`.
     WaitResponse {
         /// The exit status of its first process.

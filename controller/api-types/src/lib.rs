@@ -30,7 +30,9 @@ pub use container::inspect::{
     ContainerInspect, ContainerState, GraphDriver, MountPoint, NetworkSettings, PortMap,
 };
 pub use container::list::{ContainerSummary, SummaryHostConfig, SummaryNetworkSettings, SummaryPort};
-pub use container::{ContainersPruned, TopResponse, UpdateResponse, WaitError, WaitResponse};
+pub use container::{
+    ContainersPruned, PortsChange, PortsChanged, TopResponse, UpdateResponse, WaitError, WaitResponse,
+};
 pub use error::ErrorMessage;
 pub use event::{Actor, EventMessage};
 pub use exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart, ProcessConfig};
@@ -38,7 +40,8 @@ pub use filter::Filters;
 pub use image::{HistoryItem, ImageDeleted, ImageInspect, ImageMetadata, ImageSummary, ImagesPruned, RootFs};
 pub use network::{
     ConfigReference, Connect, Disconnect, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam,
-    IpamPool, Network, NetworkCreate, NetworkCreated, NetworksPruned, PeerInfo,
+    IpamPool, Network, NetworkCreate, NetworkCreated, NetworkUpdate, NetworkUpdated, NetworksPruned,
+    PeerInfo,
 };
 pub use progress::{ErrorDetail, Progress, ProgressDetail};
 pub use shape::Map;

@@ -249,3 +249,34 @@ shape! {
         link_local_ips: Vec<String>,
     }
 }
+
+shape! {
+    /// `POST /networks/ID/update` (ours), with `?dryrun=1` to be told only: what is to change while containers are on
+    /// the network. What is absent, empty or `null` stays.
+    NetworkUpdate {
+        /// Its new name.
+        name: String,
+        /// All of its labels.
+        labels: Option<Map<String>>,
+        /// MTU in bytes.
+        #[serde(rename = "MTU")]
+        mtu: Option<u32>,
+        /// Whether its containers reach each other.
+        #[serde(rename = "ICC")]
+        icc: Option<bool>,
+        /// Whether packets to the outside get the host's address.
+        masquerade: Option<bool>,
+        /// Subnets to add.
+        subnets: Vec<IpamPool>,
+    }
+}
+
+shape! {
+    /// The answer to it.
+    NetworkUpdated {
+        /// The network's id.
+        id: String,
+        /// What was or would be done in the kernel, a line each: `~` changed, `+` made, `-` removed.
+        steps: Vec<String>,
+    }
+}

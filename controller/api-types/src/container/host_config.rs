@@ -178,6 +178,9 @@ shape! {
         host_ip: String,
         /// Host port, a range as `8000-8010`, or empty for any.
         host_port: String,
+        /// Ours: `open`, or `host` for a port that obeys the host's own firewall; empty for the default.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        exposure: String,
     }
 }
 
