@@ -7,13 +7,13 @@ mod options;
 use std::net::IpAddr;
 
 use kernel::{KernelState, Netns, Object, object::BridgePort, ruleset::Table};
-use model::{AddressFamily, Endpoint, Exposure, InterfaceName, IpNet, Network, NodeId, Pool, PublishedPorts, Scope};
+use model::{
+    AddressFamily, Endpoint, Exposure, InterfaceName, IpNet, Network, NodeId, Pool, PublishedPorts, Scope,
+};
 
 pub use options::{BridgeOptions, GatewayMode};
 
-use crate::{
-    Access, Attachment, Capabilities, Draft, Error, Link, Needs, Result, Target, planner::Planner,
-};
+use crate::{Access, Attachment, Capabilities, Draft, Error, Link, Needs, Result, Target, planner::Planner};
 use firewall::{FamilyPolicy, Policies};
 use links::Ipv6;
 
@@ -77,12 +77,7 @@ impl Bridge {
             GatewayMode::Routed => objects.extend(firewall::opened(&self.table, ports, container)),
             mode if mode.translates() => {
                 let looped = |ports: &&PublishedPorts| is_local(ports.host_ip);
-                objects.extend(
-                    ports
-                        .iter()
-                        .any(looped)
-                        .then(|| links::loopback_answers(&device)),
-                );
+                objects.extend(ports.iter().any(looped).then(|| links::loopback_answers(&device)));
                 let each = ports
                     .into_iter()
                     .flat_map(|ports| firewall::published(&self.table, ports, container));
@@ -188,7 +183,10 @@ impl Planner for Bridge {
                 let answering = families(network).map(|family| links::answering(&device, family));
                 state.extend(answering.flatten());
             }
-            state.extend(firewall::network(&self.table, &policies(network, &options, device)));
+            state.extend(firewall::network(
+                &self.table,
+                &policies(network, &options, device),
+            ));
         }
         Ok(state)
     }
@@ -263,6 +261,8 @@ fn policies(network: &Network, options: &BridgeOptions, device: InterfaceName) -
     }
 }
 
+#[cfg(test)]
+mod features;
 #[cfg(test)]
 mod packets;
 #[cfg(test)]

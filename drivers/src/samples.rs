@@ -13,9 +13,9 @@ use kernel::{
     ruleset,
 };
 use model::{
-    AddressFamily, DriverName, Endpoint, EndpointAddresses, EndpointId, ExposedPorts, Exposure, InterfaceName, IpNet, IpamConfig,
-    Labels, Lifecycle, MacAddress, Network, NetworkId, NetworkName, NodeId, Pool, PublishedPorts, SandboxId, Scope, Subnet,
-    Timestamp, Vni,
+    AddressFamily, DriverName, Endpoint, EndpointAddresses, EndpointId, ExposedPorts, Exposure,
+    InterfaceName, IpNet, IpamConfig, Labels, Lifecycle, MacAddress, Network, NetworkId, NetworkName, NodeId,
+    Pool, PublishedPorts, SandboxId, Scope, Subnet, Timestamp, Vni,
 };
 
 use crate::{Peer, Target};

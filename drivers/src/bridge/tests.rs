@@ -114,22 +114,34 @@ fn the_device_is_claimed() {
 }
 
 #[test]
-fn a_second_subnet_of_a_family_is_refused() {
-    let two = ["10.0.0.0/24", "10.0.1.0/24"].map(|text| text.parse().expect("a subnet"));
-    match check(&Labels::new(), &two) {
-        Err(Error::Forbidden { message, .. }) => {
-            assert_eq!(message, "a bridge network has one IPv4 subnet, not several");
+fn isolation_is_for_internal_networks() {
+    let options = labels(&[("com.docker.network.bridge.gateway_mode_ipv4", "isolated")]);
+    match check(&options, &[]) {
+        Err(Error::Invalid { message, .. }) => {
+            assert_eq!(
+                message,
+                "gateway mode \"isolated\" for IPv4 is for internal networks"
+            );
         }
         other => panic!("{other:?}"),
     }
+    let draft = Draft {
+        internal: true,
+        ..draft(&options, &[])
+    };
+    assert!(!planner().check(&draft).expect("it is valid").gateway);
 }
 
 fn check(options: &Labels, subnets: &[Subnet]) -> crate::Result<crate::Needs> {
-    planner().check(&Draft {
+    planner().check(&draft(options, subnets))
+}
+
+fn draft<'a>(options: &'a Labels, subnets: &'a [Subnet]) -> Draft<'a> {
+    Draft {
         id: NetworkId::from_bytes(bytes(7)),
         options,
         internal: false,
         families: &[AddressFamily::V4],
         subnets,
-    })
+    }
 }
