@@ -130,6 +130,19 @@ impl Client {
         collect(response).await
     }
 
+    /// DELETE of what a JSON body names, answered by JSON.
+    pub(crate) async fn delete_some<B: Serialize + ?Sized, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T> {
+        let body = json(body)?;
+        let response = self
+            .ask(Method::DELETE, path, Query::new(), body, Some(JSON))
+            .await?;
+        serde_json::from_slice(&collect(response).await?).map_err(ClientError::Answer)
+    }
+
     /// A request whose answer streams; `body` may stream too.
     pub(crate) async fn stream(
         &self,

@@ -9,6 +9,7 @@ pub(crate) mod container_kill;
 pub(crate) mod container_logs;
 pub(crate) mod container_ls;
 pub(crate) mod container_options;
+pub(crate) mod container_port;
 pub(crate) mod container_prune;
 pub(crate) mod container_rename;
 pub(crate) mod container_request;
@@ -34,6 +35,7 @@ pub(crate) mod network_inspect;
 pub(crate) mod network_ls;
 pub(crate) mod network_prune;
 pub(crate) mod network_rm;
+pub(crate) mod network_update;
 pub(crate) mod ping;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
@@ -115,6 +117,7 @@ async fn network(command: NetworkCommand, context: &Context) -> Outcome {
         NetworkCommand::Ls(args) => args.run(context).await,
         NetworkCommand::Prune(args) => args.run(context).await,
         NetworkCommand::Rm(args) => args.run(context).await,
+        NetworkCommand::Update(args) => args.run(context).await,
     }
 }
 
@@ -134,6 +137,7 @@ async fn container(command: ContainerCommand, context: &Context) -> Outcome {
         ContainerCommand::Attach(args) => Box::pin(args.run(context)).await,
         ContainerCommand::Exec(args) => Box::pin(args.run(context)).await,
         ContainerCommand::Rename(args) => args.run(context).await,
+        ContainerCommand::Port(args) => args.run(context).await,
         ContainerCommand::Prune(args) => args.run(context).await,
     }
 }

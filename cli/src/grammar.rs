@@ -23,6 +23,7 @@ use crate::commands::container_inspect::ContainerInspect;
 use crate::commands::container_kill::ContainerKill;
 use crate::commands::container_logs::ContainerLogs;
 use crate::commands::container_ls::ContainerLs;
+use crate::commands::container_port::ContainerPort;
 use crate::commands::container_prune::ContainerPrune;
 use crate::commands::container_rename::ContainerRename;
 use crate::commands::container_restart::ContainerRestart;
@@ -46,6 +47,7 @@ use crate::commands::network_inspect::NetworkInspect;
 use crate::commands::network_ls::NetworkLs;
 use crate::commands::network_prune::NetworkPrune;
 use crate::commands::network_rm::NetworkRm;
+use crate::commands::network_update::NetworkUpdate;
 use crate::commands::ping::Ping;
 use crate::commands::system_events::SystemEvents;
 use crate::commands::system_info::SystemInfo;
@@ -115,6 +117,7 @@ pub(crate) enum Command {
     Attach(ContainerAttach),
     Exec(ContainerExec),
     Rename(ContainerRename),
+    Port(ContainerPort),
     Images(ImageLs),
     Rmi(ImageRm),
     Import(ImageImport),
@@ -145,6 +148,7 @@ impl Command {
             Self::Attach(args) => Self::Container(ContainerCommand::Attach(args)),
             Self::Exec(args) => Self::Container(ContainerCommand::Exec(args)),
             Self::Rename(args) => Self::Container(ContainerCommand::Rename(args)),
+            Self::Port(args) => Self::Container(ContainerCommand::Port(args)),
             Self::Images(args) => Self::Image(ImageCommand::Ls(args)),
             Self::Rmi(args) => Self::Image(ImageCommand::Rm(args)),
             Self::Import(args) => Self::Image(ImageCommand::Import(args)),
@@ -169,6 +173,7 @@ pub(crate) enum NetworkCommand {
     Prune(NetworkPrune),
     #[command(visible_alias = "remove")]
     Rm(NetworkRm),
+    Update(NetworkUpdate),
 }
 
 /// `cnm container …`
@@ -190,6 +195,7 @@ pub(crate) enum ContainerCommand {
     Attach(ContainerAttach),
     Exec(ContainerExec),
     Rename(ContainerRename),
+    Port(ContainerPort),
     Prune(ContainerPrune),
 }
 

@@ -126,7 +126,7 @@ pub(crate) struct ContainerOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) label_file: Vec<PathBuf>,
     /// Another container under a name of this one's own
-    #[arg(long, value_name = "CONTAINER[:ALIAS]", value_parser = network::link)]
+    #[arg(long, value_name = "CONTAINER[:ALIAS]", value_parser = network::link, add = names::containers())]
     pub(crate) link: Vec<String>,
     /// Link-local address
     #[arg(long, value_name = "ADDRESS", value_parser = network::address)]
@@ -176,12 +176,15 @@ pub(crate) struct ContainerOptions {
     /// Every capability and device
     #[arg(long)]
     pub(crate) privileged: bool,
-    /// Publish a port, as [ADDRESS:][HOST:]CONTAINER[/PROTOCOL]
+    /// Publish a port, as [ADDRESS:][HOST:]CONTAINER[/PROTOCOL][,firewall=host|open]
     #[arg(short, long, value_name = "PORT", value_parser = ports::published)]
     pub(crate) publish: Vec<Vec<(String, api_types::PortBinding)>>,
     /// Publish all exposed ports
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
+    /// Whose rules published ports obey: open for ours alone, host for the host's own firewall too
+    #[arg(long, value_name = "open|host", value_parser = ports::exposure)]
+    pub(crate) publish_firewall: Option<String>,
     /// Whether to ask a registry for the image: always, missing or never
     #[arg(
         long,

@@ -205,16 +205,18 @@ fn unit_map(keys: &[String]) -> UnitMap {
         .collect()
 }
 
+/// `--publish-firewall` is for those bindings that don't say it themselves.
 fn bindings(options: &ContainerOptions) -> crate::options::ports::Bindings {
-    let mut bindings = crate::options::ports::Bindings::new();
-    for (port, binding) in options.publish.iter().flatten() {
-        bindings
-            .entry(port.clone())
-            .or_default()
-            .get_or_insert_default()
-            .push(binding.clone());
+    let mut published: Vec<_> = options.publish.iter().flatten().cloned().collect();
+    if let Some(exposure) = &options.publish_firewall {
+        for (_, binding) in published
+            .iter_mut()
+            .filter(|(_, binding)| binding.exposure.is_empty())
+        {
+            binding.exposure.clone_from(exposure);
+        }
     }
-    bindings
+    crate::options::ports::by_port(&published)
 }
 
 fn tmpfs(given: &[String]) -> api_types::Map<String> {

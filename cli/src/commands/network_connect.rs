@@ -31,7 +31,7 @@ pub(crate) struct NetworkConnect {
     #[arg(long, value_name = "ADDRESS", value_parser = network::ipv6)]
     ip6: Option<Ipv6Addr>,
     /// Another container under a name of this one's own
-    #[arg(long, value_name = "CONTAINER[:ALIAS]", value_parser = network::link)]
+    #[arg(long, value_name = "CONTAINER[:ALIAS]", value_parser = network::link, add = names::containers())]
     link: Vec<String>,
     /// Link-local address
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS", value_parser = network::address)]

@@ -440,3 +440,48 @@ fn lists_take_their_flags() {
         typed(line);
     }
 }
+
+#[test]
+fn ports_are_shown_added_and_taken_away() {
+    for line in [
+        "cnm port web",
+        "cnm port web 80/udp",
+        "cnm container port web 80",
+        "cnm port add web 8080:80",
+        "cnm port add --publish-firewall host web 127.0.0.1::80/udp 443:443",
+        "cnm port rm web 8080:80",
+    ] {
+        assert!(
+            matches!(
+                typed(line).command.in_group(),
+                Command::Container(ContainerCommand::Port(_))
+            ),
+            "{line}"
+        );
+    }
+    for line in [
+        "cnm port",
+        "cnm port web 80-81",
+        "cnm port add web",
+        "cnm port add web http:80",
+        "cnm port add web 80,firewall=none",
+    ] {
+        assert!(parse(&words(line)).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn the_firewall_of_all_ports_yields_to_that_of_one() {
+    let request = run("cnm run --publish-firewall host -p 80:80 -p 81:81,firewall=open busybox");
+    let bindings = &request["HostConfig"]["PortBindings"];
+    assert_eq!(bindings["80/tcp"][0]["Exposure"], "host");
+    assert_eq!(bindings["81/tcp"][0]["Exposure"], "open");
+    let plain = run("cnm run -p 80:80 busybox");
+    let binding = plain["HostConfig"]["PortBindings"]["80/tcp"][0]
+        .as_object()
+        .expect("an object");
+    assert!(
+        !binding.contains_key("Exposure"),
+        "Docker's own daemon need not know"
+    );
+}

@@ -15,9 +15,14 @@ pub(crate) fn exposed(text: &str) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// `8080:80`, `127.0.0.1:8080:80/udp`, `127.0.0.1::80`, `[::1]:80:80`, `8000-8010:80-90`, `80`.
+/// `8080:80`, `127.0.0.1:8080:80/udp`, `127.0.0.1::80`, `[::1]:80:80`, `8000-8010:80-90`, `80`; and behind any of them
+/// `,firewall=host` or `,firewall=open`.
 pub(crate) fn published(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
-    let (rest, protocol) = with_protocol(text)?;
+    let (binding, exposure) = match text.split_once(',') {
+        Some((binding, option)) => (binding, firewall_option(option, text)?),
+        None => (text, String::new()),
+    };
+    let (rest, protocol) = with_protocol(binding)?;
     let (host_ip, rest) = host_address(rest);
     let (host, inside) = match rest.rsplit_once(':') {
         Some((host, inside)) => (host, inside),
@@ -41,12 +46,58 @@ pub(crate) fn published(text: &str) -> Result<Vec<(String, PortBinding)>, String
     let binding = |host_port: String| PortBinding {
         host_ip: host_ip.clone(),
         host_port,
+        exposure: exposure.clone(),
     };
     Ok(inside
         .iter()
         .zip(hosts)
         .map(|(port, host)| (format!("{port}/{protocol}"), binding(host)))
         .collect())
+}
+
+/// Whose rules a published port obeys: ours alone, or the host's own firewall too.
+pub(crate) fn exposure(text: &str) -> Result<String, String> {
+    match text {
+        "open" | "host" => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is neither open nor host: a port that is open passes the host's own firewall by, one that is host obeys it"
+        )),
+    }
+}
+
+fn firewall_option(option: &str, text: &str) -> Result<String, String> {
+    match option.split_once('=') {
+        Some(("firewall", value)) => exposure(value),
+        _ => Err(format!(
+            "unknown option {option:?} in port {text:?}: write firewall=host or firewall=open"
+        )),
+    }
+}
+
+/// `80`, `80/udp`: one port of a container, as `80/udp`.
+pub(crate) fn private(text: &str) -> Result<String, String> {
+    match exposed(text)?.as_slice() {
+        [port] => Ok(port.clone()),
+        _ => Err(format!("{text:?} is a range: write one port, as 80 or 80/udp")),
+    }
+}
+
+/// Bindings as the API takes them: by container port.
+pub(crate) fn by_port<'b>(published: impl IntoIterator<Item = &'b (String, PortBinding)>) -> Bindings {
+    let mut bindings = Bindings::new();
+    for (port, binding) in published {
+        bindings
+            .entry(port.clone())
+            .or_default()
+            .get_or_insert_default()
+            .push(binding.clone());
+    }
+    bindings
+}
+
+/// One line of `cnm port`: `0.0.0.0:8080`, `[::]:8080`.
+pub(crate) fn host_side(binding: &PortBinding) -> String {
+    host_and_port(&binding.host_ip, &binding.host_port)
 }
 
 fn with_protocol(text: &str) -> Result<(&str, &str), String> {
@@ -203,7 +254,11 @@ mod tests {
                 .collect();
             assert_eq!(got.join(" "), expected, "{text}");
         }
+        let guarded = published("127.0.0.1:8080:80/udp,firewall=host").expect("an option");
+        assert_eq!(guarded[0].1.exposure, "host");
         for text in [
+            "80,firewall=closed",
+            "80,colour=red",
             "",
             "a:80",
             "8000-8002:80-81",
@@ -213,6 +268,13 @@ mod tests {
         ] {
             assert!(published(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn one_port_of_a_container_is_asked_for_with_or_without_its_protocol() {
+        assert_eq!(private("80"), Ok("80/tcp".into()));
+        assert_eq!(private("53/udp"), Ok("53/udp".into()));
+        assert!(private("80-81").is_err() && private("http").is_err());
     }
 
     #[test]
