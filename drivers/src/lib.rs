@@ -23,7 +23,7 @@ mod view;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Endpoint, Network, Scope};
+use model::{Endpoint, InterfaceName, Network, Scope};
 
 pub use catalog::{BuiltIn, HostSettings, VXLAN_PORT};
 pub use host::Host;
@@ -120,6 +120,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// of looking at each. None for a driver that does not look.
     fn knowing(&self, _survey: &Arc<kernel::Survey>) -> Option<Arc<dyn Driver>> {
         None
+    }
+
+    /// The links of the host that a network itself has, adopted ones included: by these it is known who is concerned
+    /// when somebody changes a link.
+    fn links(&self, _network: &Network) -> Vec<InterfaceName> {
+        Vec::new()
     }
 
     /// Goes from one view of a network to another while its endpoints work on, touching only what differs; all of it or,

@@ -16,7 +16,7 @@ use kernel::{
     Kernel, KernelState, Key, Mark, Netns, Object, Owner, Survey,
     object::{Link, LinkKind},
 };
-use model::{Endpoint, Network, NodeId};
+use model::{Endpoint, InterfaceName, Network, NodeId};
 
 use crate::{
     Access, Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Peer, Result, Target,
@@ -388,6 +388,15 @@ impl<P: Planner> Driver for Planned<P> {
             .await
     }
 
+    fn links(&self, network: &Network) -> Vec<InterfaceName> {
+        let state = self.planner.network(network).unwrap_or_default();
+        let links = state.objects().filter_map(|object| match object {
+            Object::Link(link) if link.netns == Netns::Host => Some(link.name.clone()),
+            _ => None,
+        });
+        links.collect()
+    }
+
     async fn change(&self, before: &NetworkView, after: &NetworkView) -> Result<()> {
         let doing = format!("changing network {:?}", before.network.name.as_str());
         let (before, after) = (before.clone(), after.clone());
@@ -407,3 +416,6 @@ impl<P: Planner> Driver for Planned<P> {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;
