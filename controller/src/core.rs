@@ -8,6 +8,7 @@ use std::{
 
 use drivers::{Catalog, Driver, Peer, Target};
 use ipam::Ipam;
+use kernel::Survey;
 use model::{Endpoint, EndpointId, InterfaceName, NetworkId, Node, Sandbox, Scope};
 use store::Stores;
 use tokio::sync::Notify;
@@ -22,6 +23,7 @@ use crate::{
     records::Records,
     settings::Settings,
     undo::UndoStack,
+    work::Work,
     worker::Worker,
 };
 
@@ -41,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) events: Events,
     /// Wakes the reconciler.
     pub(crate) wake: Notify,
+    pub(crate) work: Work,
     /// The host has IPv6 at all.
     pub(crate) ipv6: bool,
     fence: Mutex<Fence>,
@@ -81,6 +84,7 @@ impl Core {
             attachments: Attachments::default(),
             events: Events::new(),
             wake: Notify::new(),
+            work: Work::default(),
             ipv6: std::path::Path::new("/proc/sys/net/ipv6").exists(),
             fence: Mutex::default(),
             made: Mutex::default(),
@@ -96,6 +100,12 @@ impl Core {
                 None => error.with_hint(format!("drivers here are {}", self.catalog.names().join(", "))),
             }
         })
+    }
+
+    /// The driver of that name, which looks at nothing that a survey has seen.
+    pub(crate) fn driver_knowing(&self, name: &str, survey: Option<&Arc<Survey>>) -> Result<Arc<dyn Driver>> {
+        let driver = self.driver(name)?;
+        Ok(survey.and_then(|survey| driver.knowing(survey)).unwrap_or(driver))
     }
 
     /// A call of a driver, under the deadline.

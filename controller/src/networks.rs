@@ -20,7 +20,9 @@ use model::{
 
 use crate::{core::Core, error::Result};
 
-pub(crate) use delete::{finish_deleting, realize, remove_from_kernel, undo_creating, unrealize};
+pub(crate) use delete::{
+    finish_deleting, realize, realize_knowing, remove_from_kernel, undo_creating, unrealize,
+};
 pub(crate) use find::network_not_found;
 pub(crate) use peers::{tell_all_peers, tell_peers};
 pub(crate) use predefined::{ensure_predefined, gateway_bridge};

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use kernel::{Kernel, KernelState, Mark, Netns, Object, Owner};
+use kernel::{Kernel, KernelState, Mark, Netns, Object, Owner, Survey};
 use model::NodeId;
 
 use crate::error::{Error, Result};
@@ -50,6 +50,21 @@ impl Worker {
         self.run(doing, move |kernel| match kernel.observe_owned(&netns, node) {
             Err(kernel::Error::NoSuch { .. }) => Ok(Vec::new()),
             answer => answer,
+        })
+        .await
+    }
+
+    /// Everything of ours on the host, looked at once.
+    pub(crate) async fn survey(&self, doing: &str) -> Result<Arc<Survey>> {
+        let node = self.node;
+        self.run(doing, move |kernel| Survey::of_host(kernel, node).map(Arc::new))
+            .await
+    }
+
+    /// Has damage told of, until the answer is dropped.
+    pub(crate) async fn watch(&self, tell: kernel::damage::Tell) -> Result<kernel::Watch> {
+        self.run("listening to what others change", move |kernel| {
+            kernel.watch(tell)
         })
         .await
     }

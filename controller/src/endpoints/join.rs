@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drivers::{Attachment, Link};
+use kernel::Survey;
 use model::{Endpoint, Network, Sandbox};
 
 use crate::{
@@ -17,7 +18,17 @@ pub(super) async fn join(
     endpoint: &Endpoint,
     sandbox: &Sandbox,
 ) -> Result<()> {
-    let driver = core.driver(&network.driver)?;
+    join_knowing(core, network, endpoint, sandbox, None).await
+}
+
+async fn join_knowing(
+    core: &Core,
+    network: &Network,
+    endpoint: &Endpoint,
+    sandbox: &Sandbox,
+    survey: Option<&Arc<Survey>>,
+) -> Result<()> {
+    let driver = core.driver_knowing(&network.driver, survey)?;
     let target = target(sandbox, endpoint);
     let doing = format!("joining network {}", network.name);
     let attachment = core
@@ -34,8 +45,9 @@ pub(crate) async fn rejoin(
     network: &Arc<Network>,
     endpoint: &Arc<Endpoint>,
     sandbox: &Arc<Sandbox>,
+    survey: Option<&Arc<Survey>>,
 ) -> Result<()> {
-    join(core, network, endpoint, sandbox).await
+    join_knowing(core, network, endpoint, sandbox, survey).await
 }
 
 /// Leaves, and forgets the driver's answer.

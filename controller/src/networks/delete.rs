@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kernel::Survey;
 use model::{Endpoint, Lifecycle, Network, NetworkId, Scope, Snapshot};
 use store::{Guard, Revision, Txn};
 
@@ -57,11 +58,20 @@ pub(crate) async fn undo_creating(core: &Arc<Core>, network: &Arc<Network>) -> R
 
 /// Makes the network on this host, if it is not made yet.
 pub(crate) async fn realize(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
+    realize_knowing(core, network, None).await
+}
+
+/// The same in a walk over all networks, which began with a survey.
+pub(crate) async fn realize_knowing(
+    core: &Arc<Core>,
+    network: &Arc<Network>,
+    survey: Option<&Arc<Survey>>,
+) -> Result<()> {
     let _realized = core.locks.exclusive(LockKey::Realized(network.id)).await;
     if core.is_made(network.id) {
         return Ok(());
     }
-    let driver = core.driver(&network.driver)?;
+    let driver = core.driver_knowing(&network.driver, survey)?;
     let doing = format!("creating network {} on this host", network.name);
     core.call(&network.driver, doing, driver.create_network(network))
         .await?;
