@@ -10,5 +10,6 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod mounts;
 pub(crate) mod network;
+pub(crate) mod ports;
 pub(crate) mod system;
 pub(crate) mod time;

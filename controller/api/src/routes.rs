@@ -5,6 +5,7 @@ mod events;
 mod exec;
 mod images;
 mod networks;
+mod ports;
 mod streams;
 mod system;
 
@@ -73,6 +74,10 @@ fn container_routes() -> Router<Arc<Engine>> {
         .route("/containers/{id}/unpause", post(containers::unpause))
         .route("/containers/{id}/rename", post(containers::rename))
         .route("/containers/{id}/resize", post(containers::resize))
+        .route(
+            "/containers/{id}/ports",
+            post(ports::publish).delete(ports::unpublish),
+        )
         .route("/containers/{id}/wait", post(streams::wait))
         .route("/containers/{id}/logs", get(streams::logs))
         .route("/containers/{id}/attach", post(streams::attach))

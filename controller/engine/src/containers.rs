@@ -9,10 +9,12 @@ mod attach;
 mod container;
 mod create;
 mod exec;
+mod links;
 mod logs;
 mod merge;
 mod naming;
 mod networks;
+mod ports;
 mod prepare;
 mod query;
 mod registry;
@@ -34,7 +36,7 @@ use std::{
 };
 
 use controller::Controller;
-use model::ContainerId;
+use model::{ContainerId, PortBinding};
 use runtime::{Attach, Runtime, Streams};
 
 pub use create::{AskedMode, CreateContainer, Missing};
@@ -302,6 +304,26 @@ impl Containers {
             Err(_) if force => networks::detach_lost(&self.core, container, network).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Publishes more of its ports: at once when it runs, and at every later start.
+    ///
+    /// # Errors
+    /// `Invalid` for what its mode rules out; `Conflict` or `Forbidden` for a port that is taken, naming its holder.
+    pub async fn publish(&self, container: &str, bindings: Vec<PortBinding>) -> Result<View> {
+        let container = self.find(container)?;
+        ports::publish(&self.core, &container, bindings).await?;
+        Ok(view::view(&self.core, &container))
+    }
+
+    /// Gives published ports back: at once when it runs, and for every later start. What a binding leaves open is any.
+    ///
+    /// # Errors
+    /// `NotFound` when one of them leads to nothing that is published; then nothing is given back.
+    pub async fn unpublish(&self, container: &str, bindings: &[PortBinding]) -> Result<View> {
+        let container = self.find(container)?;
+        ports::unpublish(&self.core, &container, bindings).await?;
+        Ok(view::view(&self.core, &container))
     }
 
     /// Registers another process to run in it.

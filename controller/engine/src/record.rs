@@ -8,7 +8,7 @@ use std::{
 };
 
 use images::ImageId;
-use model::{ContainerId, ContainerName, DnsConfig, Labels, MacAddress, NetworkId, Timestamp};
+use model::{ContainerId, ContainerName, DnsConfig, Labels, MacAddress, NetworkId, PortBinding, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A container as recorded.
@@ -50,6 +50,15 @@ pub struct Settings {
     pub labels: Labels,
     /// `80/tcp` and so on.
     pub exposed_ports: BTreeSet<String>,
+    /// What is published on the host when it starts.
+    #[serde(default)]
+    pub ports: Vec<PortBinding>,
+    /// So is every exposed port that is not among them, each on a free one.
+    #[serde(default)]
+    pub publish_all: bool,
+    /// Containers that it knows by further names on the default bridge.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// One terminal instead of three streams.
     pub tty: bool,
     /// Height and width of the terminal from its first moment.
@@ -151,6 +160,15 @@ pub struct ExtraHost {
     pub name: String,
     /// Its address; none for `host-gateway`, which a start looks up.
     pub address: Option<IpAddr>,
+}
+
+/// One `--link` of the default bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The container that is linked to, whatever it is called by now.
+    pub container: ContainerId,
+    /// What it is called here.
+    pub alias: String,
 }
 
 /// What happens when a container exits.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use api_types::{Config, Create, HostConfig, StringOrList, UnitMap};
+use api_types::{Config, Create, HostConfig, StringOrList};
 use engine::{
     AskedMode, CreateContainer, Settings,
     record::{ExtraHost, NetworkMode, Wishes},
@@ -11,7 +11,7 @@ use engine::{
 use model::DnsConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{endpoint, host_config, mounts};
+use super::{endpoint, host_config, mounts, ports};
 use crate::status::{Answer, Refusal};
 
 /// What a container's record keeps of its creation, for `inspect` to echo.
@@ -36,17 +36,22 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
     }
     refuse_what_is_not_there(&config)?;
     let mode = mode(&host.network_mode);
+    check_shared_network(&config, &host, &mode)?;
     let networks = networks(&config, &host, &mode, networking_config)?;
     let mounts = mounts::mounts(&host)?;
     let mut run = run(&config);
     run.mounts = mounts.mounts;
     host_config::apply(&host, &mut run)?;
-    let warnings = warnings(&config, &host);
+    let ports = ports::bindings(host.port_bindings.as_ref().unwrap_or(&api_types::PortMap::new()))?;
+    let warnings = warnings(&config, &host, &mode);
     let settings = Settings {
         hostname: hostname(&config, &mode)?,
         domainname: config.domainname.clone(),
         labels: config.labels.clone(),
-        exposed_ports: keys(config.exposed_ports.as_ref()),
+        exposed_ports: ports::exposed(config.exposed_ports.as_ref())?,
+        ports,
+        publish_all: host.publish_all_ports,
+        links: Vec::new(),
         tty: config.tty,
         console_size: host_config::console_size(host.console_size),
         open_stdin: config.open_stdin,
@@ -63,6 +68,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         echo: serde_json::Value::Null,
     };
     let image = config.image.clone();
+    let links = links(&host, &mode)?;
     let echo = serde_json::to_value(Echo {
         config,
         host_config: host,
@@ -75,6 +81,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
             image,
             mode,
             networks,
+            links,
             sources: mounts.sources,
             settings,
         },
@@ -150,14 +157,77 @@ fn networks(
             )),
         }
     }
-    let links = host.links.as_deref().unwrap_or_default();
-    if !links.is_empty() && !matches!(mode, AskedMode::Network(_)) {
-        return Err(Refusal::not_implemented(
-            "links on the default bridge are not supported yet (hint: make a network with \"network create\" and use \
-             --network: there links and names work)",
-        ));
-    }
     Ok(networks)
+}
+
+/// Containers and the aliases they are linked to by on the default bridge. On a user network the endpoint has its links,
+/// and the client says them there too.
+fn links(host: &HostConfig, mode: &AskedMode) -> Answer<Vec<(String, String)>> {
+    let asked = host.links.as_deref().unwrap_or_default();
+    match mode {
+        _ if asked.is_empty() => Ok(Vec::new()),
+        AskedMode::Bridge => asked.iter().map(|link| self::link(link)).collect(),
+        AskedMode::Host => Err(Refusal::bad_request(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        )),
+        AskedMode::None => Err(Refusal::bad_request(
+            "conflicting options: links and the network mode (hint: a container without a network reaches nobody)",
+        )),
+        AskedMode::Network(_) | AskedMode::Container(_) => Ok(Vec::new()),
+    }
+}
+
+/// `NAME` or `NAME:ALIAS`; or `/NAME:/OWNER/ALIAS`, as `inspect` writes it.
+fn link(text: &str) -> Answer<(String, String)> {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    let name = name.strip_prefix('/').unwrap_or(name);
+    let alias = alias.rsplit('/').next().unwrap_or(alias);
+    let rule = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || alias.is_empty() || !alias.bytes().all(rule) {
+        return Err(Refusal::bad_request(format!(
+            "bad format for links: {text} (hint: a link is NAME or NAME:ALIAS)"
+        )));
+    }
+    Ok((name.to_owned(), alias.to_owned()))
+}
+
+/// Everything about a network belongs to the container whose network is shared.
+fn check_shared_network(config: &Config, host: &HostConfig, mode: &AskedMode) -> Answer<()> {
+    if !matches!(mode, AskedMode::Container(_)) {
+        return Ok(());
+    }
+    fn some<T>(list: &Option<Vec<T>>) -> bool {
+        list.as_ref().is_some_and(|list| !list.is_empty())
+    }
+    let given = [
+        (
+            some(&host.links),
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (some(&host.dns), "dns and the network mode"),
+        (
+            some(&host.extra_hosts),
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (!config.mac_address.is_empty(), "mac-address and the network mode"),
+        (
+            host.publish_all_ports || host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()),
+            "port publishing and the container type network mode",
+        ),
+        (
+            config
+                .exposed_ports
+                .as_ref()
+                .is_some_and(|ports| !ports.is_empty()),
+            "port exposing and the container type network mode",
+        ),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, what)) => Err(Refusal::bad_request(format!(
+            "conflicting options: {what} (hint: give it to the container whose network this one shares)"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn run(config: &Config) -> ContainerConfig {
@@ -202,18 +272,6 @@ fn hostname(config: &Config, mode: &AskedMode) -> Answer<String> {
     )))
 }
 
-fn keys(set: Option<&UnitMap>) -> std::collections::BTreeSet<String> {
-    // `80` is short for `80/tcp`.
-    let full = |port: &String| {
-        if port.contains('/') {
-            port.clone()
-        } else {
-            format!("{port}/tcp")
-        }
-    };
-    set.into_iter().flatten().map(|(port, _)| full(port)).collect()
-}
-
 fn dns(host: &HostConfig) -> Answer<DnsConfig> {
     let list = |given: &Option<Vec<String>>| given.clone().unwrap_or_default();
     let server = |text: &String| {
@@ -253,7 +311,7 @@ fn extra_hosts(host: &HostConfig) -> Answer<Vec<ExtraHost>> {
 }
 
 /// What is taken and not done.
-fn warnings(config: &Config, host: &HostConfig) -> Vec<String> {
+fn warnings(config: &Config, host: &HostConfig, mode: &AskedMode) -> Vec<String> {
     let mut warnings = Vec::new();
     if host.oom_kill_disable == Some(true) {
         warnings.push(
@@ -265,8 +323,13 @@ fn warnings(config: &Config, host: &HostConfig) -> Vec<String> {
             "--init is not supported yet: the command itself is the container's first process".to_owned(),
         );
     }
-    if host.publish_all_ports {
-        warnings.push("--publish-all is recorded, and publishing ports is not supported yet".to_owned());
+    let publishes =
+        host.publish_all_ports || host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    if publishes && matches!(mode, AskedMode::Host | AskedMode::None) {
+        let mode = &host.network_mode;
+        warnings.push(format!(
+            "Published ports are discarded when using {mode} network mode"
+        ));
     }
     if !host.storage_opt.is_empty() {
         warnings.push("storage options are not supported yet and were passed over".to_owned());
@@ -383,7 +446,21 @@ mod tests {
                 json!({"Image": "x", "Healthcheck": {"Test": ["CMD", "true"]}}),
                 501,
             ),
-            (json!({"Image": "x", "HostConfig": {"Links": ["db:db"]}}), 501),
+            (json!({"Image": "x", "HostConfig": {"Links": ["db:"]}}), 400),
+            (json!({"Image": "x", "HostConfig": {"Links": ["db:a b"]}}), 400),
+            (
+                json!({"Image": "x", "HostConfig": {"Links": ["db"], "NetworkMode": "host"}}),
+                400,
+            ),
+            (
+                json!({"Image": "x", "HostConfig": {"Links": ["db"], "NetworkMode": "none"}}),
+                400,
+            ),
+            (json!({"Image": "x", "ExposedPorts": {"0/tcp": {}}}), 400),
+            (
+                json!({"Image": "x", "HostConfig": {"PortBindings": {"80/xtp": null}}}),
+                400,
+            ),
             (json!({"Image": "x", "HostConfig": {"Dns": ["dns.example"]}}), 400),
             (json!({"Image": "x", "HostConfig": {"ExtraHosts": ["db"]}}), 400),
         ] {

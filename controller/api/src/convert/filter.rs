@@ -2,7 +2,7 @@
 
 use api_types::Filters;
 use engine::{PruneFilter, Query, record::Phase};
-use model::{Labels, Network, Timestamp};
+use model::{ExposedPorts, Labels, Network, Timestamp};
 
 use super::time;
 use crate::status::{Answer, Refusal};
@@ -78,33 +78,32 @@ pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
         before: filters.get("before").first().cloned(),
         since: filters.get("since").first().cloned(),
         mounts: all("volume"),
-        exposed: filters
-            .get("expose")
-            .iter()
-            .map(|port| with_protocol(port))
-            .collect(),
+        exposed: ports(filters.get("expose"))?,
+        published: ports(filters.get("publish"))?,
         ..Query::default()
     };
-    // Nothing has a health, is a task or publishes a port: those who ask for one find nothing.
+    // Nothing has a health or is a task: those who ask for one find nothing.
     let health = filters.get("health");
     let nobody = (filters.has("health") && !health.iter().any(|text| text == "none"))
         || filters
             .get("is-task")
             .iter()
-            .any(|text| truth(text) == Some(true))
-        || filters.has("publish");
+            .any(|text| truth(text) == Some(true));
     if nobody {
         query.labels.push(("\0nobody".to_owned(), None));
     }
     Ok(query)
 }
 
-fn with_protocol(port: &str) -> String {
-    if port.contains('/') {
-        port.to_owned()
-    } else {
-        format!("{port}/tcp")
-    }
+/// `80`, `80/udp`, `8000-8010/tcp`.
+fn ports(texts: &[String]) -> Answer<Vec<ExposedPorts>> {
+    let port = |text: &String| {
+        let found = super::ports::port(text);
+        let (ports, protocol) =
+            found.map_err(|message| Refusal::bad_request(format!("invalid filter: {message}")))?;
+        Ok(ExposedPorts { ports, protocol })
+    };
+    texts.iter().map(port).collect()
 }
 
 fn truth(text: &str) -> Option<bool> {

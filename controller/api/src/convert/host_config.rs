@@ -60,12 +60,6 @@ fn refuse_what_is_not_there(host: &HostConfig) -> Answer<()> {
     if host.volumes_from.as_ref().is_some_and(|from| !from.is_empty()) {
         return Err(super::mounts::no_volumes("with --volumes-from shared"));
     }
-    if host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
-        return Err(Refusal::not_implemented(
-            "publishing ports (-p) is not supported yet (hint: containers of one network reach each other \
-             without it, and this host reaches a container of a bridge network at its address)",
-        ));
-    }
     if !RUNTIMES.contains(&host.runtime.as_str()) {
         return Err(Refusal::bad_request(format!(
             "unknown or invalid runtime name: {} (hint: there is one runtime; leave --runtime out)",

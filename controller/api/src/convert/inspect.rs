@@ -9,7 +9,7 @@ use engine::{
 };
 use model::Timestamp;
 
-use super::{create::Echo, duration, endpoint};
+use super::{create::Echo, duration, endpoint, ports};
 
 /// Docker's default size of `/dev/shm`.
 const SHM_SIZE: i64 = 64 << 20;
@@ -123,7 +123,8 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
         },
         runtime: or(asked.runtime.clone(), "cnm-shim"),
         auto_remove: settings.auto_remove,
-        port_bindings: Some(asked.port_bindings.clone().unwrap_or_default()),
+        port_bindings: Some(ports::asked(&settings.ports)),
+        links: links(view),
         ..asked
     };
     host.log_config.r#type = or(host.log_config.r#type, "json-file");
@@ -138,6 +139,13 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
         maximum_retry_count: retries.into(),
     };
     host
+}
+
+/// The links of the default bridge by the full names on both sides.
+fn links(view: &View) -> Option<Vec<String>> {
+    let owner = &view.record.name;
+    let link = |(name, alias): &(model::ContainerName, String)| format!("/{name}:/{owner}/{alias}");
+    Some(view.links.iter().map(link).collect::<Vec<_>>()).filter(|links| !links.is_empty())
 }
 
 fn graph_driver(view: &View) -> docker::GraphDriver {
@@ -183,19 +191,6 @@ fn mounts(view: &View) -> Vec<docker::MountPoint> {
     view.record.settings.run.mounts.iter().filter_map(mount).collect()
 }
 
-/// Exposed ports, none of them published.
-fn ports(view: &View) -> docker::PortMap {
-    if !view.record.state.phase.is_up() {
-        return Map::new();
-    }
-    view.record
-        .settings
-        .exposed_ports
-        .iter()
-        .map(|port| (port.clone(), None))
-        .collect()
-}
-
 fn network_settings(view: &View) -> docker::NetworkSettings {
     let networks = networks(view);
     let bridge = networks.get("bridge").cloned().unwrap_or_default();
@@ -206,7 +201,7 @@ fn network_settings(view: &View) -> docker::NetworkSettings {
             .and_then(|sandbox| sandbox.netns())
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
-        ports: ports(view),
+        ports: ports::shown(view),
         endpoint_id: bridge.endpoint_id,
         gateway: bridge.gateway,
         global_ipv6_address: bridge.global_ipv6_address,
@@ -237,7 +232,7 @@ pub(crate) fn summary(view: &View, now: Timestamp) -> docker::ContainerSummary {
         image_id: record.image.id.to_string(),
         command: one_line(&command(view)),
         created: record.created.unix_seconds(),
-        ports: summary_ports(view),
+        ports: ports::listed(view),
         labels: record.settings.labels.clone(),
         state: record.state.phase.as_str().to_owned(),
         status: status(view, now),
@@ -263,27 +258,6 @@ fn one_line(words: &[String]) -> String {
         }
     };
     words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-fn summary_ports(view: &View) -> Vec<docker::SummaryPort> {
-    let port = |text: &String| {
-        let (number, protocol) = text.split_once('/')?;
-        let (private_port, r#type) = (number.parse().ok()?, protocol.to_owned());
-        Some(docker::SummaryPort {
-            private_port,
-            r#type,
-            ..docker::SummaryPort::default()
-        })
-    };
-    if !view.record.state.phase.is_up() {
-        return Vec::new();
-    }
-    view.record
-        .settings
-        .exposed_ports
-        .iter()
-        .filter_map(port)
-        .collect()
 }
 
 /// `Up 2 minutes`, `Exited (0) 3 seconds ago`.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, os::unix::fs::DirBuilderExt as _, path:
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
 use runtime::spec::{HostFacts, Namespace};
 
-use super::{Core, container::Container, merge, naming, networks};
+use super::{Core, container::Container, links, merge, naming, networks, ports};
 use crate::{
     error::{Error, Result},
     record::{ImageUse, NetworkMode, Record, Settings, State, Wishes},
@@ -22,6 +22,8 @@ pub struct CreateContainer {
     pub mode: AskedMode,
     /// What is asked of its endpoints, by the network as it was named.
     pub networks: Vec<(String, Wishes)>,
+    /// Containers by name or id with what they are to be called here, on the default bridge.
+    pub links: Vec<(String, String)>,
     /// Host paths it mounts, and what to do about those that are not there.
     pub sources: Vec<(PathBuf, Missing)>,
     /// The rest. `network_mode` is decided here from `mode`, and an empty hostname is filled in.
@@ -62,6 +64,8 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     let id = ContainerId::random();
     let networks = decide_networks(core, &request.mode, request.networks)?;
     settings.network_mode = decide_mode(core, &request.mode)?;
+    settings.links = links::decide(core, &request.links)?;
+    settings.ports = ports::coalesce(settings.ports);
     decide_hostname(core, &mut settings, &id);
     check_run(&settings).await?;
     let image = ImageUse {
@@ -192,7 +196,7 @@ fn decide_networks(
 
 /// Clients read "not found" in answer to a creation as "pull the image": everything else that is missing must be
 /// said in another way.
-fn as_invalid(error: Error) -> Error {
+pub(super) fn as_invalid(error: Error) -> Error {
     let missing = match &error {
         Error::NotFound { .. } => true,
         Error::Network { source, .. } => matches!(source.reason(), controller::Error::NotFound { .. }),

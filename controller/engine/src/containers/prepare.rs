@@ -15,6 +15,7 @@ use runtime::{
 use super::{
     Core,
     container::{Container, Prepared},
+    links, networks, ports,
 };
 use crate::{
     error::{Error, Result},
@@ -35,6 +36,8 @@ pub(super) async fn prepare(core: &Core, container: &Container) -> Result<Prepar
 pub(super) struct NetworkSide {
     namespace: Namespace,
     files: PathBuf,
+    /// What links add to the container's environment.
+    environment: Vec<String>,
     /// None in another container's.
     pub(super) sandbox: Option<SandboxId>,
 }
@@ -64,6 +67,7 @@ pub(super) async fn join_network(core: &Core, record: &Record) -> Result<Network
         NetworkMode::Host => NetworkNamespace::Host,
         _ => NetworkNamespace::New,
     };
+    let linked = links::resolve(core, record)?;
     let request = CreateSandbox {
         container: Some(record.id),
         kind,
@@ -71,20 +75,19 @@ pub(super) async fn join_network(core: &Core, record: &Record) -> Result<Network
         domainname: record.settings.domainname.clone(),
         dns: or_default(&record.settings.dns, &core.dns),
         extra_hosts: extra_hosts(core, record)?,
-        links: Vec::new(),
+        links: linked.links.clone(),
         files: core.paths(&record.id).files,
         name: record.name.to_string(),
-        ports: Vec::new(),
-        ports_network: None,
-        exposed: Vec::new(),
+        ports: ports::wanted(&record.settings),
+        ports_network: networks::in_order(record).first().map(|(network, _)| **network),
+        exposed: ports::exposed(&record.settings),
     };
-    let sandbox = core
-        .controller
-        .sandboxes
-        .create(request)
-        .await
-        .map_err(Error::network("making the sandbox"))?;
-    Ok(side_of(&sandbox))
+    let sandbox = core.controller.sandboxes.create(request).await;
+    let sandbox = sandbox.map_err(|error| ports::not_published(record, "making the sandbox", error))?;
+    Ok(NetworkSide {
+        environment: linked.environment,
+        ..side_of(&sandbox)
+    })
 }
 
 /// Servers, search domains and options are each the container's own, or the daemon's.
@@ -128,6 +131,7 @@ fn side_of(sandbox: &Sandbox) -> NetworkSide {
     NetworkSide {
         namespace,
         files: sandbox.files.clone(),
+        environment: Vec::new(),
         sandbox: Some(sandbox.id),
     }
 }
@@ -204,6 +208,9 @@ async fn open(core: &Core, record: &Record, paths: &Paths, network: NetworkSide)
 fn with_files(record: &Record, network: NetworkSide) -> ContainerConfig {
     let mut config = record.settings.run.clone();
     config.network = network.namespace;
+    // The user's own variables come last, so that they are the ones that count.
+    let own = std::mem::replace(&mut config.env, network.environment);
+    config.env.extend(own);
     config.hostname.clone_from(&record.settings.hostname);
     config.domainname.clone_from(&record.settings.domainname);
     let user_mounts: Vec<PathBuf> = config

@@ -2,6 +2,7 @@
 
 use super::view::View;
 use crate::record::Phase;
+use model::{ExposedPorts, PortRange, PublishedPorts};
 
 /// What is asked for. Values of one kind are alternatives; kinds must all hold, and so must all labels.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +31,10 @@ pub struct Query {
     pub since: Option<String>,
     /// Paths or sources of mounts.
     pub mounts: Vec<String>,
-    /// Exposed ports as `80/tcp`.
-    pub exposed: Vec<String>,
+    /// Ports in the container, exposed or published.
+    pub exposed: Vec<ExposedPorts>,
+    /// Ports of the host that lead into it.
+    pub published: Vec<ExposedPorts>,
 }
 
 /// Those of `views` that are asked for, the newest first.
@@ -83,9 +86,22 @@ fn matches(view: &View, query: &Query) -> bool {
         })
         && any(&query.ancestors, |image| image_matches(&record.image, image))
         && any(&query.mounts, |place| mounted(view, place))
-        && any(&query.exposed, |port| {
-            record.settings.exposed_ports.contains(port)
+        && any(&query.exposed, |asked| exposes(view, asked))
+        && any(&query.published, |asked| {
+            published(view).any(|ports| ports.protocol == asked.protocol && ports.host.overlaps(asked.ports))
         })
+}
+
+fn published(view: &View) -> impl Iterator<Item = &PublishedPorts> {
+    view.sandbox.iter().flat_map(|sandbox| &sandbox.ports)
+}
+
+fn exposes(view: &View, asked: &ExposedPorts) -> bool {
+    let within = |ports: PortRange, protocol| protocol == asked.protocol && ports.overlaps(asked.ports);
+    super::ports::exposed(&view.record.settings)
+        .iter()
+        .any(|exposed| within(exposed.ports, exposed.protocol))
+        || published(view).any(|ports| within(ports.container, ports.protocol))
 }
 
 /// Whether nothing is asked, or one of what is.

@@ -7,7 +7,7 @@ use model::{SandboxId, Timestamp};
 use super::{
     Core,
     container::{Container, Prepared},
-    networks, prepare, release, remove, supervise,
+    links, networks, prepare, release, remove, supervise,
 };
 use crate::{
     error::{Error, Result},
@@ -82,6 +82,7 @@ pub(super) async fn launch_or_release(
             if let Err(error) = recorded {
                 return Err(give_up(core, container, error).await);
             }
+            links::follow(core, container).await;
             core.events.send(container.event("start", &[]));
             supervise::watch(core, container, prepared.shim);
             Ok(())

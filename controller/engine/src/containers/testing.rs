@@ -16,6 +16,9 @@ pub(crate) fn settings() -> Settings {
         domainname: String::new(),
         labels: Labels::new(),
         exposed_ports: std::collections::BTreeSet::new(),
+        ports: Vec::new(),
+        publish_all: false,
+        links: Vec::new(),
         tty: false,
         console_size: None,
         open_stdin: false,
@@ -60,6 +63,7 @@ pub(crate) fn view(name: &str, phase: Phase, second: i64) -> View {
         record: Arc::new(record),
         sandbox: None,
         networks: Vec::new(),
+        links: Vec::new(),
         execs: Vec::new(),
     }
 }

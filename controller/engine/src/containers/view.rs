@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use controller::Gateways;
-use model::{Endpoint, Network, NetworkId, Sandbox};
+use model::{ContainerName, Endpoint, Network, NetworkId, Sandbox};
 
-use super::{Core, container::Container, networks};
+use super::{Core, container::Container, links, networks};
 use crate::record::{Paths, Record, Wishes};
 
 /// A container as it is now.
@@ -19,6 +19,8 @@ pub struct View {
     pub sandbox: Option<Arc<Sandbox>>,
     /// Its networks, the one of its mode first.
     pub networks: Vec<Attached>,
+    /// Containers that it is linked to on the default bridge, by their names now, with what they are called here.
+    pub links: Vec<(ContainerName, String)>,
     /// Its running execs.
     pub execs: Vec<String>,
 }
@@ -82,6 +84,7 @@ pub(super) fn view(core: &Core, container: &Container) -> View {
         }
     };
     View {
+        links: links::named(core, &record),
         networks: networks::in_order(&record).into_iter().map(attached).collect(),
         sandbox: sandbox.and_then(|id| snapshot.sandboxes.get(&id).cloned()),
         paths: core.paths(&record.id),

@@ -84,11 +84,6 @@ fn what_makes_no_sense_is_refused_in_dockers_words() {
             501,
             "with --volumes-from shared volumes are not supported yet",
         ),
-        (
-            json!({"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}),
-            501,
-            "publishing ports (-p) is not supported yet",
-        ),
     ] {
         let refusal = applied(asked.clone()).expect_err("refused");
         assert_eq!(refusal.status().as_u16(), status, "{asked}");
