@@ -2,6 +2,8 @@
 //!
 //! Start-up, the timer, a flushed firewall and a change in the cluster store all end in the verbs that a request uses.
 
+mod damage;
+mod host_files;
 mod load;
 mod repair;
 mod sweep;
@@ -26,11 +28,13 @@ use crate::{
 pub(crate) struct Reconciler {
     stop: Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    watch: Mutex<kernel::Watch>,
 }
 
 /// Loads, finishes, repairs, sweeps; then goes on watching.
 pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     load::local(core).await?;
+    let (heard, watch) = damage::listen(core).await;
     if let Some(store) = core.stores.global.clone() {
         watch::first(core, &*store).await;
     }
@@ -47,13 +51,18 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     core.set_fence(Fence::Never);
     sweep::sweep(core).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let mut tasks = vec![tokio::spawn(repair::run(Arc::clone(core), stopped.clone()))];
+    let mut tasks = vec![tokio::spawn(repair::run(
+        Arc::clone(core),
+        heard,
+        stopped.clone(),
+    ))];
     if let Some(store) = core.stores.global.clone() {
         tasks.extend(watch::spawn(core, &store, &stopped));
     }
     Ok(Reconciler {
         stop,
         tasks: Mutex::new(tasks),
+        watch: Mutex::new(watch),
     })
 }
 
@@ -66,6 +75,7 @@ impl Reconciler {
     /// Ends the tasks, after what they are doing right now.
     pub(crate) async fn stop(&self) {
         self.stop.send_replace(true);
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = kernel::Watch::nothing();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             if let Err(error) = task.await

@@ -7,5 +7,6 @@ mod host;
 mod linux;
 mod networks;
 mod removals;
+mod repairs;
 mod restart;
 mod spy;

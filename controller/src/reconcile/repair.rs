@@ -1,12 +1,16 @@
 //! Finishes what was left half done, and brings the kernel to what the records say.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use kernel::{KernelState, Key};
+use kernel::{KernelState, Key, Survey};
 use model::{Endpoint, Lifecycle, Network, Sandbox, Scope};
 use tokio::sync::watch::Receiver;
 
-use super::{asked_to_stop, sweep};
+use super::{
+    asked_to_stop,
+    damage::{self, Heard, Pace},
+    host_files, sweep,
+};
 use crate::{
     core::Core,
     endpoints,
@@ -16,19 +20,35 @@ use crate::{
 };
 
 /// Repairs at every wake and at every tick, until stopped.
-pub(super) async fn run(core: Arc<Core>, mut stopped: Receiver<bool>) {
+pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receiver<bool>) {
     let mut tick = tokio::time::interval(core.settings.repair_every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
+    let mut files = host_files::Seen::now(&core.settings.host_files);
+    let mut look = tokio::time::interval(host_files::EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pace = Pace::default();
     loop {
         tokio::select! {
             () = asked_to_stop(&mut stopped) => return,
             _ = tick.tick() => {}
             () = core.wake.notified() => {}
+            () = heard.any() => {
+                damage::mend(&core, &heard, &mut pace).await;
+                continue;
+            }
+            _ = look.tick() => {
+                if files.changed() {
+                    refresh_sandboxes(&core).await;
+                }
+                continue;
+            }
         }
+        let began = Instant::now();
         finish(&core).await;
         repair_all(&core).await;
         sweep::sweep(&core).await;
+        core.work.ran_since(began);
     }
 }
 
@@ -37,25 +57,39 @@ pub(super) async fn finish(core: &Arc<Core>) {
     let snapshot = core.records.snapshot();
     let own = |endpoint: &&Arc<Endpoint>| endpoint.node == core.node.id;
     for endpoint in snapshot.endpoints.values().filter(own) {
-        report("endpoint", &endpoint.name, finish_endpoint(core, endpoint).await);
+        report(
+            core,
+            "endpoint",
+            &endpoint.name,
+            finish_endpoint(core, endpoint).await,
+        );
     }
     for sandbox in snapshot.sandboxes.values() {
         report(
+            core,
             "sandbox",
             &sandbox.id.short(),
             finish_sandbox(core, sandbox).await,
         );
     }
     for network in snapshot.networks.values() {
-        report("network", &network.name, finish_network(core, network).await);
+        report(
+            core,
+            "network",
+            &network.name,
+            finish_network(core, network).await,
+        );
     }
 }
 
-fn report(what: &'static str, name: &str, result: Result<()>) {
+pub(super) fn report(core: &Core, what: &'static str, name: &str, result: Result<()>) {
     match result {
         Ok(()) => {}
         Err(error @ Error::Unavailable { .. }) => tracing::debug!(what, name, %error, "waits for the store"),
-        Err(error) => tracing::warn!(what, name, %error, "could not be finished; it will be tried again"),
+        Err(error) => {
+            core.work.failed();
+            tracing::warn!(what, name, %error, "could not be finished; it will be tried again");
+        }
     }
 }
 
@@ -129,8 +163,21 @@ async fn finish_network(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> 
     }
 }
 
+/// One look at the host for a walk over all records; none where it can't be had, which only makes the walk slower.
+pub(super) async fn survey(core: &Core) -> Option<Arc<Survey>> {
+    match core.worker.survey("looking at the host").await {
+        Ok(survey) => Some(survey),
+        Err(error) => {
+            tracing::warn!(%error, "every network is looked at by itself");
+            None
+        }
+    }
+}
+
 /// The same verbs as at creation, for every record: networks, then endpoints, then sandboxes.
 pub(super) async fn realize_all(core: &Arc<Core>) {
+    let survey = survey(core).await;
+    let survey = survey.as_ref();
     let snapshot = core.records.snapshot();
     let active = snapshot
         .networks
@@ -142,25 +189,32 @@ pub(super) async fn realize_all(core: &Arc<Core>) {
             .any(|endpoint| endpoint.node == core.node.id);
         // One that is no longer used here may have been left by a process that died at the wrong moment.
         let result = match network.scope == Scope::Local || used {
-            true => networks::realize(core, network).await,
+            true => networks::realize_knowing(core, network, survey).await,
             false => networks::remove_from_kernel(core, network).await,
         };
-        report("network", &network.name, result);
+        report(core, "network", &network.name, result);
     }
     let own = snapshot
         .endpoints
         .values()
         .filter(|endpoint| endpoint.node == core.node.id);
     for endpoint in own.filter(|endpoint| endpoint.lifecycle == Lifecycle::Active) {
-        report("endpoint", &endpoint.name, rejoin(core, endpoint).await);
+        report(
+            core,
+            "endpoint",
+            &endpoint.name,
+            rejoin(core, endpoint, survey).await,
+        );
     }
     for sandbox in snapshot.sandboxes.values() {
         report(
+            core,
             "sandbox",
             &sandbox.id.short(),
             sandboxes::realize(core, sandbox).await,
         );
         report(
+            core,
             "sandbox",
             &sandbox.id.short(),
             endpoints::adjust_gateway_bridge(core, sandbox.id).await,
@@ -168,6 +222,7 @@ pub(super) async fn realize_all(core: &Arc<Core>) {
     }
     for network in snapshot.networks.values() {
         report(
+            core,
             "network",
             &network.name,
             networks::tell_all_peers(core, network).await,
@@ -175,7 +230,7 @@ pub(super) async fn realize_all(core: &Arc<Core>) {
     }
 }
 
-async fn rejoin(core: &Arc<Core>, endpoint: &Arc<Endpoint>) -> Result<()> {
+async fn rejoin(core: &Arc<Core>, endpoint: &Arc<Endpoint>, survey: Option<&Arc<Survey>>) -> Result<()> {
     let snapshot = core.records.snapshot();
     let (Some(network), Some(sandbox)) = (
         snapshot.networks.get(&endpoint.network),
@@ -183,7 +238,7 @@ async fn rejoin(core: &Arc<Core>, endpoint: &Arc<Endpoint>) -> Result<()> {
     ) else {
         return orphan(core, endpoint).await;
     };
-    endpoints::rejoin(core, network, endpoint, sandbox).await
+    endpoints::rejoin(core, network, endpoint, sandbox, survey).await
 }
 
 /// An endpoint whose sandbox is gone: nobody will ever disconnect it.
@@ -194,48 +249,75 @@ async fn orphan(core: &Arc<Core>, endpoint: &Arc<Endpoint>) -> Result<()> {
 
 /// Brings every network made here, and every sandbox, to what its records say. One that is being changed right now is
 /// left for the next time.
-async fn repair_all(core: &Arc<Core>) {
+pub(super) async fn repair_all(core: &Arc<Core>) {
+    // Before the records are read: what is made meanwhile is looked at by itself.
+    let survey = survey(core).await;
     let snapshot = core.records.snapshot();
     for network in snapshot
         .networks
         .values()
         .filter(|network| network.lifecycle == Lifecycle::Active)
     {
-        report("network", &network.name, repair_network(core, network).await);
+        let looked = repair_network(core, network, survey.as_ref()).await;
+        report(core, "network", &network.name, looked.map(drop));
     }
     for sandbox in snapshot
         .sandboxes
         .values()
         .filter(|sandbox| sandbox.lifecycle == Lifecycle::Active)
     {
-        core.attachments.forget(sandbox.id);
-        report(
-            "sandbox",
-            &sandbox.id.short(),
-            sandboxes::refresh(core, sandbox).await,
-        );
-        report(
-            "sandbox",
-            &sandbox.id.short(),
-            endpoints::adjust_gateway_bridge(core, sandbox.id).await,
-        );
+        repair_sandbox(core, sandbox, true).await;
     }
 }
 
-async fn repair_network(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
+/// Brings every sandbox's files to what the host's own say now.
+async fn refresh_sandboxes(core: &Arc<Core>) {
+    for sandbox in core.records.snapshot().sandboxes.values() {
+        if sandbox.lifecycle == Lifecycle::Active {
+            repair_sandbox(core, sandbox, false).await;
+        }
+    }
+}
+
+/// Brings a sandbox to what its record says: with `again` all of it, else what has changed since the last time.
+pub(super) async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, again: bool) {
+    if again {
+        core.attachments.forget(sandbox.id);
+    }
+    let refreshed = sandboxes::refresh(core, sandbox).await;
+    report(core, "sandbox", &sandbox.id.short(), refreshed);
+    let adjusted = endpoints::adjust_gateway_bridge(core, sandbox.id).await;
+    report(core, "sandbox", &sandbox.id.short(), adjusted);
+}
+
+/// What came of looking at a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// It is what its record says.
+    Done,
+    /// Somebody is changing it right now.
+    Busy,
+}
+
+/// Brings a network to what its record says, compared with a survey where there is one.
+pub(super) async fn repair_network(
+    core: &Arc<Core>,
+    network: &Arc<Network>,
+    survey: Option<&Arc<Survey>>,
+) -> Result<Looked> {
     networks::unrealize(core, network).await?;
     let Some(_network) = core.locks.try_exclusive(LockKey::Network(network.id)) else {
-        return Ok(());
+        return Ok(Looked::Busy);
     };
     if !core.is_made(network.id) {
-        return match network.scope {
-            Scope::Local => networks::realize(core, network).await,
-            Scope::Global => Ok(()),
-        };
+        if network.scope == Scope::Local {
+            networks::realize_knowing(core, network, survey).await?;
+        }
+        return Ok(Looked::Done);
     }
     let _peers = core.locks.exclusive(LockKey::Peers(network.id)).await;
     let view = networks::view(&core.records.snapshot(), network, core.node.id);
-    let driver = core.driver(&network.driver)?;
+    let driver = core.driver_knowing(&network.driver, survey)?;
     let doing = format!("repairing network {}", network.name);
     core.call(&network.driver, doing, driver.repair(&view)).await?;
     core.set_peers(
@@ -245,5 +327,5 @@ async fn repair_network(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> 
             .map(|peer| (peer.endpoint.id, peer))
             .collect(),
     );
-    Ok(())
+    Ok(Looked::Done)
 }

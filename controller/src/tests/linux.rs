@@ -17,7 +17,7 @@ use crate::{Connect, Controller, CreateSandbox, Namespace, Parts, Settings, With
 
 /// Runs a test on a thread whose namespaces are its own, and so are those of every thread it starts. All that is made
 /// there ends with it.
-fn in_namespaces_of_its_own(test: impl AsyncFnOnce() + Send + 'static) {
+pub(super) fn in_namespaces_of_its_own(test: impl AsyncFnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         if unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).is_err() {
             eprintln!("skipped: needs the privilege to make namespaces");
@@ -25,7 +25,11 @@ fn in_namespaces_of_its_own(test: impl AsyncFnOnce() + Send + 'static) {
         }
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts of the test's own");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // The test may block while the controller works: its threads are others, in the same namespaces.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         runtime.expect("a runtime").block_on(test());
     });
     if let Err(panic) = thread.join() {
@@ -33,8 +37,9 @@ fn in_namespaces_of_its_own(test: impl AsyncFnOnce() + Send + 'static) {
     }
 }
 
-async fn start(folder: &Path, stores: &Stores) -> Arc<Controller> {
-    let settings = Settings::new(folder.join("run"));
+pub(super) async fn start(folder: &Path, stores: &Stores) -> Arc<Controller> {
+    let mut settings = Settings::new(folder.join("run"));
+    settings.host_files.resolv_conf = vec![folder.join("host-resolv.conf")];
     let node = Node {
         id: NodeId::from_bytes([7; 32]),
         hostname: "h".to_owned(),
@@ -71,7 +76,7 @@ async fn start(folder: &Path, stores: &Stores) -> Arc<Controller> {
     Controller::start(parts).await.unwrap()
 }
 
-async fn sandbox(controller: &Controller, folder: &Path, hostname: &str) -> Arc<Sandbox> {
+pub(super) async fn sandbox(controller: &Controller, folder: &Path, hostname: &str) -> Arc<Sandbox> {
     let request = CreateSandbox {
         container: None,
         kind: Namespace::New,
@@ -89,7 +94,7 @@ async fn sandbox(controller: &Controller, folder: &Path, hostname: &str) -> Arc<
     controller.sandboxes.create(request).await.unwrap()
 }
 
-fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+pub(super) fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
@@ -98,7 +103,7 @@ fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     )
 }
 
-fn inside(sandbox: &Sandbox, command: &[&str]) -> (bool, String) {
+pub(super) fn inside(sandbox: &Sandbox, command: &[&str]) -> (bool, String) {
     let netns = format!("--net={}", sandbox.netns().unwrap().display());
     run("nsenter", &[&[netns.as_str(), "--"], command].concat())
 }

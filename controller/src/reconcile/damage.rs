@@ -1,0 +1,224 @@
+//! What others did to what is ours: heard from the kernel, gathered for a moment, repaired.
+//!
+//! Only what is concerned is looked at: the networks whose links were touched, all of them for a flushed firewall. A
+//! repair that finds somebody at a record leaves it for the next moment. Whoever takes away again what was just put back
+//! is answered more slowly each time, but always within two seconds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use drivers::Driver;
+use kernel::{Damage, Owner, Watch};
+use model::{Lifecycle, Network, NetworkId, Sandbox, SandboxId, Snapshot};
+use tokio::sync::Notify;
+
+use super::repair::{self, Looked};
+use crate::core::Core;
+
+/// What is heard within it is repaired together.
+const MOMENT: Duration = Duration::from_millis(100);
+/// The moment of who damages again and again.
+const LONGEST: Duration = Duration::from_millis(1600);
+/// Damage that comes later than this after a repair has nothing to do with it.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Damage that waits for its repair.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    damage: Mutex<Damage>,
+    woken: Notify,
+}
+
+impl Heard {
+    /// More of it.
+    pub(super) fn add(&self, damage: Damage) {
+        self.waiting(|waiting| waiting.merge(damage));
+        self.woken.notify_one();
+    }
+
+    /// Returns when there is some.
+    pub(super) async fn any(&self) {
+        self.woken.notified().await;
+    }
+
+    fn take(&self) -> Damage {
+        self.waiting(std::mem::take)
+    }
+
+    fn waiting<T>(&self, with: impl FnOnce(&mut Damage) -> T) -> T {
+        with(&mut self.damage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Listens to the kernel from now on.
+pub(super) async fn listen(core: &Core) -> (Arc<Heard>, Watch) {
+    let heard = Arc::new(Heard::default());
+    let told = Arc::clone(&heard);
+    let watch = core.worker.watch(Box::new(move |damage| told.add(damage))).await;
+    let watch = watch.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what others change is repaired by the timer alone");
+        Watch::nothing()
+    });
+    (heard, watch)
+}
+
+/// How long to gather before a repair.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    /// The moment before the repair that is due at `now`.
+    fn moment(&self, now: Instant) -> Duration {
+        match self.last {
+            Some((ended, moment)) if now.saturating_duration_since(ended) < QUIET => {
+                (moment * 2).min(LONGEST)
+            }
+            _ => MOMENT,
+        }
+    }
+}
+
+/// Gathers for a moment, then repairs.
+pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) {
+    let moment = pace.moment(Instant::now());
+    tokio::time::sleep(moment).await;
+    let damage = heard.take();
+    if damage.is_none() {
+        return;
+    }
+    let began = Instant::now();
+    tracing::info!(?damage, "somebody changed what is ours: repairing it");
+    let snapshot = core.records.snapshot();
+    if damage.unknown {
+        repair::repair_all(core).await;
+    } else {
+        let concerned = Concerned::by(&damage, &snapshot, |network| links_of(core, network));
+        repair_concerned(core, heard, &snapshot, concerned).await;
+    }
+    core.work.ran_since(began);
+    pace.last = Some((Instant::now(), moment));
+}
+
+async fn repair_concerned(core: &Arc<Core>, heard: &Heard, snapshot: &Snapshot, concerned: Concerned) {
+    let survey = match concerned.networks.len() {
+        0 | 1 => None,
+        _ => repair::survey(core).await,
+    };
+    let mut busy = Damage::default();
+    for id in &concerned.networks {
+        let Some(network) = snapshot.networks.get(id) else {
+            continue;
+        };
+        let looked = repair::repair_network(core, network, survey.as_ref()).await;
+        if matches!(looked, Ok(Looked::Busy)) {
+            busy.owners.insert(Owner::Network(*id));
+        }
+        repair::report(core, "network", &network.name, looked.map(drop));
+    }
+    for (id, again) in &concerned.sandboxes {
+        if let Some(sandbox) = snapshot.sandboxes.get(id) {
+            repair_sandbox(core, sandbox, *again).await;
+        }
+    }
+    if !busy.is_none() {
+        heard.add(busy);
+    }
+}
+
+async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, again: bool) {
+    if sandbox.lifecycle == Lifecycle::Active {
+        repair::repair_sandbox(core, sandbox, again).await;
+    }
+}
+
+fn links_of(core: &Core, network: &Network) -> Vec<model::InterfaceName> {
+    let driver: Option<Arc<dyn Driver>> = core.driver(&network.driver).ok();
+    driver.map(|driver| driver.links(network)).unwrap_or_default()
+}
+
+/// Whose kernel objects are looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Concerned {
+    networks: BTreeSet<NetworkId>,
+    /// With those true everything inside is made again, not only what the records changed.
+    sandboxes: BTreeMap<SandboxId, bool>,
+}
+
+impl Concerned {
+    /// Damage in terms of records. What belongs to no record, as what we are removing ourselves, concerns nobody.
+    fn by(
+        damage: &Damage,
+        snapshot: &Snapshot,
+        links: impl Fn(&Network) -> Vec<model::InterfaceName>,
+    ) -> Self {
+        let mut concerned = Self::default();
+        for owner in &damage.owners {
+            match owner {
+                Owner::Network(id) => drop(concerned.networks.insert(*id)),
+                Owner::Endpoint(id) => {
+                    let Some(endpoint) = snapshot.endpoints.get(id) else {
+                        continue;
+                    };
+                    concerned.networks.insert(endpoint.network);
+                    concerned.sandboxes.insert(endpoint.sandbox, true);
+                }
+                Owner::Sandbox(_) | Owner::Host => {}
+            }
+        }
+        let all = damage.rules || damage.surroundings;
+        for network in snapshot.networks.values() {
+            let by_link = || links(network).iter().any(|link| damage.links.contains(link));
+            if all || !damage.links.is_empty() && by_link() {
+                concerned.networks.insert(network.id);
+            }
+        }
+        concerned.networks.retain(|id| {
+            let network = snapshot.networks.get(id);
+            network.is_some_and(|network| network.lifecycle == Lifecycle::Active)
+        });
+        if damage.surroundings {
+            for id in snapshot.sandboxes.keys() {
+                concerned.sandboxes.entry(*id).or_insert(false);
+            }
+        }
+        concerned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_damages_again_and_again_is_answered_more_slowly() {
+        let (now, mut pace) = (Instant::now(), Pace::default());
+        let mut moments = Vec::new();
+        for _ in 0..7 {
+            let moment = pace.moment(now);
+            moments.push(moment.as_millis());
+            pace.last = Some((now, moment));
+        }
+        assert_eq!(moments, [100, 200, 400, 800, 1600, 1600, 1600]);
+        assert_eq!(pace.moment(now + QUIET), MOMENT, "after some quiet");
+    }
+
+    #[test]
+    fn damage_to_what_no_record_has_concerns_nobody() {
+        let damage = Damage {
+            owners: [
+                Owner::Network(NetworkId::random()),
+                Owner::Endpoint(model::EndpointId::random()),
+                Owner::Host,
+            ]
+            .into(),
+            ..Damage::default()
+        };
+        let concerned = Concerned::by(&damage, &Snapshot::default(), |_| Vec::new());
+        assert_eq!(concerned, Concerned::default());
+    }
+}

@@ -1,0 +1,244 @@
+//! Others take away what is ours, on the real kernel: it is back within two seconds, and what still worked goes on.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use kernel::netns;
+use model::Sandbox;
+use store::{Stores, memory::Memory};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::{
+    host::create,
+    linux::{in_namespaces_of_its_own, inside, run, sandbox, start},
+};
+use crate::{Connect, Controller};
+
+/// A user may wait so long for a repair.
+const PROMISED: Duration = Duration::from_secs(2);
+
+/// A network of two containers with a connection between them, and one from the host to the first.
+struct Scene {
+    folder: TempDir,
+    controller: Arc<Controller>,
+    one: Arc<Sandbox>,
+    two: Arc<Sandbox>,
+    bridge: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("host-resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+        let controller = start(folder.path(), &Stores::alone(Arc::new(Memory::new()))).await;
+        let request = create("lab", "bridge", Some("10.1.0.0/24"));
+        let network = controller.networks.create(request).await.unwrap().id;
+        let one = sandbox(&controller, folder.path(), "one").await;
+        let two = sandbox(&controller, folder.path(), "two").await;
+        for sandbox in [&one, &two] {
+            let request = Connect::new(network, sandbox.id, sandbox.hostname.clone());
+            controller.endpoints.connect(request).await.unwrap();
+        }
+        Self {
+            bridge: format!("br-{}", network.short()),
+            folder,
+            controller,
+            one,
+            two,
+        }
+    }
+
+    fn shell(&self, script: &str) {
+        let script = script.replace("BRIDGE", &self.bridge);
+        let (done, text) = run("sh", &["-ec", &script]);
+        assert!(done, "{script}: {text}");
+    }
+
+    fn one_reaches(&self, address: &str) -> bool {
+        inside(&self.one, &["ping", "-c1", "-W0.2", address]).0
+    }
+
+    /// Waits for something, no longer than was promised.
+    async fn comes(&self, what: &str, is_there: impl Fn() -> bool) -> Duration {
+        let began = Instant::now();
+        while !is_there() {
+            assert!(began.elapsed() < PROMISED, "{what} is not repaired");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        began.elapsed()
+    }
+
+    /// Waits until the reconciler has had nothing to do for longer than any repair waits for its moment, and answers how
+    /// often it worked since the test began to count.
+    async fn settles(&self, before: u64) -> u64 {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let runs = self.controller.work().runs;
+            tokio::time::sleep(Duration::from_millis(2000)).await;
+            if self.controller.work().runs == runs {
+                return runs - before;
+            }
+            assert!(Instant::now() < deadline, "a repair wakes the next one");
+        }
+    }
+}
+
+/// A TCP connection from one container to a server in the other.
+fn connection(from: &Sandbox, to: &Sandbox, address: &str) -> (TcpStream, TcpStream) {
+    let address: SocketAddr = address.parse().unwrap();
+    let listener = netns::tcp_in(&PathBuf::from(to.netns().unwrap()), address).unwrap();
+    let client = netns::enter(from.netns().unwrap(), || TcpStream::connect(address)).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    for stream in [&client, &server] {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    }
+    (client, server)
+}
+
+fn still_works((client, server): &mut (TcpStream, TcpStream)) {
+    client.write_all(b"still here").unwrap();
+    let mut heard = [0; 10];
+    server.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"still here");
+}
+
+fn rules() -> String {
+    run("nft", &["-s", "list", "ruleset"]).1
+}
+
+fn link(name: &str) -> String {
+    run("ip", &["-o", "link", "show", "dev", name]).1
+}
+
+#[test]
+fn a_flushed_firewall_is_back_while_connections_go_on_and_nothing_else_is_touched() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let (rules_before, links) = (rules(), run("ip", &["-o", "link"]).1);
+        let mut flow = connection(&scene.one, &scene.two, "10.1.0.3:80");
+        let before = scene.controller.work().runs;
+        scene.shell("nft flush ruleset");
+        let took = scene.comes("the firewall", || rules() == rules_before).await;
+        still_works(&mut flow);
+        assert_eq!(run("ip", &["-o", "link"]).1, links, "links were left alone");
+        assert_eq!(scene.settles(before).await, 1, "one repair, after {took:?}");
+    });
+}
+
+#[test]
+fn somebodys_rule_in_our_chain_and_a_missing_element_are_put_right() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let before = rules();
+        let table = before
+            .lines()
+            .find_map(|line| line.strip_prefix("table inet cnm-"))
+            .and_then(|line| line.split_whitespace().next())
+            .map(|name| format!("cnm-{name}"))
+            .expect("our table");
+        scene.shell(&format!("nft insert rule inet {table} forward drop"));
+        scene.comes("a chain", || rules() == before).await;
+        scene.shell(&format!("nft flush map inet {table} within"));
+        scene.comes("a map", || rules() == before).await;
+        assert!(scene.one_reaches("10.1.0.3"));
+    });
+}
+
+#[test]
+fn a_bridge_that_is_downed_or_deleted_under_running_containers_is_back_with_its_ports() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let mut flow = connection(&scene.one, &scene.two, "10.1.0.3:80");
+        let before = scene.controller.work().runs;
+        for damage in [
+            "ip link set dev BRIDGE down",
+            "ip addr flush dev BRIDGE",
+            "ip link del dev BRIDGE",
+        ] {
+            scene.shell(damage);
+            let took = scene
+                .comes(damage, || {
+                    scene.one_reaches("10.1.0.1") && scene.one_reaches("10.1.0.3")
+                })
+                .await;
+            eprintln!("{damage}: repaired after {took:?}");
+            still_works(&mut flow);
+        }
+        assert!(scene.settles(before).await <= 6);
+    });
+}
+
+#[test]
+fn a_container_whose_interface_is_deleted_gets_it_back_with_addresses_and_way_out() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let ports = run("ip", &["-o", "link", "show", "master", &scene.bridge]).1;
+        let port = ports
+            .split_whitespace()
+            .nth(1)
+            .and_then(|name| name.split('@').next())
+            .expect("a port");
+        let neighbours = link(&scene.bridge);
+        scene.shell(&format!("ip link del dev {port}"));
+        scene
+            .comes("an interface", || {
+                scene.one_reaches("10.1.0.3") && scene.one_reaches("10.1.0.1")
+            })
+            .await;
+        let routes = inside(&scene.one, &["ip", "route"]).1;
+        assert!(routes.contains("default via 10.1.0.1"), "{routes}");
+        assert_eq!(link(&scene.bridge), neighbours, "the bridge was left alone");
+    });
+}
+
+#[test]
+fn forwarding_that_is_switched_off_is_on_again() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        // The thread's own namespace has files of its own.
+        let forwarding = || run("sysctl", &["-n", "net.ipv4.ip_forward"]).1;
+        assert_eq!(forwarding().trim(), "1");
+        let before = scene.controller.work().runs;
+        scene.shell("sysctl -qw net.ipv4.ip_forward=0");
+        scene.comes("forwarding", || forwarding().trim() == "1").await;
+        assert!(scene.settles(before).await <= 2);
+    });
+}
+
+#[test]
+fn the_hosts_new_name_server_reaches_containers_but_not_a_file_that_its_user_has_edited() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let file = |name: &str| scene.folder.path().join(name).join("resolv.conf");
+        let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+        assert!(text("one").contains("192.0.2.53"));
+        std::fs::write(file("two"), "nameserver 9.9.9.9\n").unwrap();
+        let host = scene.folder.path().join("host-resolv.conf");
+        std::fs::write(host, "nameserver 192.0.2.54\nsearch example.org\n").unwrap();
+        scene
+            .comes("the search domain", || text("one").contains("search example.org"))
+            .await;
+        assert!(text("one").contains("192.0.2.54"));
+        assert_eq!(text("two"), "nameserver 9.9.9.9\n");
+    });
+}
+
+#[test]
+fn removing_a_network_ourselves_repairs_nothing() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        for sandbox in [&scene.one, &scene.two] {
+            scene.controller.sandboxes.delete(sandbox.id).await.unwrap();
+        }
+        scene.controller.networks.delete("lab").await.unwrap();
+        scene.settles(0).await;
+        assert!(link(&scene.bridge).contains("does not exist"));
+        assert!(!rules().contains(&scene.bridge));
+    });
+}
