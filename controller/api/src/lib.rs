@@ -9,6 +9,7 @@ mod body;
 mod convert;
 mod hijack;
 mod listen;
+pub mod metrics;
 mod params;
 mod routes;
 mod status;
@@ -23,11 +24,13 @@ use axum::{
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
+    routing::get,
 };
 use engine::Engine;
 use tokio::net::UnixListener;
 
 pub use listen::{ListenError, listen};
+pub use metrics::Metrics;
 
 use crate::status::Refusal;
 
@@ -39,9 +42,10 @@ use crate::status::Refusal;
 pub async fn serve(
     listener: UnixListener,
     engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = router(engine);
+    let app = router(engine, metrics);
     tokio::select! {
         served = async { axum::serve(listener, app).await } => served,
         () = stop => Ok(()),
@@ -49,8 +53,11 @@ pub async fn serve(
 }
 
 /// Every route, behind what all have in common: the version prefix and the headers.
-pub fn router(engine: Arc<Engine>) -> Router {
-    let routes = routes::all().with_state(engine);
+pub fn router(engine: Arc<Engine>, metrics: Arc<Metrics>) -> Router {
+    let routes = routes::all()
+        .with_state(engine)
+        .route("/metrics", get(metrics::scrape).with_state(Arc::clone(&metrics)))
+        .route_layer(middleware::from_fn_with_state(metrics, metrics::count));
     // The prefix must go before a route is chosen, so the routes are a service behind the layer.
     Router::new()
         .fallback_service(routes)

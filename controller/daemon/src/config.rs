@@ -1,7 +1,7 @@
 //! File and flags become one typed configuration, or one clear refusal.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -186,6 +186,8 @@ pub struct Config {
     pub dns_search: Vec<String>,
     /// Pools of user networks; empty for the built-in ones.
     pub address_pools: Vec<AddressPool>,
+    /// Where the metrics are served beside the API's socket.
+    pub metrics_addr: Option<SocketAddr>,
     /// Options dockerd has and we don't that were given: warned of, not used.
     pub ignored: Vec<String>,
 }
@@ -232,6 +234,7 @@ struct Raw {
     dns_opts: Vec<String>,
     dns_search: Vec<String>,
     default_address_pools: Vec<AddressPool>,
+    metrics_addr: Option<String>,
 }
 
 /// Reads the file (a missing one is empty unless it was named) and merges the flags into it.
@@ -332,6 +335,7 @@ fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) ->
         dns_options: raw.dns_opts,
         dns_search: raw.dns_search,
         address_pools: pools(raw.default_address_pools)?,
+        metrics_addr: raw.metrics_addr.as_deref().map(metrics_address).transpose()?,
         ignored,
     })
 }
@@ -365,6 +369,20 @@ fn listen(host: &str) -> Result<Listen, ConfigError> {
         )),
         _ => Err(bad("host", format!("{host:?} is no listener: unix:///PATH is"))),
     }
+}
+
+/// `ADDRESS:PORT`, `[V6]:PORT`, `localhost:PORT`, or `:PORT` for this host alone: dockerd would listen to everybody.
+fn metrics_address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let local = text
+        .strip_prefix("localhost:")
+        .or_else(|| text.strip_prefix(':'))
+        .map(|port| format!("127.0.0.1:{port}"));
+    local.as_deref().unwrap_or(text).parse().map_err(|_| {
+        bad(
+            "metrics-addr",
+            format!("{text:?} is no ADDRESS:PORT, such as 127.0.0.1:9323"),
+        )
+    })
 }
 
 fn log_level(debug: bool, level: Option<&str>) -> Result<String, ConfigError> {

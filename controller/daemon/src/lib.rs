@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod config;
 pub mod identity;
 pub mod lock;
+pub mod metrics;
 pub mod name_service;
 pub mod notify;
 pub mod options;

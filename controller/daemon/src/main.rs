@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -11,12 +10,11 @@ use daemon::{
     arguments,
     config::{self, Config, Listen, Persona},
     lock::{Pidfile, Roots},
-    notify,
+    metrics, notify,
     programs::Programs,
     telemetry,
     wire::{self, Daemon},
 };
-use engine::Engine;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -74,8 +72,10 @@ async fn daemon(config: &Config, programs: &Programs) -> anyhow::Result<()> {
 async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     for Listen::Unix(path) in &config.listen {
-        let server = listen(path, &config.group, daemon.engine.clone(), stop.clone())?;
-        servers.spawn(server);
+        servers.spawn(listen(path, &config.group, daemon, stop.clone())?);
+    }
+    if let Some(address) = config.metrics_addr {
+        servers.spawn(metrics::listen(address, daemon.metrics.clone(), stop.clone()).await?);
     }
     tracing::info!(sockets = ?config.listen, "ready");
     notify::state("READY=1");
@@ -88,17 +88,18 @@ async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) ->
 fn listen(
     path: &Path,
     group: &str,
-    engine: Arc<Engine>,
+    daemon: &Daemon,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
     let listener = api::listen(path, group)?;
     let path: PathBuf = path.to_owned();
+    let (engine, metrics) = (daemon.engine.clone(), daemon.metrics.clone());
     Ok(async move {
         let stopped = async move {
             // An error means that nobody can ask to stop any more, which is as good.
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        let served = api::serve(listener, engine, stopped).await;
+        let served = api::serve(listener, engine, metrics, stopped).await;
         // A client that comes now is told at once that nobody is here.
         let _ = std::fs::remove_file(&path);
         served.with_context(|| format!("serving {}", path.display()))

@@ -195,6 +195,13 @@ pub const ROWS: &[Row] = &[
         Objects,
         "Pool that user networks take subnets from: base=CIDR,size=LENGTH (repeat)",
     ),
+    ours(
+        "metrics-addr",
+        "metrics-addr",
+        None,
+        Text,
+        "HOST:PORT to serve figures for Prometheus on, beside /metrics of the socket",
+    ),
     theirs("add-runtime", "add-runtime", List),
     theirs("allow-direct-routing", "allow-direct-routing", Switch),
     theirs(
@@ -253,7 +260,6 @@ pub const ROWS: &[Row] = &[
     theirs("max-concurrent-downloads", "max-concurrent-downloads", Number),
     theirs("max-concurrent-uploads", "max-concurrent-uploads", Number),
     theirs("max-download-attempts", "max-download-attempts", Number),
-    theirs("metrics-addr", "metrics-addr", Text),
     theirs("network-control-plane-mtu", "network-control-plane-mtu", Number),
     theirs("no-new-privileges", "no-new-privileges", Switch),
     theirs("no-proxy", "no-proxy", Text),

@@ -1,5 +1,7 @@
 //! A client in one process with the server: a request in, status and JSON out.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -10,12 +12,23 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::bench::{Bench, import};
+use crate::metrics::{Metrics, Seen, World};
 
 /// A server with the image `busybox`.
 pub(super) struct Client {
     app: Router,
     /// Goes with the client.
     _bench: Bench,
+}
+
+/// Nothing outside the records.
+#[derive(Debug)]
+pub(super) struct NoWorld;
+
+impl World for NoWorld {
+    fn look(&self) -> futures::future::BoxFuture<'_, Seen> {
+        Box::pin(async { Seen::default() })
+    }
 }
 
 /// What came back.
@@ -45,7 +58,7 @@ impl Client {
         let engine = bench.start().await;
         import(&engine, "busybox").await;
         Self {
-            app: crate::router(engine),
+            app: crate::router(engine.clone(), Metrics::new(engine, Arc::new(NoWorld))),
             _bench: bench,
         }
     }

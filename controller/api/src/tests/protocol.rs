@@ -175,7 +175,8 @@ async fn the_headers_of_a_wait_go_out_before_its_answer() {
     let path = bench.folder.path().join("cnm.sock");
     let listener = crate::listen(&path, "no-such-group").expect("a socket");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(crate::serve(listener, engine.clone(), async {
+    let metrics = crate::Metrics::new(engine.clone(), std::sync::Arc::new(super::client::NoWorld));
+    let server = tokio::spawn(crate::serve(listener, engine.clone(), metrics, async {
         let _ = stopped.await;
     }));
 
