@@ -1,10 +1,10 @@
 //! A network that changes while containers are on it: only what differs is touched, and shown first to whoever asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{
-    KernelState, Object, Owner, Step,
-    object::{Link, LinkKind},
+    KernelState, Key, Object, Owner, Step,
+    object::{Link, LinkKind, Sysctl},
     plan,
 };
 
@@ -23,10 +23,17 @@ impl Shell {
     pub(super) fn change(&self, planner: &dyn Planner, before: &NetworkView, after: &NetworkView) -> Outcome {
         let (old, new) = (parts(planner, before)?, parts(planner, after)?);
         self.ensure_base(planner)?;
-        let Err(failure) = self.go(&old, &new) else {
+        let owner = Owner::Network(before.network.id);
+        // A sysctl is never gone: it is set to what it was, or to what it is on other links.
+        let resting = self.kernel.observe(&settings(&new, &old))?;
+        let done = self
+            .go(&old, &new)
+            .and_then(|()| self.ensure(owner, &self.usual(&settings(&old, &new))?));
+        let Err(failure) = done else {
             return Ok(());
         };
-        if let Err(again) = self.go(&new, &old) {
+        let back = self.go(&new, &old).and_then(|()| self.ensure(owner, &resting));
+        if let Err(again) = back {
             let error = match again {
                 super::Failure::Kernel(error) => error.to_string(),
                 super::Failure::Driver(error) => error.to_string(),
@@ -51,6 +58,26 @@ impl Shell {
             self.remove(*owner, &gone.cloned().collect())?;
         }
         Ok(())
+    }
+
+    /// These settings of links as new links have them.
+    fn usual(&self, keys: &[Key]) -> Outcome<KernelState> {
+        let mut usual = KernelState::new();
+        for key in keys {
+            let Key::Sysctl(netns, name) = key else { continue };
+            let Some(default) = of_new_links(name) else {
+                continue;
+            };
+            let found = self.kernel.observe(&[Key::Sysctl(netns.clone(), default)])?;
+            if let Some(Object::Sysctl(found)) = found.objects().next() {
+                usual.insert(Object::Sysctl(Sysctl {
+                    netns: netns.clone(),
+                    name: name.clone(),
+                    value: found.value.clone(),
+                }));
+            }
+        }
+        Ok(usual)
     }
 
     /// The steps from what is there to what the view says, as text.
@@ -111,6 +138,22 @@ fn far_end(object: &Object) -> Option<Object> {
         master: None,
         up: true,
     }))
+}
+
+/// The settings that `one` has and `other` doesn't speak of.
+fn settings(one: &Parts, other: &Parts) -> Vec<Key> {
+    let spoken: BTreeSet<_> = other.iter().flat_map(|(_, state)| state.keys()).collect();
+    let keys = one.iter().flat_map(|(_, state)| state.keys());
+    let settings = keys.filter(|key| matches!(key, Key::Sysctl(..)) && !spoken.contains(key));
+    settings.cloned().collect()
+}
+
+/// Pure: where the kernel takes a link's setting from when the link is made.
+fn of_new_links(name: &str) -> Option<String> {
+    match name.split('/').collect::<Vec<_>>()[..] {
+        ["net", family, "conf", _, key] => Some(format!("net/{family}/conf/default/{key}")),
+        _ => None,
+    }
 }
 
 /// What of `new` is not in `old` as it is. A veth comes without its far end unless that changes too: naming both would

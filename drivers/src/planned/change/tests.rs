@@ -18,6 +18,8 @@ fn driver(kernel: &Arc<FakeKernel>) -> Planned<Bridge> {
         node: samples::node(),
         mtu: None,
         ipv6: true,
+        firewall: true,
+        ip_forward: true,
     };
     Planned::new(
         Bridge::new(host),
@@ -97,6 +99,18 @@ async fn a_change_that_fails_at_any_step_leaves_everything_as_it_was() {
     network.pools = samples::network("bridge", 1, &["10.1.0.0/24", "10.2.0.0/24"]).pools;
     after.network = Arc::new(network);
     let (kernel, driver) = realized(&before).await;
+    // On a real host every link has it.
+    let name = format!("net/ipv4/conf/br-{}/proxy_arp_pvlan", before.network.id.short());
+    let setting = Object::Sysctl(Sysctl {
+        netns: kernel::Netns::Host,
+        name,
+        value: "0".to_owned(),
+    });
+    let mark = kernel::Mark {
+        node: samples::node(),
+        owner: Owner::Host,
+    };
+    kernel::ensure(&*kernel, &mark, &KernelState::from_iter([setting])).expect("a setting");
     let was = kernel.state();
     let mut steps = 0;
     loop {
@@ -107,7 +121,18 @@ async fn a_change_that_fails_at_any_step_leaves_everything_as_it_was() {
             break;
         }
         assert!(result.is_err(), "step {steps} failed");
-        assert!(kernel.state() == was, "after a failure at step {steps}");
+        let now = kernel.state();
+        let differ = |one: &KernelState, other: &KernelState| -> Vec<_> {
+            let objects = one
+                .objects()
+                .filter(|object| other.get(&object.key()) != Some(*object));
+            objects.cloned().collect()
+        };
+        let (lost, new) = (differ(&was, &now), differ(&now, &was));
+        assert!(
+            lost.is_empty() && new.is_empty(),
+            "failed at step {steps}: lost {lost:?}, new {new:?}"
+        );
         steps += 1;
     }
     assert!(steps > 2, "{steps}");
