@@ -40,8 +40,8 @@ pub use filter::Filters;
 pub use image::{HistoryItem, ImageDeleted, ImageInspect, ImageMetadata, ImageSummary, ImagesPruned, RootFs};
 pub use network::{
     ConfigReference, Connect, Disconnect, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam,
-    IpamPool, Network, NetworkCreate, NetworkCreated, NetworkUpdate, NetworkUpdated, NetworksPruned,
-    PeerInfo,
+    IpamPool, IpamStatus, Network, NetworkCreate, NetworkCreated, NetworkStatus, NetworkUpdate,
+    NetworkUpdated, NetworksPruned, PeerInfo, SubnetStatus,
 };
 pub use progress::{ErrorDetail, Progress, ProgressDetail};
 pub use shape::Map;

@@ -90,6 +90,38 @@ shape! {
         /// Hosts that have endpoints on it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         peers: Vec<PeerInfo>,
+        /// How much of it is used; only in `inspect`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<NetworkStatus>,
+    }
+}
+
+shape! {
+    /// How much of a network is used.
+    NetworkStatus {
+        /// Of its addresses.
+        #[serde(rename = "IPAM")]
+        ipam: IpamStatus,
+    }
+}
+
+shape! {
+    /// How much of a network's addresses is used.
+    IpamStatus {
+        /// By subnet.
+        subnets: Map<SubnetStatus>,
+    }
+}
+
+shape! {
+    /// How much of a subnet is used.
+    SubnetStatus {
+        /// Addresses that can't be handed out: held, set aside, or no host's.
+        #[serde(rename = "IPsInUse")]
+        ips_in_use: u64,
+        /// Addresses that the next endpoints may get.
+        #[serde(rename = "DynamicIPsAvailable")]
+        dynamic_ips_available: u64,
     }
 }
 

@@ -57,6 +57,7 @@ fn network_routes() -> Router<Arc<Engine>> {
         .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
         .route("/networks/{id}/connect", post(networks::connect))
         .route("/networks/{id}/disconnect", post(networks::disconnect))
+        .route("/networks/{id}/update", post(networks::update))
 }
 
 fn container_routes() -> Router<Arc<Engine>> {

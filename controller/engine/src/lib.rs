@@ -29,7 +29,9 @@ pub use containers::{
     AskedMode, Attached, Containers, CreateContainer, CreateExec, ExecView, LogQuery, LogStream, Missing,
     Query, StopOptions, View, Wait, WaitCondition, name_matches,
 };
-pub use controller::{CreateNetwork, Error as NetworkError, Gateways, Networks, PruneFilter};
+pub use controller::{
+    CreateNetwork, Error as NetworkError, Gateways, NetworkChange, Networks, PoolUse, PruneFilter,
+};
 pub use error::{Error, Result};
 pub use event::{Event, Events, Subject, Subscription};
 pub use images::Images;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use api_types as docker;
 use api_types::Map;
-use engine::CreateNetwork;
+use engine::{CreateNetwork, NetworkChange, PoolUse};
 use model::{
     DriverName, Endpoint, IpamConfig, Network, NetworkName, Node, Pool, Scope, Subnet, SubnetError,
     SubnetRequest,
@@ -15,7 +15,6 @@ use crate::status::{Answer, Refusal};
 
 /// A network that a client asks for.
 pub(crate) fn create(request: docker::NetworkCreate) -> Answer<CreateNetwork> {
-    refuse_what_is_not_there(&request)?;
     let name = NetworkName::new(request.name).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let enable_ipv6 = request.enable_ipv6.unwrap_or(false);
     let ipam = request.ipam.unwrap_or_default();
@@ -38,6 +37,12 @@ pub(crate) fn create(request: docker::NetworkCreate) -> Answer<CreateNetwork> {
             options: ipam.options.unwrap_or_default(),
             subnets: subnets(ipam.config.unwrap_or_default(), enable_ipv6)?,
         },
+        ingress: request.ingress,
+        config_only: request.config_only,
+        config_from: request
+            .config_from
+            .map(|from| from.network)
+            .filter(|from| !from.is_empty()),
         ..CreateNetwork::named(name)
     })
 }
@@ -46,22 +51,33 @@ fn default_ipam() -> DriverName {
     DriverName::new("default").expect("a literal follows the rule")
 }
 
-fn refuse_what_is_not_there(request: &docker::NetworkCreate) -> Answer<()> {
-    let asked = [
-        (request.ingress, "ingress networks are"),
-        (request.config_only, "configuration-only networks are"),
-        (
-            request
-                .config_from
-                .as_ref()
-                .is_some_and(|from| !from.network.is_empty()),
-            "networks made from a configuration are",
-        ),
-    ];
-    match asked.iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(Refusal::not_implemented(format!("{what} not supported yet"))),
-        None => Ok(()),
+/// What of a network is to change. An empty name and what is not said stay.
+pub(crate) fn change(request: docker::NetworkUpdate) -> Answer<NetworkChange> {
+    let name = Some(request.name)
+        .filter(|name| !name.is_empty())
+        .map(NetworkName::new)
+        .transpose()
+        .map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let mtu = request.mtu.map(|mtu| {
+        u16::try_from(mtu)
+            .ok()
+            .filter(|mtu| *mtu >= 68)
+            .ok_or_else(|| Refusal::bad_request(format!("invalid MTU {mtu} (hint: 68 to 65535 bytes)")))
+    });
+    let change = NetworkChange {
+        name,
+        labels: request.labels,
+        mtu: mtu.transpose()?,
+        icc: request.icc,
+        masquerade: request.masquerade,
+        add_subnets: subnets(request.subnets, true)?,
+    };
+    if change == NetworkChange::default() {
+        return Err(Refusal::bad_request(
+            "nothing to change was named (hint: Name, Labels, MTU, ICC, Masquerade and Subnets can be)",
+        ));
     }
+    Ok(change)
 }
 
 /// An empty driver is the default one.
@@ -187,6 +203,10 @@ pub(crate) fn summary(network: &Network) -> docker::Network {
         ipam: ipam(network),
         internal: network.internal,
         attachable: network.attachable,
+        config_only: network.config_only,
+        config_from: docker::ConfigReference {
+            network: network.config_from.as_deref().unwrap_or_default().to_owned(),
+        },
         options: network.options.clone(),
         labels: network.labels.clone(),
         ..docker::Network::default()
@@ -244,6 +264,22 @@ pub(crate) fn inspect<'a>(
         containers,
         peers,
         ..summary(network)
+    }
+}
+
+/// How much of its addresses is used.
+pub(crate) fn status(pools: &[PoolUse]) -> docker::NetworkStatus {
+    let subnet = |pool: &PoolUse| {
+        let used = docker::SubnetStatus {
+            ips_in_use: pool.in_use,
+            dynamic_ips_available: pool.available,
+        };
+        (pool.subnet.to_string(), used)
+    };
+    docker::NetworkStatus {
+        ipam: docker::IpamStatus {
+            subnets: pools.iter().map(subnet).collect(),
+        },
     }
 }
 
@@ -323,6 +359,33 @@ mod tests {
             message.contains("fd00::/64") && message.contains("--ipv6"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn what_is_not_said_stays_and_a_change_of_nothing_is_refused() {
+        let asked = |json| change(serde_json::from_value(json).expect("a request"));
+        let found = asked(serde_json::json!({
+            "Name": "", "Labels": null, "MTU": 1400, "ICC": false, "Subnets": [{"Subnet": "10.9.0.0/24"}]
+        }))
+        .expect("a change");
+        assert_eq!((found.name, found.labels, found.masquerade), (None, None, None));
+        assert_eq!(
+            (found.mtu, found.icc, found.add_subnets.len()),
+            (Some(1400), Some(false), 1)
+        );
+        for wrong in [
+            serde_json::json!({}),
+            serde_json::json!({"MTU": 67}),
+            serde_json::json!({"MTU": 65536}),
+            serde_json::json!({"Name": "a b"}),
+            serde_json::json!({"Subnets": [{"Subnet": "10.9.0.1/24"}]}),
+        ] {
+            assert_eq!(
+                asked(wrong.clone()).expect_err("refused").status().as_u16(),
+                400,
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

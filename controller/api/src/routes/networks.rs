@@ -1,8 +1,11 @@
-//! The seven calls on networks.
+//! The seven calls on networks, and one of our own.
 
 use std::sync::Arc;
 
-use api_types::{Connect, Disconnect, Network, NetworkCreate, NetworkCreated, NetworksPruned};
+use api_types::{
+    Connect, Disconnect, Network, NetworkCreate, NetworkCreated, NetworkUpdate, NetworkUpdated,
+    NetworksPruned,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -35,11 +38,29 @@ pub(crate) async fn inspect(
     let snapshot = engine.snapshot();
     let endpoints: Vec<_> = snapshot.endpoints_on(&network.id).map(Arc::as_ref).collect();
     let node = |id: &model::NodeId| snapshot.nodes.get(id).map(Arc::as_ref);
-    Ok(Json(convert::network::inspect(
-        &network,
-        endpoints.into_iter(),
-        node,
-    )))
+    // With the cluster store down a network is shown all the same.
+    let pools = engine.networks.utilisation(network.id).await.ok();
+    Ok(Json(Network {
+        status: pools
+            .filter(|pools| !pools.is_empty())
+            .map(|pools| convert::network::status(&pools)),
+        ..convert::network::inspect(&network, endpoints.into_iter(), node)
+    }))
+}
+
+/// Ours: changes a network while containers are on it.
+pub(crate) async fn update(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    params: Params,
+    JsonBody(request): JsonBody<NetworkUpdate>,
+) -> Answer<Json<NetworkUpdated>> {
+    let change = convert::network::change(request)?;
+    let changed = engine.networks.update(&id, change, params.flag("dryrun")).await?;
+    Ok(Json(NetworkUpdated {
+        id: changed.network.id.to_string(),
+        steps: changed.steps,
+    }))
 }
 
 pub(crate) async fn create(
