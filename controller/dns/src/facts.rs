@@ -4,15 +4,19 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
 use model::{
-    AddressFamily, DnsPorts, Endpoint, EndpointId, Lifecycle, Network, NetworkId, Sandbox, SandboxId,
-    Timestamp,
+    AddressFamily, DnsPorts, Endpoint, EndpointId, ExposedPorts, Lifecycle, NameOptions, Network, NetworkId,
+    PublishedPorts, Sandbox, SandboxId, Scope, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+/// Set on the network that containers are on without being told to.
+const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::V4, AddressFamily::V6];
 
 /// A network, as names see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +25,27 @@ pub struct NetworkFacts {
     pub id: NetworkId,
     /// Its name, which may stand behind an endpoint's.
     pub name: String,
-    /// Whether its endpoints have names. On the networks made at daemon start they have none, as users expect.
+    /// Whether its endpoints have names. On the gateway bridge, where nobody meets, they have none.
     pub named: bool,
+    /// Whether it was made at daemon start: it comes behind the user's own.
+    #[serde(default)]
+    pub predefined: bool,
     /// Whether a sandbox on it reaches the outside, so that foreign names may be asked of the host's servers.
     pub outside: bool,
     /// How many families have a gateway: part of the networks' order.
     pub gateways: u8,
+    /// Addresses of names of the user's own, `*.` for all names below.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub records: BTreeMap<String, Vec<IpAddr>>,
+    /// Servers for some domains and all below them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forwards: BTreeMap<String, Vec<SocketAddr>>,
+    /// Addresses of this host, its gateway's, at which the host itself may ask for its names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<IpAddr>,
+    /// Families in which this host's published ports may lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishes: Vec<AddressFamily>,
 }
 
 /// An endpoint, as names see it.
@@ -68,6 +87,12 @@ pub struct SandboxFacts {
     /// Its own upstream servers, asked from inside it; empty for the host's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<IpAddr>,
+    /// Ports it listens on, for who asks for a service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<ExposedPorts>,
+    /// Ports of the host that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPorts>,
 }
 
 /// One change to what is known.
@@ -93,18 +118,36 @@ pub enum Change {
 impl NetworkFacts {
     /// What names need of a network's record.
     pub fn of(network: &Network) -> Self {
-        let gateway = |family| network.pools_of(family).any(|pool| pool.gateway.is_some());
+        let gateways = || network.pools.iter().filter_map(|pool| pool.gateway);
+        let has_gateway = |family| gateways().any(|gateway| AddressFamily::of(gateway) == family);
+        let options = NameOptions::understood(&network.options);
+        let bridge = network.driver.as_str() == "bridge";
         Self {
             id: network.id,
             name: network.name.to_string(),
-            named: !network.predefined,
+            named: !network.predefined || network.options.contains_key(DEFAULT_BRIDGE),
+            predefined: network.predefined,
             outside: !network.internal && network.driver.as_str() != "null",
-            gateways: [AddressFamily::V4, AddressFamily::V6]
-                .map(|family| u8::from(gateway(family)))
-                .iter()
-                .sum(),
+            gateways: FAMILIES.map(|family| u8::from(has_gateway(family))).iter().sum(),
+            listeners: gateways().filter(|_| options.host && bridge).collect(),
+            records: options.records,
+            forwards: options.forwards,
+            publishes: FAMILIES
+                .into_iter()
+                .filter(|family| bridge && publishes(network, *family))
+                .collect(),
         }
     }
+}
+
+/// Ports of the host lead to a bridge network of this host that has a way out and translates addresses.
+fn publishes(network: &Network, family: AddressFamily) -> bool {
+    let mode = match family {
+        AddressFamily::V4 => "com.docker.network.bridge.gateway_mode_ipv4",
+        AddressFamily::V6 => "com.docker.network.bridge.gateway_mode_ipv6",
+    };
+    let mode = network.options.get(mode).map_or("nat", String::as_str);
+    !network.internal && network.scope == Scope::Local && !matches!(mode, "routed" | "isolated")
 }
 
 impl EndpointFacts {
@@ -139,6 +182,8 @@ impl SandboxFacts {
             netns: netns.clone(),
             ports: sandbox.dns_ports,
             servers: sandbox.dns.servers.clone(),
+            exposed: sandbox.exposed.clone(),
+            published: sandbox.ports.clone(),
         })
     }
 }

@@ -1,26 +1,33 @@
 //! DNS messages at the boundary: foreign bytes in, our answers out.
+//!
+//! Read and written by ourselves: a question is a few bytes, and every client of every container waits for this. The
+//! tests hold it against a whole implementation.
 
 use std::net::IpAddr;
 
-use hickory_proto::{
-    op::{Edns, Header, Message, MessageType, OpCode, Query as Question, ResponseCode},
-    rr::{
-        DNSClass, Name, RData, Record, RecordType,
-        rdata::{A, AAAA, PTR},
-    },
-    serialize::binary::{BinDecodable, BinDecoder},
+use crate::{
+    Answer,
+    wire::{self, HEADER, code, u16_at},
 };
-
-use crate::Answer;
 
 /// Seconds that our answers may be kept.
 const TTL: u32 = 600;
 /// What a client without EDNS takes over UDP (RFC 1035, 4.2.1).
 const PLAIN_UDP: u16 = 512;
-/// What we take and send over UDP: fits every path without fragments.
-const OUR_UDP: u16 = 1232;
-/// Bytes of a header.
-const HEADER: usize = 12;
+/// What we take from servers over UDP: fits every path without fragments.
+pub(crate) const OUR_UDP: u16 = 1232;
+/// The most that is sent to a client over UDP, whatever it says to take.
+const MOST_UDP: u16 = 4096;
+/// A pointer to the question's name.
+const SAME_NAME: [u8; 2] = [0xc0, 12];
+
+const RESPONSE: u8 = 0x80;
+const TRUNCATED: u8 = 0x02;
+const RECURSION_DESIRED: u8 = 0x01;
+const RECURSION_AVAILABLE: u8 = 0x80;
+const AUTHENTIC: u8 = 0x20;
+const CHECKING_DISABLED: u8 = 0x10;
+const DNSSEC_OK: u8 = 0x80;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +38,8 @@ pub enum Kind {
     Ipv6,
     /// PTR, of this address.
     Pointer(IpAddr),
+    /// SRV.
+    Service,
     /// Every kind.
     Any,
     /// Something that none of our names has.
@@ -47,11 +56,22 @@ pub struct Query {
 }
 
 /// A request that was understood.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
-    message: Message,
+    id: u16,
+    flags: [u8; 2],
+    /// Name, kind and class, as they came.
+    question: Vec<u8>,
+    edns: Option<Edns>,
     /// The question; none when it can't be ours (another class, a name that no text can have).
     pub query: Option<Query>,
+}
+
+/// What a client says about itself (RFC 6891).
+#[derive(Debug, Clone, Copy)]
+struct Edns {
+    payload: u16,
+    dnssec_ok: bool,
 }
 
 /// What can't be understood.
@@ -66,142 +86,303 @@ pub enum Malformed {
 impl Request {
     /// Reads a packet.
     pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
-        if packet.len() < HEADER || packet[2] & 0x80 != 0 {
+        if packet.len() < HEADER || packet[2] & RESPONSE != 0 {
             return Err(Malformed::Silent);
         }
-        let id = u16::from_be_bytes([packet[0], packet[1]]);
-        let fail = |code| Malformed::Reply(failure(id, packet, code));
-        let message = Message::from_vec(packet).map_err(|_| fail(ResponseCode::FormErr))?;
-        if message.metadata.op_code != OpCode::Query {
-            return Err(fail(ResponseCode::NotImp));
+        if (packet[2] >> 3) & 0x0f != 0 {
+            return Err(Malformed::Reply(failure(packet, code::NOT_IMP)));
         }
-        let [question] = message.queries.as_slice() else {
-            return Err(fail(ResponseCode::FormErr));
+        let wrong = || Malformed::Reply(failure(packet, code::FORM_ERR));
+        let end = question_end(packet).ok_or_else(wrong)?;
+        let (edns, version) = edns(packet, end).ok_or_else(wrong)?;
+        let request = Self {
+            id: u16::from_be_bytes([packet[0], packet[1]]),
+            flags: [packet[2], packet[3]],
+            question: packet[HEADER..end].to_vec(),
+            edns,
+            query: query(&packet[HEADER..end]),
         };
-        let query = query(question);
-        let unknown = message.edns.as_ref().is_some_and(|edns| edns.version() > 0);
-        let request = Self { message, query };
-        match unknown {
+        match version {
+            0 => Ok(request),
             // The version that we know is in the reply (RFC 6891, 6.1.3).
-            true => Err(Malformed::Reply(request.refuse(ResponseCode::BADVERS))),
-            false => Ok(request),
+            _ => {
+                let mut reply = request.start(code::NO_ERROR);
+                request.finish(&mut reply, code::BAD_VERSION);
+                Err(Malformed::Reply(reply))
+            }
         }
     }
 
     /// Writes the answer. Over UDP it is cut to what the client takes, with the mark to ask again over TCP.
     pub fn reply(&self, answer: &Answer, over_udp: bool) -> Vec<u8> {
-        let mut reply = self.start(ResponseCode::NoError);
-        let name = self.message.queries[0].name();
-        let record = |data| Record::from_rdata(name.clone(), TTL, data);
+        let mut reply = self.start(code::NO_ERROR);
         match answer {
             Answer::Addresses(addresses) => {
-                reply.add_answers(addresses.iter().map(|address| record(data_of(*address))));
+                for address in addresses {
+                    reply.extend_from_slice(&SAME_NAME);
+                    write_address(&mut reply, *address);
+                }
+                count(&mut reply, 6, addresses.len());
             }
             Answer::Pointer(target) => {
                 // A container's name may be longer than a label can be.
-                let target = Name::from_ascii(target).ok();
-                reply.add_answers(target.map(|target| record(RData::PTR(PTR(target)))));
+                let whole = reply.len();
+                reply.extend_from_slice(&SAME_NAME);
+                let written = write_record(&mut reply, wire::PTR, |data| wire::write_name(data, target));
+                match written {
+                    true => count(&mut reply, 6, 1),
+                    false => reply.truncate(whole),
+                }
             }
-            Answer::Nothing | Answer::Forward => {}
+            Answer::Services(services) => write_services(&mut reply, services),
+            Answer::Nothing | Answer::Forward | Answer::Refuse => {}
         }
-        self.write(&reply, over_udp)
+        self.finish(&mut reply, 0);
+        self.fit(reply, over_udp)
     }
 
     /// Writes a reply without an answer.
-    pub fn refuse(&self, code: ResponseCode) -> Vec<u8> {
-        self.write(&self.start(code), true)
-    }
-
-    fn start(&self, code: ResponseCode) -> Message {
-        let asked = &self.message.metadata;
-        let mut reply = Message::error_msg(asked.id, OpCode::Query, code);
-        reply.metadata.recursion_desired = asked.recursion_desired;
-        reply.metadata.recursion_available = true;
-        reply.metadata.checking_disabled = asked.checking_disabled;
-        reply.add_query(self.message.queries[0].clone());
-        if let Some(asked) = &self.message.edns {
-            let mut edns = Edns::new();
-            edns.set_max_payload(OUR_UDP)
-                .set_dnssec_ok(asked.flags().dnssec_ok);
-            reply.set_edns(edns);
-        }
+    pub(crate) fn refuse(&self, code: u8) -> Vec<u8> {
+        let mut reply = self.start(code);
+        self.finish(&mut reply, 0);
         reply
     }
 
-    fn write(&self, reply: &Message, over_udp: bool) -> Vec<u8> {
-        let limit = if over_udp { self.udp_limit() } else { u16::MAX };
-        match reply.to_vec() {
-            Ok(bytes) if bytes.len() <= usize::from(limit) => bytes,
-            _ => reply.truncate().to_vec().unwrap_or_default(),
+    /// The reply of a server, made the reply to this request: its number, its spelling, its length.
+    pub(crate) fn adopt(&self, mut reply: Vec<u8>, over_udp: bool) -> Vec<u8> {
+        reply[..2].copy_from_slice(&self.id.to_be_bytes());
+        if u16_at(&reply, 4) == Some(1)
+            && let Some(question) = reply.get_mut(HEADER..HEADER + self.question.len())
+        {
+            question.copy_from_slice(&self.question);
         }
+        self.fit(reply, over_udp)
     }
 
-    fn udp_limit(&self) -> u16 {
-        self.message.edns.as_ref().map_or(PLAIN_UDP, |edns| {
-            edns.max_payload().clamp(PLAIN_UDP, OUR_UDP.max(4096))
-        })
+    /// The question for a server: nothing of the client's but what it asks and how it wants it. Cookies and the like
+    /// are between two neighbours and end here.
+    pub(crate) fn onward(&self, id: u16) -> Vec<u8> {
+        let mut packet = Vec::with_capacity(HEADER + self.question.len() + 11);
+        packet.extend_from_slice(&id.to_be_bytes());
+        packet.push(self.flags[0] & RECURSION_DESIRED);
+        packet.push(self.flags[1] & (AUTHENTIC | CHECKING_DISABLED));
+        packet.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+        packet.extend_from_slice(&self.question);
+        self.finish(&mut packet, 0);
+        packet
+    }
+
+    /// What makes two requests the same to a server, whatever their spelling.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        let mut key = self.question.to_ascii_lowercase();
+        // Lengths, kind and class may look like letters: they are put back.
+        let tail = key.len() - 4;
+        key[tail..].copy_from_slice(&self.question[tail..]);
+        let edns = self.edns.map_or(0, |edns| 1 | u8::from(edns.dnssec_ok) << 1);
+        key.push(edns | (self.flags[0] & RECURSION_DESIRED) << 2);
+        key.push(self.flags[1] & (AUTHENTIC | CHECKING_DISABLED));
+        key
+    }
+
+    /// The kind asked for, as a number.
+    pub(crate) fn kind(&self) -> u16 {
+        u16_at(&self.question, self.question.len() - 4).unwrap_or_default()
+    }
+
+    /// Where records begin in a message with this question.
+    pub(crate) fn records_at(&self) -> usize {
+        HEADER + self.question.len()
     }
 
     /// Whether `packet` is a reply to this very question under the number `id`.
     pub(crate) fn is_answered_by(&self, packet: &[u8], id: u16) -> bool {
-        let mut decoder = BinDecoder::new(packet);
-        let Ok(header) = Header::read(&mut decoder) else {
+        if packet.len() < HEADER || packet[2] & RESPONSE == 0 || u16_at(packet, 0) != Some(id) {
             return false;
+        }
+        match u16_at(packet, 4) {
+            // A server that can't even read the question sends none back.
+            Some(0) => packet[3] & 0x0f != code::NO_ERROR,
+            Some(1) => packet.get(HEADER..self.records_at()).is_some_and(|question| {
+                let tail = question.len() - 4;
+                question[..tail].eq_ignore_ascii_case(&self.question[..tail])
+                    && question[tail..] == self.question[tail..]
+            }),
+            _ => false,
+        }
+    }
+
+    fn start(&self, code: u8) -> Vec<u8> {
+        let mut reply = Vec::with_capacity(usize::from(PLAIN_UDP));
+        reply.extend_from_slice(&self.id.to_be_bytes());
+        reply.push(RESPONSE | (self.flags[0] & RECURSION_DESIRED));
+        reply.push(RECURSION_AVAILABLE | (self.flags[1] & CHECKING_DISABLED) | code);
+        reply.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+        reply.extend_from_slice(&self.question);
+        reply
+    }
+
+    /// Adds the EDNS record, if the client has one.
+    fn finish(&self, message: &mut Vec<u8>, extended: u8) {
+        if let Some(edns) = self.edns {
+            let flags = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
+            let [high, low] = OUR_UDP.to_be_bytes();
+            message.extend_from_slice(&[0, 0, 41, high, low, extended, 0, flags, 0, 0, 0]);
+            let before = u16_at(message, 10).unwrap_or_default();
+            count(message, 10, usize::from(before) + 1);
+        }
+    }
+
+    fn fit(&self, reply: Vec<u8>, over_udp: bool) -> Vec<u8> {
+        let payload = self.edns.map_or(PLAIN_UDP, |edns| edns.payload);
+        let limit = match over_udp {
+            true => payload.clamp(PLAIN_UDP, MOST_UDP),
+            false => u16::MAX,
         };
-        if header.metadata.id != id || header.metadata.message_type != MessageType::Response {
-            return false;
+        if reply.len() <= usize::from(limit) {
+            return reply;
         }
-        // A server that can't even read the question sends none back.
-        if header.counts.queries == 0 {
-            return header.metadata.response_code != ResponseCode::NoError;
-        }
-        header.counts.queries == 1
-            && Question::read(&mut decoder).is_ok_and(|question| question == self.message.queries[0])
+        let mut short = self.start(reply[3] & 0x0f);
+        short[2] |= TRUNCATED;
+        self.finish(&mut short, 0);
+        short
     }
 }
 
-fn failure(id: u16, packet: &[u8], code: ResponseCode) -> Vec<u8> {
-    let op_code = OpCode::from_u8((packet[2] >> 3) & 0x0f);
-    let mut reply = Message::error_msg(id, op_code, code);
-    reply.metadata.recursion_desired = packet[2] & 1 != 0;
-    reply.metadata.recursion_available = true;
-    reply.to_vec().unwrap_or_default()
+/// Whether a reply says that it is not whole.
+pub(crate) fn is_truncated(reply: &[u8]) -> bool {
+    reply[2] & TRUNCATED != 0
 }
 
-fn query(question: &Question) -> Option<Query> {
-    if !matches!(question.query_class(), DNSClass::IN | DNSClass::ANY) {
+fn count(message: &mut [u8], at: usize, number: usize) {
+    let number = u16::try_from(number).unwrap_or(u16::MAX);
+    message[at..at + 2].copy_from_slice(&number.to_be_bytes());
+}
+
+/// Kind, class, time and data of a record whose name is written; what could not be written is left for the caller.
+fn write_record(to: &mut Vec<u8>, kind: u16, data: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    to.extend_from_slice(&kind.to_be_bytes());
+    to.extend_from_slice(&wire::IN.to_be_bytes());
+    to.extend_from_slice(&TTL.to_be_bytes());
+    let length = to.len();
+    to.extend_from_slice(&[0, 0]);
+    let written = data(to);
+    let bytes = to.len() - length - 2;
+    count(to, length, bytes);
+    written
+}
+
+fn write_address(to: &mut Vec<u8>, address: IpAddr) {
+    let (kind, bytes): (_, &[u8]) = match &address {
+        IpAddr::V4(address) => (wire::A, &address.octets()),
+        IpAddr::V6(address) => (wire::AAAA, &address.octets()),
+    };
+    write_record(to, kind, |data| {
+        data.extend_from_slice(bytes);
+        true
+    });
+}
+
+fn write_services(reply: &mut Vec<u8>, services: &[crate::Service]) {
+    let (mut answers, mut additional) = (0, 0);
+    let written: Vec<_> = services
+        .iter()
+        .filter(|service| {
+            let whole = reply.len();
+            reply.extend_from_slice(&SAME_NAME);
+            let fits = write_record(reply, wire::SRV, |data| {
+                data.extend_from_slice(&[0, 0, 0, 0]);
+                data.extend_from_slice(&service.port.to_be_bytes());
+                // Names in SRV data are never compressed (RFC 2782).
+                wire::write_name(data, &service.target)
+            });
+            if !fits {
+                reply.truncate(whole);
+            }
+            answers += usize::from(fits);
+            fits
+        })
+        .collect();
+    for service in written {
+        for address in &service.addresses {
+            wire::write_name(reply, &service.target);
+            write_address(reply, *address);
+            additional += 1;
+        }
+    }
+    count(reply, 6, answers);
+    count(reply, 10, additional);
+}
+
+fn failure(packet: &[u8], code: u8) -> Vec<u8> {
+    let op_code = packet[2] & 0x78;
+    let desired = packet[2] & RECURSION_DESIRED;
+    let mut reply = vec![
+        packet[0],
+        packet[1],
+        RESPONSE | op_code | desired,
+        RECURSION_AVAILABLE | code,
+    ];
+    reply.resize(HEADER, 0);
+    reply
+}
+
+/// The end of the only question.
+fn question_end(packet: &[u8]) -> Option<usize> {
+    let end = wire::skip_plain_name(packet, HEADER)? + 4;
+    (u16_at(packet, 4) == Some(1) && end <= packet.len()).then_some(end)
+}
+
+/// What the client says about itself, and the version it says it in; none if the records are not what they claim.
+#[allow(clippy::type_complexity, reason = "an inner Option that is the value")]
+fn edns(packet: &[u8], at: usize) -> Option<(Option<Edns>, u8)> {
+    if packet[6..HEADER] == [0; 6] {
+        return Some((None, 0));
+    }
+    let records = wire::records(packet, at)?;
+    let mut all = records.iter().filter(|record| record.kind == wire::OPT);
+    let Some(record) = all.next() else {
+        return Some((None, 0));
+    };
+    if all.next().is_some() || record.section != 2 || packet[record.start] != 0 {
         return None;
     }
-    let mut name = String::with_capacity(question.name().len());
-    for label in question.name().iter() {
-        if label.iter().any(|byte| !byte.is_ascii_graphic() || *byte == b'.') {
-            return None;
-        }
+    let edns = Edns {
+        payload: record.class,
+        dnssec_ok: packet[record.ttl_at + 2] & DNSSEC_OK != 0,
+    };
+    Some((Some(edns), packet[record.ttl_at + 1]))
+}
+
+fn query(question: &[u8]) -> Option<Query> {
+    let tail = question.len() - 4;
+    let (kind, class) = (u16_at(question, tail)?, u16_at(question, tail + 2)?);
+    if !matches!(class, wire::IN | wire::ANY) {
+        return None;
+    }
+    let mut name = String::with_capacity(tail);
+    let mut rest = &question[..tail - 1];
+    while let [length, more @ ..] = rest {
+        let (label, after) = more.split_at_checked(usize::from(*length))?;
         if !name.is_empty() {
             name.push('.');
         }
-        name.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+        for byte in label {
+            if !byte.is_ascii_graphic() || *byte == b'.' {
+                return None;
+            }
+            name.push(char::from(byte.to_ascii_lowercase()));
+        }
+        rest = after;
     }
-    let kind = match question.query_type() {
-        RecordType::A => Kind::Ipv4,
-        RecordType::AAAA => Kind::Ipv6,
-        RecordType::ANY => Kind::Any,
-        RecordType::PTR => whole_address(question.name()).map_or(Kind::Other, Kind::Pointer),
+    let kind = match kind {
+        wire::A => Kind::Ipv4,
+        wire::AAAA => Kind::Ipv6,
+        wire::ANY => Kind::Any,
+        wire::SRV => Kind::Service,
+        wire::PTR => wire::reversed(&name).map_or(Kind::Other, Kind::Pointer),
         _ => Kind::Other,
     };
     Some(Query { name, kind })
-}
-
-fn whole_address(name: &Name) -> Option<IpAddr> {
-    let net = name.parse_arpa_name().ok()?;
-    (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
-}
-
-fn data_of(address: IpAddr) -> RData {
-    match address {
-        IpAddr::V4(address) => RData::A(A(address)),
-        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
-use model::{EndpointId, NetworkId, SandboxId};
+use model::{AddressFamily, EndpointId, NetworkId, SandboxId};
 
 use crate::{Change, EndpointFacts, NetworkFacts, SandboxFacts};
 
@@ -51,9 +51,19 @@ pub struct NameTable<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visible<'a> {
     names: &'a Names,
-    zone: &'a Zone,
-    links: &'a BTreeMap<String, String>,
+    zone: Option<&'a Zone>,
+    links: Option<&'a BTreeMap<String, String>>,
+    facts: &'a NetworkFacts,
     pub(crate) network: &'a str,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found<'a> {
+    /// Endpoints.
+    Endpoints(&'a Names, &'a [EndpointId]),
+    /// A record of the user's own.
+    Record(&'a [IpAddr]),
 }
 
 impl Names {
@@ -95,6 +105,41 @@ impl Names {
             names: self,
             view: self.views.get(&sandbox)?,
         })
+    }
+
+    /// What the host itself sees of one network, when its options say that it may.
+    pub(crate) fn network(&self, id: NetworkId) -> Option<Visible<'_>> {
+        let facts = self.networks.get(&id)?;
+        Some(self.visible(facts, None))
+    }
+
+    /// The networks.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkFacts> {
+        self.networks.values()
+    }
+
+    /// One of them.
+    pub fn network_facts(&self, id: NetworkId) -> Option<&NetworkFacts> {
+        self.networks.get(&id)
+    }
+
+    /// The sandbox that an endpoint is in.
+    pub fn sandbox_of(&self, endpoint: EndpointId) -> Option<SandboxId> {
+        self.endpoints.get(&endpoint).map(|endpoint| endpoint.sandbox)
+    }
+
+    fn visible<'a>(
+        &'a self,
+        facts: &'a NetworkFacts,
+        links: Option<&'a BTreeMap<String, String>>,
+    ) -> Visible<'a> {
+        Visible {
+            names: self,
+            zone: self.zones.get(&facts.id),
+            links,
+            facts,
+            network: &facts.name,
+        }
     }
 
     /// The sandboxes to be served.
@@ -210,7 +255,7 @@ impl Names {
         known.sort_by_key(|(endpoint, network)| {
             (
                 Reverse(endpoint.priority),
-                !network.named,
+                network.predefined,
                 !network.outside,
                 Reverse(network.gateways),
                 &network.name,
@@ -248,17 +293,11 @@ impl<'a> NameTable<'a> {
         let names = self.names;
         self.view.endpoints.iter().filter_map(move |id| {
             let endpoint = names.endpoints.get(id)?;
-            let network = names
+            let facts = names
                 .networks
                 .get(&endpoint.network)
                 .filter(|network| network.named)?;
-            let zone = names.zones.get(&endpoint.network)?;
-            Some(Visible {
-                names,
-                zone,
-                links: &endpoint.links,
-                network: &network.name,
-            })
+            Some(names.visible(facts, Some(&endpoint.links)))
         })
     }
 
@@ -266,29 +305,127 @@ impl<'a> NameTable<'a> {
     pub fn reaches_outside(&self) -> bool {
         self.view.outside
     }
+
+    /// The servers that a network of the sandbox names for a lower-case name: the longest domain's, and among equals
+    /// the first network's.
+    pub fn forward(&self, name: &str) -> Option<(&'a str, &'a [SocketAddr])> {
+        let mut found: Option<(&'a str, &'a [SocketAddr])> = None;
+        let networks = self.view.endpoints.iter().filter_map(|id| {
+            let endpoint = self.names.endpoints.get(id)?;
+            self.names.networks.get(&endpoint.network)
+        });
+        for network in networks.filter(|network| !network.forwards.is_empty()) {
+            for (domain, servers) in network
+                .forwards
+                .iter()
+                .filter(|(domain, _)| is_within(name, domain))
+            {
+                if found.is_none_or(|(longest, _)| longest.len() < domain.len()) {
+                    found = Some((domain, servers));
+                }
+            }
+        }
+        found
+    }
+
+    /// The sandbox's addresses at which published ports of a family may end, in gateway order.
+    pub fn published_at(&self, family: AddressFamily) -> impl Iterator<Item = IpAddr> {
+        self.view.endpoints.iter().filter_map(move |id| {
+            let endpoint = self.names.endpoints.get(id)?;
+            let network = self.names.networks.get(&endpoint.network)?;
+            let own = addresses(endpoint).find(|address| AddressFamily::of(*address) == family);
+            own.filter(|_| network.publishes.contains(&family))
+        })
+    }
 }
 
 impl<'a> Visible<'a> {
-    /// The endpoints of a lower-case name: aliases of this sandbox first.
-    pub(crate) fn find(&self, name: &str) -> Option<impl Iterator<Item = &'a EndpointFacts> + use<'a>> {
+    /// What a lower-case name stands for: aliases of this sandbox first, then endpoints, then the user's records.
+    pub(crate) fn find(&self, name: &str) -> Option<Found<'a>> {
         let linked = self
             .links
-            .iter()
+            .into_iter()
+            .flatten()
             .find(|(alias, _)| alias.eq_ignore_ascii_case(name));
-        let ids = match linked {
-            Some((_, target)) => self.zone.names.get(&target.to_ascii_lowercase()),
-            None => None,
-        };
-        let ids = ids.or_else(|| self.zone.names.get(name))?;
-        let names = self.names;
-        Some(ids.iter().filter_map(move |id| names.endpoints.get(id)))
+        let endpoints = |name: &str| Some(self.zone?.names.get(name)?.as_slice());
+        let ids = linked.and_then(|(_, target)| endpoints(&target.to_ascii_lowercase()));
+        match ids.or_else(|| endpoints(name)) {
+            Some(ids) => Some(Found::Endpoints(self.names, ids)),
+            None => self.record(name).map(Found::Record),
+        }
+    }
+
+    fn record(&self, name: &str) -> Option<&'a [IpAddr]> {
+        let records = &self.facts.records;
+        if records.is_empty() {
+            return None;
+        }
+        let exact = records.get(name);
+        // Below a star, the longest one counts.
+        let found = exact.or_else(|| {
+            let stars = records
+                .range("*.".to_owned()..)
+                .take_while(|(key, _)| key.starts_with("*."));
+            let fitting = stars.filter(|(star, _)| {
+                name.strip_suffix(&star[1..])
+                    .is_some_and(|below| !below.is_empty())
+            });
+            fitting
+                .max_by_key(|(star, _)| star.len())
+                .map(|(_, addresses)| addresses)
+        })?;
+        Some(found)
     }
 
     /// The first name of the endpoint that has this address.
     pub(crate) fn reverse(&self, address: IpAddr) -> Option<&'a str> {
-        let id = self.zone.addresses.get(&address)?;
+        let id = self.zone?.addresses.get(&address)?;
         Some(self.names.endpoints.get(id)?.names.first()?.as_str())
     }
+}
+
+impl<'a> Found<'a> {
+    /// The addresses, of all families.
+    pub(crate) fn addresses(self) -> impl Iterator<Item = IpAddr> + use<'a> {
+        let (ids, record) = match self {
+            Self::Endpoints(_, ids) => (ids, [].as_slice()),
+            Self::Record(record) => ([].as_slice(), record),
+        };
+        let names = self.names();
+        let known = ids.iter().filter_map(move |id| names?.endpoints.get(id));
+        known.flat_map(addresses).chain(record.iter().copied())
+    }
+
+    /// The endpoints, each with its sandbox if that is of this host.
+    pub(crate) fn endpoints(
+        self,
+    ) -> impl Iterator<Item = (&'a EndpointFacts, Option<&'a SandboxFacts>)> + use<'a> {
+        let ids = match self {
+            Self::Endpoints(_, ids) => ids,
+            Self::Record(_) => &[],
+        };
+        let names = self.names();
+        let known = ids.iter().filter_map(move |id| names?.endpoints.get(id));
+        known.map(move |endpoint| {
+            (
+                endpoint,
+                names.and_then(|names| names.sandboxes.get(&endpoint.sandbox)),
+            )
+        })
+    }
+
+    fn names(self) -> Option<&'a Names> {
+        match self {
+            Self::Endpoints(names, _) => Some(names),
+            Self::Record(_) => None,
+        }
+    }
+}
+
+/// Whether a name is the domain or below it.
+fn is_within(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain)
+        .is_some_and(|front| front.is_empty() || front.ends_with('.'))
 }
 
 fn distinct(names: &[String]) -> BTreeSet<String> {

@@ -8,12 +8,12 @@ use std::{
     net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use hickory_proto::op::ResponseCode;
+use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     sync::{Semaphore, oneshot},
@@ -23,7 +23,8 @@ use tokio::{
 
 use crate::{
     Answer, Malformed, Query, Request, Upstreams,
-    upstream::{Transport, forward, read_message, write_message},
+    exchange::{Transport, read_message, write_message},
+    wire::code,
 };
 
 /// Packets taken in one go before others get their turn.
@@ -36,7 +37,54 @@ pub trait Source: Send + Sync + 'static {
     /// The decision; `turn` grows with every query.
     fn answer(&self, query: &Query, turn: u32) -> Answer;
     /// The servers for everything else, as of now; none when nothing may be forwarded.
-    fn upstreams(&self) -> Option<Upstreams>;
+    fn upstreams(&self, query: Option<&Query>) -> Option<Arc<Upstreams>>;
+    /// Whether this client is answered at all.
+    fn admits(&self, _client: SocketAddr) -> bool {
+        true
+    }
+}
+
+/// What was asked and what became of it. Counted by whoever serves, read by anybody.
+#[derive(Debug, Default)]
+pub struct Counters {
+    queries: AtomicU64,
+    local: AtomicU64,
+    cached: AtomicU64,
+    forwarded: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// [`Counters`] at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Questions that were understood.
+    pub queries: u64,
+    /// Answered from names of ours.
+    pub local: u64,
+    /// Answered with what a server said before.
+    pub cached: u64,
+    /// Sent on to servers.
+    pub forwarded: u64,
+    /// Refused, or no server had an answer.
+    pub failed: u64,
+}
+
+impl Counters {
+    /// As of now.
+    pub fn read(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            queries: read(&self.queries),
+            local: read(&self.local),
+            cached: read(&self.cached),
+            forwarded: read(&self.forwarded),
+            failed: read(&self.failed),
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The sockets of one sandbox.
@@ -87,7 +135,12 @@ impl Running {
 }
 
 /// Serves a sandbox on the current runtime until stopped.
-pub fn serve(sockets: Sockets, source: Arc<dyn Source>, limits: Limits) -> io::Result<Running> {
+pub fn serve(
+    sockets: Sockets,
+    source: Arc<dyn Source>,
+    limits: Limits,
+    counters: Arc<Counters>,
+) -> io::Result<Running> {
     sockets.udp.set_nonblocking(true)?;
     sockets.tcp.set_nonblocking(true)?;
     let server = Server {
@@ -95,6 +148,7 @@ pub fn serve(sockets: Sockets, source: Arc<dyn Source>, limits: Limits) -> io::R
         tcp: TcpListener::from_std(sockets.tcp)?,
         desk: Arc::new(Desk {
             source,
+            counters,
             turn: AtomicU32::new(0),
             forwards: Semaphore::new(limits.forwards),
             idle: limits.idle,
@@ -120,6 +174,7 @@ struct Server {
 /// What UDP and TCP share.
 struct Desk {
     source: Arc<dyn Source>,
+    counters: Arc<Counters>,
     turn: AtomicU32,
     forwards: Semaphore,
     idle: Duration,
@@ -129,7 +184,7 @@ struct Desk {
 enum Step {
     Reply(Vec<u8>),
     Ignore,
-    Forward(Request),
+    Forward(Request, Option<Arc<Upstreams>>),
 }
 
 impl Server {
@@ -139,7 +194,7 @@ impl Server {
             tokio::select! {
                 _ = &mut stopped => break,
                 Ok(()) = self.udp.readable() => self.take_datagrams(),
-                Ok((stream, _)) = self.tcp.accept(), if more_clients => self.take_client(stream),
+                Ok((stream, client)) = self.tcp.accept(), if more_clients => self.take_client(stream, client),
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -153,25 +208,31 @@ impl Server {
             let Ok((length, client)) = self.udp.try_recv_from(&mut buffer) else {
                 return;
             };
+            if !self.desk.source.admits(client) {
+                continue;
+            }
             let packet = &buffer[..length];
             match self.desk.look_at(packet, Transport::Udp) {
                 // A full send buffer loses a datagram, as the network would; the client asks again.
                 Step::Reply(reply) => drop(self.udp.try_send_to(&reply, client)),
                 Step::Ignore => {}
-                Step::Forward(request) => self.forward(request, packet.to_vec(), client),
+                Step::Forward(request, upstreams) => self.forward(request, upstreams, client),
             }
         }
     }
 
-    fn forward(&mut self, request: Request, packet: Vec<u8>, client: SocketAddr) {
+    fn forward(&mut self, request: Request, upstreams: Option<Arc<Upstreams>>, client: SocketAddr) {
         let (udp, desk) = (Arc::clone(&self.udp), Arc::clone(&self.desk));
         self.tasks.spawn(async move {
-            let reply = desk.forward(&request, &packet, Transport::Udp).await;
+            let reply = desk.forward(&request, upstreams, Transport::Udp).await;
             udp.send_to(&reply, client).await.ok();
         });
     }
 
-    fn take_client(&mut self, stream: TcpStream) {
+    fn take_client(&mut self, stream: TcpStream, client: SocketAddr) {
+        if !self.desk.source.admits(client) {
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             return;
         };
@@ -191,27 +252,57 @@ impl Desk {
             Err(Malformed::Silent) => return Step::Ignore,
             Err(Malformed::Reply(reply)) => return Step::Reply(reply),
         };
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        match request
-            .query
+        count(&self.counters.queries);
+        let over_udp = transport == Transport::Udp;
+        if let Some(query) = &request.query {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            match self.source.answer(query, turn) {
+                Answer::Forward => {}
+                Answer::Refuse => {
+                    count(&self.counters.failed);
+                    return Step::Reply(request.refuse(code::REFUSED));
+                }
+                answer => {
+                    count(&self.counters.local);
+                    return Step::Reply(request.reply(&answer, over_udp));
+                }
+            }
+        }
+        let upstreams = self.source.upstreams(request.query.as_ref());
+        match upstreams
             .as_ref()
-            .map_or(Answer::Forward, |query| self.source.answer(query, turn))
+            .and_then(|upstreams| upstreams.known(&request, transport))
         {
-            Answer::Forward => Step::Forward(request),
-            answer => Step::Reply(request.reply(&answer, transport == Transport::Udp)),
+            Some(reply) => {
+                count(&self.counters.cached);
+                Step::Reply(reply)
+            }
+            None => Step::Forward(request, upstreams),
         }
     }
 
     /// Always a reply: a client that waits for nothing is slower than one that is refused.
-    async fn forward(&self, request: &Request, packet: &[u8], transport: Transport) -> Vec<u8> {
+    async fn forward(
+        &self,
+        request: &Request,
+        upstreams: Option<Arc<Upstreams>>,
+        transport: Transport,
+    ) -> Vec<u8> {
         let Ok(_permit) = self.forwards.try_acquire() else {
-            return request.refuse(ResponseCode::Refused);
+            count(&self.counters.failed);
+            return request.refuse(code::REFUSED);
         };
-        let reply = match self.source.upstreams() {
-            Some(upstreams) => forward(request, packet, transport, &upstreams).await,
+        let reply = match upstreams {
+            Some(upstreams) => {
+                count(&self.counters.forwarded);
+                upstreams.resolve(request, transport).await
+            }
             None => None,
         };
-        reply.unwrap_or_else(|| request.refuse(ResponseCode::ServFail))
+        reply.unwrap_or_else(|| {
+            count(&self.counters.failed);
+            request.refuse(code::SERV_FAIL)
+        })
     }
 
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
@@ -220,7 +311,7 @@ impl Desk {
             let reply = match self.look_at(&packet, Transport::Tcp) {
                 Step::Reply(reply) => reply,
                 Step::Ignore => return Ok(()),
-                Step::Forward(request) => self.forward(&request, &packet, Transport::Tcp).await,
+                Step::Forward(request, upstreams) => self.forward(&request, upstreams, Transport::Tcp).await,
             };
             timeout(self.idle, write_message(&mut stream, &reply)).await??;
         }

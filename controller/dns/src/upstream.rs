@@ -1,155 +1,249 @@
-//! Forwarding what is not ours: the packet goes on as it came, under a number of its own, from a port of its own.
+//! Forwarding what is not ours: to the best of the servers, soon to the next one too, and once for all who ask the same.
 //!
-//! A guessed answer must match the random number, the random port and the question (RFC 5452). Sockets are not kept:
-//! one that stays open inside a sandbox's namespace would keep the namespace after its container.
+//! A guessed answer must match a random number, a random port and the question (RFC 5452). Sockets are not kept: one that
+//! stays open inside a sandbox's namespace would keep the namespace after its container. A flight under way belongs to
+//! those who wait for it and ends with the last of them, sockets included.
 
 use std::{
-    fmt, io,
-    net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket},
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, UdpSocket},
-    time::timeout,
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Shared, WeakShared},
+    stream::FuturesUnordered,
 };
+use tokio::time::{sleep, timeout};
 
-use crate::Request;
+use crate::{
+    Request,
+    cache::{Cache, Room},
+    exchange::{Exit, Transport, ask},
+    health::{Health, order},
+    wire::code,
+};
 
 /// Servers that are tried.
 const SERVERS: usize = 3;
-const SERVFAIL: u8 = 2;
-const REFUSED: u8 = 5;
+/// How long a client waits for servers while an old answer is at hand (RFC 8767, section 5).
+const ENOUGH: Duration = Duration::from_millis(1800);
+/// When no server answered, old answers are given at once for so long.
+const SILENCE: Duration = Duration::from_secs(5);
 
-/// How a query came, and so how it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Datagrams.
-    Udp,
-    /// A stream of messages with their lengths.
-    Tcp,
-}
-
-/// A way out: opens sockets in the namespace that servers are asked from.
-pub trait Exit: Send + Sync + fmt::Debug {
-    /// A fresh socket that can talk to `server`, neither bound nor connected.
-    fn open(&self, server: SocketAddr, transport: Transport) -> io::Result<OwnedFd>;
-}
-
-/// The servers of a sandbox, and where to ask them from.
+/// How much of what servers said is kept.
 #[derive(Debug, Clone)]
+pub struct Keeping {
+    /// Replies.
+    pub entries: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Shared with others.
+    pub room: Arc<Room>,
+}
+
+/// Servers, where to ask them from, and what they said.
 pub struct Upstreams {
-    /// In order; at most three are tried.
-    pub servers: Vec<SocketAddr>,
-    /// Where from.
-    pub exit: Arc<dyn Exit>,
-    /// How long one server may take.
-    pub patience: Duration,
+    servers: Vec<SocketAddr>,
+    exit: Arc<dyn Exit>,
+    patience: Duration,
+    state: Mutex<State>,
 }
 
-/// Asks the servers in order; the reply is given under the client's number. None when no server had one.
-pub(crate) async fn forward(
-    request: &Request,
-    packet: &[u8],
-    transport: Transport,
-    upstreams: &Upstreams,
-) -> Option<Vec<u8>> {
-    let mut refusal = None;
-    for server in upstreams.servers.iter().take(SERVERS) {
-        let asked = ask(request, packet, transport, *server, &*upstreams.exit);
-        match timeout(upstreams.patience, asked).await {
-            Ok(Ok(mut reply)) => {
-                reply[..2].copy_from_slice(&packet[..2]);
-                if !matches!(reply[3] & 0x0f, SERVFAIL | REFUSED) {
-                    return Some(reply);
+struct State {
+    health: Vec<Health>,
+    cache: Cache,
+    flights: HashMap<(Vec<u8>, Transport), WeakShared<Flight>>,
+    silent: Option<Instant>,
+}
+
+/// What a question to servers leads to; none when none of them said anything.
+type Flight = BoxFuture<'static, Option<Arc<[u8]>>>;
+
+impl fmt::Debug for Upstreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstreams")
+            .field("servers", &self.servers)
+            .field("exit", &self.exit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Upstreams {
+    /// Servers in the user's order, of which three count. `patience` is how long one may take.
+    pub fn new(
+        mut servers: Vec<SocketAddr>,
+        exit: Arc<dyn Exit>,
+        patience: Duration,
+        keeping: Keeping,
+    ) -> Arc<Self> {
+        servers.truncate(SERVERS);
+        let state = State {
+            health: vec![Health::default(); servers.len()],
+            cache: Cache::new(keeping.entries, keeping.bytes, keeping.room),
+            flights: HashMap::new(),
+            silent: None,
+        };
+        Arc::new(Self {
+            servers,
+            exit,
+            patience,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The servers.
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
+    /// The reply that is known already.
+    pub(crate) fn known(&self, request: &Request, transport: Transport) -> Option<Vec<u8>> {
+        let reply = self.state().cache.fresh(&request.key(), Instant::now())?;
+        Some(request.adopt(reply, transport == Transport::Udp))
+    }
+
+    /// Asks; none when no server had a reply and none is remembered.
+    pub(crate) async fn resolve(
+        self: &Arc<Self>,
+        request: &Request,
+        transport: Transport,
+    ) -> Option<Vec<u8>> {
+        let key = request.key();
+        let (old, at_once) = {
+            let (state, now) = (self.state(), Instant::now());
+            let silent = state
+                .silent
+                .is_some_and(|since| now.saturating_duration_since(since) < SILENCE);
+            (state.cache.stale(&key, now), silent)
+        };
+        let over_udp = transport == Transport::Udp;
+        let reply = match old {
+            Some(old) if at_once => Some(old),
+            Some(old) => {
+                let flight = self.flight(request, key, transport);
+                let reply = timeout(ENOUGH, flight).await.ok().flatten();
+                // A failure is no better than silence.
+                let good = reply.filter(|reply| !is_failure(reply));
+                if good.is_none() {
+                    self.state().silent = Some(Instant::now());
                 }
-                refusal = Some(reply);
+                Some(good.map_or(old, |reply| reply.to_vec()))
             }
-            Ok(Err(error)) => tracing::debug!(%server, %error, "a server can't be asked"),
-            Err(_) => tracing::debug!(%server, "a server does not answer"),
+            None => self
+                .flight(request, key, transport)
+                .await
+                .map(|reply| reply.to_vec()),
+        };
+        reply.map(|reply| request.adopt(reply, over_udp))
+    }
+
+    /// The flight that asks this already, or a new one.
+    fn flight(self: &Arc<Self>, request: &Request, key: Vec<u8>, transport: Transport) -> Shared<Flight> {
+        let mut state = self.state();
+        let key = (key, transport);
+        if let Some(flight) = state.flights.get(&key).and_then(WeakShared::upgrade) {
+            return flight;
+        }
+        let (this, request) = (Arc::clone(self), request.clone());
+        let landing = Landing {
+            upstreams: Arc::downgrade(self),
+            key: key.clone(),
+        };
+        let flight: Flight = async move {
+            let reply = this.race(&request, transport).await;
+            let mut state = this.state();
+            if let Some(reply) = &reply {
+                let (key, kind, at) = (&landing.key.0, request.kind(), request.records_at());
+                state.cache.insert(key, reply, kind, at, Instant::now());
+            }
+            drop(state);
+            drop(landing);
+            reply.map(Arc::from)
+        }
+        .boxed();
+        let flight = flight.shared();
+        if let Some(weak) = flight.downgrade() {
+            state.flights.insert(key, weak);
+        }
+        flight
+    }
+
+    /// The best server first, the next one when it takes long or fails. The first that answers wins.
+    async fn race(&self, request: &Request, transport: Transport) -> Option<Vec<u8>> {
+        let mut waiting = order(&self.state().health, Instant::now()).into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut refusal: Option<Vec<u8>> = None;
+        let mut head_start = Duration::ZERO;
+        loop {
+            tokio::select! {
+                biased;
+                Some((server, reply)) = asked.next(), if !asked.is_empty() => {
+                    let reply: Option<Vec<u8>> = reply;
+                    if reply.as_deref().is_some_and(|reply| !is_failure(reply)) {
+                        return reply;
+                    }
+                    tracing::debug!(server = %self.servers[server], "no answer from a server");
+                    refusal = reply.or(refusal);
+                    head_start = Duration::ZERO;
+                }
+                () = sleep(head_start), if waiting.len() > 0 => {
+                    if let Some(server) = waiting.next() {
+                        head_start = self.state().health[server].head_start();
+                        asked.push(self.ask_one(server, request, transport));
+                    }
+                }
+                else => return refusal,
+            }
         }
     }
-    refusal
-}
 
-async fn ask(
-    request: &Request,
-    packet: &[u8],
-    transport: Transport,
-    server: SocketAddr,
-    exit: &dyn Exit,
-) -> io::Result<Vec<u8>> {
-    let id = random_id()?;
-    let mut packet = packet.to_vec();
-    packet[..2].copy_from_slice(&id.to_be_bytes());
-    let socket = exit.open(server, transport)?;
-    match transport {
-        Transport::Udp => ask_udp(socket, server, &packet, |reply| request.is_answered_by(reply, id)).await,
-        Transport::Tcp => ask_tcp(socket, server, &packet, |reply| request.is_answered_by(reply, id)).await,
+    async fn ask_one(
+        &self,
+        server: usize,
+        request: &Request,
+        transport: Transport,
+    ) -> (usize, Option<Vec<u8>>) {
+        let began = Instant::now();
+        let asking = ask(request, transport, self.servers[server], &*self.exit);
+        let reply = match timeout(self.patience, asking).await {
+            Ok(Ok(reply)) => Some(reply),
+            Ok(Err(error)) => {
+                tracing::debug!(server = %self.servers[server], %error, "a server can't be asked");
+                None
+            }
+            Err(_) => None,
+        };
+        let health = &mut self.state().health[server];
+        match &reply {
+            Some(reply) if !is_failure(reply) => health.answered(began.elapsed()),
+            _ => health.failed(Instant::now()),
+        }
+        (server, reply)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn ask_udp(
-    socket: OwnedFd,
-    server: SocketAddr,
-    packet: &[u8],
-    matches: impl Fn(&[u8]) -> bool,
-) -> io::Result<Vec<u8>> {
-    let socket = StdUdpSocket::from(socket);
-    socket.set_nonblocking(true)?;
-    let socket = UdpSocket::from_std(socket)?;
-    // Connected: the kernel picks a random port and drops what others send.
-    socket.connect(server).await?;
-    socket.send(packet).await?;
-    let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if matches(&buffer[..length]) {
-            buffer.truncate(length);
-            buffer.shrink_to_fit();
-            return Ok(buffer);
+/// Takes a flight off the list when it has ended, in whichever way.
+struct Landing {
+    upstreams: std::sync::Weak<Upstreams>,
+    key: (Vec<u8>, Transport),
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(upstreams) = self.upstreams.upgrade() {
+            upstreams.state().flights.remove(&self.key);
         }
     }
 }
 
-async fn ask_tcp(
-    socket: OwnedFd,
-    server: SocketAddr,
-    packet: &[u8],
-    matches: impl Fn(&[u8]) -> bool,
-) -> io::Result<Vec<u8>> {
-    let socket = StdTcpStream::from(socket);
-    socket.set_nonblocking(true)?;
-    let mut stream = TcpSocket::from_std_stream(socket).connect(server).await?;
-    write_message(&mut stream, packet).await?;
-    loop {
-        let reply = read_message(&mut stream).await?;
-        if matches(&reply) {
-            return Ok(reply);
-        }
-    }
-}
-
-/// Reads a message with its length in front (RFC 1035, 4.2.2).
-pub(crate) async fn read_message(stream: &mut tokio::net::TcpStream) -> io::Result<Vec<u8>> {
-    let length = stream.read_u16().await?;
-    let mut message = vec![0; usize::from(length)];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
-}
-
-/// Writes a message with its length in front.
-pub(crate) async fn write_message(stream: &mut tokio::net::TcpStream, message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(|_| io::Error::other("a message is too long"))?;
-    let framed = [&length.to_be_bytes(), message].concat();
-    stream.write_all(&framed).await
-}
-
-fn random_id() -> io::Result<u16> {
-    let mut bytes = [0; 2];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(u16::from_be_bytes(bytes))
+fn is_failure(reply: &[u8]) -> bool {
+    matches!(reply[3] & 0x0f, code::SERV_FAIL | code::REFUSED)
 }

@@ -35,7 +35,7 @@ pub use node::Node;
 pub use port::{
     ExposedPorts, Exposure, PortBinding, PortRange, PortRangeError, Protocol, ProtocolError, PublishedPorts,
 };
-pub use sandbox::{DnsConfig, DnsPorts, HostEntry, Sandbox, SandboxKind, SandboxLink};
+pub use sandbox::{DnsConfig, DnsPorts, HostEntry, NAME_SERVER_V6, Sandbox, SandboxKind, SandboxLink};
 pub use scope::{Lifecycle, Scope};
 pub use snapshot::Snapshot;
 pub use timestamp::Timestamp;

@@ -1,6 +1,9 @@
 //! A sandbox: a network namespace with its interfaces, routes, names and files.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +99,10 @@ pub struct HostEntry {
     /// Its address.
     pub address: IpAddr,
 }
+
+/// Where a sandbox with IPv6 can ask its name service over that family: an address of its own loopback interface, from
+/// the range that anybody may use at home (RFC 4193). 127.0.0.11 is there in every sandbox, with IPv4 addresses or not.
+pub const NAME_SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd63, 0x6e6d, 0, 0, 0, 0, 0, 0x11);
 
 /// The UDP and the TCP port of a sandbox's name service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

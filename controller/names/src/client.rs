@@ -15,14 +15,14 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
     difference::difference,
-    protocol::{CaughtUp, Hello, Push, VERSION, Welcome, receive, send},
+    protocol::{CaughtUp, Hello, Push, SandboxCounts, VERSION, Welcome, receive, send},
     socket_path,
 };
 
@@ -30,6 +30,9 @@ use crate::{
 const PART: usize = 2000;
 /// A helper that says nothing for so long at the handshake is no helper.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Nobody waits longer for counters, and so many may wait at once.
+const COUNTING: Duration = Duration::from_secs(2);
+const ASKERS: usize = 16;
 /// A helper that lived less long is not started again at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,12 +54,19 @@ pub enum Error {
     /// The client was stopped.
     #[error("the name service was stopped before it served generation {0}")]
     Stopped(u64),
+    /// Nobody says what was asked.
+    #[error("the name service does not say what was asked")]
+    NotCounted,
 }
+
+/// Somebody who waits for counters.
+type Asker = oneshot::Sender<Vec<SandboxCounts>>;
 
 /// The daemon's hold on the name service.
 #[derive(Debug)]
 pub struct Client {
     acknowledged: watch::Receiver<Option<u64>>,
+    askers: mpsc::Sender<Asker>,
     stop: std::sync::Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -65,14 +75,17 @@ impl Client {
     pub fn start(settings: Settings, snapshots: watch::Receiver<Arc<Snapshot>>) -> Arc<Self> {
         let (acknowledge, acknowledged) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
+        let (askers, asked) = mpsc::channel(ASKERS);
         let link = Link {
             settings,
             snapshots,
             acknowledge,
+            asked,
         };
         let task = tokio::spawn(link.run(stopped));
         Arc::new(Self {
             acknowledged,
+            askers,
             stop: std::sync::Mutex::new(Some((stop, task))),
         })
     }
@@ -85,6 +98,15 @@ impl Client {
             .wait_for(|served| served.is_some_and(|served| served >= generation))
             .await;
         served.map(drop).map_err(|_| Error::Stopped(generation))
+    }
+
+    /// What was asked in every sandbox of this host. A helper that is older does not say, nor one that is not there.
+    pub async fn counters(&self) -> Result<Vec<SandboxCounts>, Error> {
+        let (asker, answer) = oneshot::channel();
+        let asked = self.askers.send(asker);
+        let answer = async { asked.await.ok().map(|()| answer)?.await.ok() };
+        let counted = timeout(COUNTING, answer).await.ok().flatten();
+        counted.ok_or(Error::NotCounted)
     }
 
     /// Lets go of the helper, which serves on.
@@ -105,6 +127,7 @@ struct Link {
     settings: Settings,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     acknowledge: watch::Sender<Option<u64>>,
+    asked: mpsc::Receiver<Asker>,
 }
 
 impl Link {
@@ -143,9 +166,11 @@ impl Link {
         let (mut reading, mut writing) = stream.into_split();
         timeout(HANDSHAKE, shake_hands(&mut reading, &mut writing)).await??;
         let acknowledge = self.acknowledge.clone();
+        // Pushes are answered in their order, so who waits for an answer's counters is known by its place.
+        let (promise, promised) = mpsc::unbounded_channel();
         tokio::select! {
-            ended = hear(reading, acknowledge) => ended,
-            ended = self.tell(writing) => ended,
+            ended = hear(reading, acknowledge, promised) => ended,
+            ended = self.tell(writing, promise) => ended,
         }
     }
 
@@ -159,19 +184,35 @@ impl Link {
         UnixStream::connect(&path).await
     }
 
-    async fn tell(&mut self, mut to: OwnedWriteHalf) -> io::Result<()> {
+    async fn tell(
+        &mut self,
+        mut to: OwnedWriteHalf,
+        promise: mpsc::UnboundedSender<Option<Asker>>,
+    ) -> io::Result<()> {
         let mut told = Snapshot::default();
         let mut resync = true;
+        let mut asker = None;
         loop {
             let now = Arc::clone(&self.snapshots.borrow_and_update());
             let mut changes = difference(&told, &now);
             if resync {
                 changes.push(Change::HostFile(self.settings.host_file.clone()));
             }
-            push(&mut to, now.generation, resync, changes).await?;
+            let head = Push {
+                generation: now.generation,
+                resync,
+                more: false,
+                counters: asker.is_some(),
+                changes: Vec::new(),
+            };
+            let _ = promise.send(asker.take());
+            push(&mut to, &head, changes).await?;
             (told, resync) = (Snapshot::clone(&now), false);
-            if self.snapshots.changed().await.is_err() {
-                return Ok(());
+            tokio::select! {
+                changed = self.snapshots.changed() => if changed.is_err() {
+                    return Ok(());
+                },
+                Some(next) = self.asked.recv() => asker = Some(next),
             }
         }
     }
@@ -196,42 +237,41 @@ async fn shake_hands(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::R
     }
 }
 
-async fn push(
-    to: &mut OwnedWriteHalf,
-    generation: u64,
-    resync: bool,
-    changes: Vec<Change>,
-) -> io::Result<()> {
+async fn push(to: &mut OwnedWriteHalf, head: &Push, changes: Vec<Change>) -> io::Result<()> {
     let mut changes = changes.into_iter().peekable();
     loop {
         let part: Vec<_> = changes.by_ref().take(PART).collect();
         let more = changes.peek().is_some();
-        send(
-            to,
-            &Push {
-                generation,
-                resync,
-                more,
-                changes: part,
-            },
-        )
-        .await?;
+        let part = Push {
+            more,
+            changes: part,
+            ..head.clone()
+        };
+        send(to, &part).await?;
         if !more {
             return Ok(());
         }
     }
 }
 
-async fn hear(mut from: OwnedReadHalf, acknowledge: watch::Sender<Option<u64>>) -> io::Result<()> {
+async fn hear(
+    mut from: OwnedReadHalf,
+    acknowledge: watch::Sender<Option<u64>>,
+    mut promised: mpsc::UnboundedReceiver<Option<Asker>>,
+) -> io::Result<()> {
     let mut known = Vec::new();
     loop {
-        let CaughtUp { generation, troubles } = receive(&mut from).await?;
-        if troubles != known {
-            troubles
-                .iter()
-                .for_each(|trouble| tracing::warn!(trouble, "names are not served"));
-            known = troubles;
+        let answer: CaughtUp = receive(&mut from).await?;
+        if let (Ok(Some(asker)), Some(counters)) = (promised.try_recv(), answer.counters) {
+            let _ = asker.send(counters);
         }
-        acknowledge.send_replace(Some(generation));
+        if answer.troubles != known {
+            answer
+                .troubles
+                .iter()
+                .for_each(|trouble| tracing::warn!(trouble, "not served"));
+            known = answer.troubles;
+        }
+        acknowledge.send_replace(Some(answer.generation));
     }
 }

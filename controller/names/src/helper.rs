@@ -4,6 +4,7 @@
 
 mod keeper;
 mod mirror;
+mod relay;
 mod resolver;
 mod sandbox;
 
@@ -150,9 +151,17 @@ async fn converse(
             continue;
         }
         push.changes = std::mem::take(&mut parts);
-        let generation = push.generation;
-        let troubles = keeper.lock().await.apply(push).await?;
-        send(&mut stream, &CaughtUp { generation, troubles }).await?;
+        let (generation, counted) = (push.generation, push.counters);
+        let mut keeper = keeper.lock().await;
+        let troubles = keeper.apply(push).await?;
+        let counters = counted.then(|| keeper.counts());
+        drop(keeper);
+        let caught_up = CaughtUp {
+            generation,
+            troubles,
+            counters,
+        };
+        send(&mut stream, &caught_up).await?;
     }
 }
 

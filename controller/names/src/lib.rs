@@ -11,6 +11,8 @@ pub mod helper;
 pub mod protocol;
 
 pub use client::{Client, Error, Settings};
+pub use dns::Counts;
+pub use protocol::SandboxCounts;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,8 @@
 
 use std::io;
 
-use dns::Change;
+use dns::{Change, Counts};
+use model::SandboxId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -50,6 +51,9 @@ pub struct Push {
     /// More of the same push follows; nothing is applied before its last part.
     #[serde(default)]
     pub more: bool,
+    /// The answer is to say what was asked in every sandbox. A helper that does not know this leaves it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counters: bool,
     /// The changes.
     pub changes: Vec<Change>,
 }
@@ -62,6 +66,18 @@ pub struct CaughtUp {
     /// Sandboxes that can't be served, with the reason; they are tried again.
     #[serde(default)]
     pub troubles: Vec<String>,
+    /// What was asked in every sandbox, if the push wanted to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counters: Option<Vec<SandboxCounts>>,
+}
+
+/// What was asked in one sandbox since its sockets were opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxCounts {
+    /// Which.
+    pub sandbox: SandboxId,
+    /// How often.
+    pub counts: Counts,
 }
 
 /// Sends a message.

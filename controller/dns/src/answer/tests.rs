@@ -1,9 +1,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use model::{DnsPorts, EndpointId, NetworkId, SandboxId, Timestamp};
+use model::{DnsPorts, EndpointId, ExposedPorts, NetworkId, SandboxId, Timestamp};
 
 use super::*;
-use crate::{Change, Names, NetworkFacts, SandboxFacts};
+use crate::{Change, EndpointFacts, Names, NetworkFacts, SandboxFacts};
 
 fn network(number: u8) -> NetworkId {
     NetworkId::from_bytes([number; 32])
@@ -19,7 +19,12 @@ fn network_called(number: u8, name: &str) -> NetworkFacts {
         name: name.into(),
         named: true,
         outside: true,
+        predefined: false,
         gateways: 1,
+        records: [].into(),
+        forwards: [].into(),
+        listeners: Vec::new(),
+        publishes: Vec::new(),
     }
 }
 
@@ -43,6 +48,8 @@ fn served(number: u8) -> Change {
         netns: format!("/run/netns/{number}").into(),
         ports: DnsPorts { udp: 1, tcp: 2 },
         servers: Vec::new(),
+        exposed: Vec::new(),
+        published: Vec::new(),
     })
 }
 
@@ -51,6 +58,7 @@ fn world() -> Names {
     let mut names = Names::default();
     let bridge = NetworkFacts {
         named: false,
+        predefined: true,
         ..network_called(9, "bridge")
     };
     let six = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
@@ -106,8 +114,15 @@ fn ask(names: &Names, of: u8, name: &str, kind: Kind) -> String {
                 .join(" ")
         }
         Answer::Pointer(target) => target,
+        Answer::Services(services) => {
+            let all = services
+                .iter()
+                .map(|service| format!("{}:{}", service.target, service.port));
+            all.collect::<Vec<_>>().join(" ")
+        }
         Answer::Nothing => "nothing".into(),
         Answer::Forward => "forward".into(),
+        Answer::Refuse => "refuse".into(),
     }
 }
 
@@ -140,7 +155,7 @@ fn a_sandbox_sees_the_names_of_its_networks_and_no_others() {
         (1, "store.back.end", Kind::Ipv4, "10.2.0.4"),
         (3, "store", Kind::Ipv4, "forward"),    // seen by one sandbox only
         (1, "later", Kind::Ipv4, "forward"),    // a link to what is not there yet
-        (1, "onbridge", Kind::Ipv4, "forward"), // no names on predefined networks
+        (1, "onbridge", Kind::Ipv4, "forward"), // no names on the gateway bridge
         (1, "", Kind::Ipv4, "forward"),
         (1, ".", Kind::Ipv4, "forward"),
     ] {
@@ -204,4 +219,117 @@ fn changes_take_names_away_and_lead_back_to_nothing() {
     }
     assert_eq!(names.changes().count(), 0);
     assert!(names.zones.is_empty() && names.by_sandbox.is_empty() && names.views.is_empty());
+}
+
+#[test]
+fn the_users_records_are_behind_endpoints_and_the_longest_star_counts() {
+    let mut names = world();
+    let records = [
+        ("api.dev", "10.5.0.1"),
+        ("*.dev", "10.5.0.2"),
+        ("*.x.dev", "fd00::5"),
+        ("client", "10.5.0.3"),
+    ];
+    names.apply(Change::Network(NetworkFacts {
+        records: records
+            .map(|(name, address)| (name.to_owned(), vec![address.parse().expect("an address")]))
+            .into(),
+        ..network_called(1, "front")
+    }));
+    for (who, name, kind, wanted) in [
+        (2, "api.dev", Kind::Ipv4, "10.5.0.1"),
+        (2, "api.dev.front", Kind::Ipv4, "10.5.0.1"),
+        (2, "api.dev", Kind::Ipv6, "nothing"),
+        (2, "a.b.dev", Kind::Ipv4, "10.5.0.2"),
+        (2, "a.x.dev", Kind::Ipv6, "fd00::5"),
+        (2, "a.x.dev", Kind::Ipv4, "nothing"),
+        (2, "dev", Kind::Ipv4, "forward"),
+        (2, "x.dev", Kind::Ipv4, "10.5.0.2"),
+        (2, "adev", Kind::Ipv4, "forward"),
+        (2, "client", Kind::Ipv4, "10.1.0.3"),
+        (3, "api.dev", Kind::Ipv4, "forward"), // on another network
+    ] {
+        assert_eq!(ask(&names, who, name, kind), wanted, "{name} asked by {who}");
+    }
+}
+
+#[test]
+fn a_domains_own_servers_are_found_by_the_longest_domain() {
+    let mut names = world();
+    let forwards = |pairs: &[(&str, u16)]| {
+        let at = |port| vec![std::net::SocketAddr::from(([10, 0, 0, 1], port))];
+        let all = pairs
+            .iter()
+            .map(|(domain, port)| ((*domain).to_owned(), at(*port)));
+        all.collect()
+    };
+    names.apply(Change::Network(NetworkFacts {
+        forwards: forwards(&[("corp", 1), ("eu.corp", 2)]),
+        ..network_called(1, "front")
+    }));
+    names.apply(Change::Network(NetworkFacts {
+        forwards: forwards(&[("corp", 3), ("de.eu.corp", 4)]),
+        ..network_called(2, "Back.End")
+    }));
+    for (who, name, wanted) in [
+        (1, "corp", Some(1)),
+        (1, "a.corp", Some(1)),
+        (1, "acorp", None),
+        (1, "a.eu.corp", Some(2)),
+        (1, "a.de.eu.corp", Some(4)),
+        (3, "a.eu.corp", Some(3)),
+        (2, "example.com", None),
+    ] {
+        let table = names.table(sandbox(who)).expect("served");
+        let found = table.forward(name).map(|(_, servers)| servers[0].port());
+        assert_eq!(found, wanted, "{name} asked by {who}");
+    }
+}
+
+#[test]
+fn a_service_is_where_a_container_says_that_it_listens() {
+    let mut names = world();
+    let Change::Sandbox(mut facts) = served(2) else {
+        unreachable!("it is a sandbox")
+    };
+    facts.exposed = vec![ExposedPorts {
+        ports: "80-81".parse().expect("ports"),
+        protocol: Protocol::Tcp,
+    }];
+    names.apply(Change::Sandbox(facts));
+    for (name, wanted) in [
+        ("_80._tcp.client", "Client.front.:80"),
+        ("_81._tcp.client.front", "Client.front.:81"),
+        ("_82._tcp.client", "nothing"),
+        ("_80._udp.client", "nothing"),
+        ("_80._icmp.client", "forward"),
+        ("_+80._tcp.client", "forward"),
+        ("_80._tcp.web", "nothing"),
+        ("client", "nothing"),
+        ("_80._tcp.example.com", "forward"),
+    ] {
+        assert_eq!(ask(&names, 1, name, Kind::Service), wanted, "{name}");
+    }
+}
+
+#[test]
+fn the_host_finds_the_names_of_one_network() {
+    let names = world();
+    let ask = |name: &str, kind| {
+        answer_host(
+            &names,
+            network(1),
+            &Query {
+                name: name.into(),
+                kind,
+            },
+            0,
+        )
+    };
+    let client = Answer::Addresses(vec![Ipv4Addr::new(10, 1, 0, 3).into()]);
+    assert_eq!(ask("client", Kind::Ipv4), client);
+    assert_eq!(ask("client.front", Kind::Ipv4), client);
+    assert_eq!(ask("db", Kind::Ipv4), Answer::Forward);
+    let back = Kind::Pointer(Ipv4Addr::new(10, 1, 0, 3).into());
+    assert_eq!(ask("x", back), Answer::Pointer("Client.front.".into()));
 }

@@ -1,5 +1,9 @@
 use std::net::Ipv4Addr;
 
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode},
+    rr::{Name, RData, RecordType, rdata::A},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -216,7 +220,7 @@ proptest! {
         bytes[at] = value;
         bytes.truncate(cut.max(1));
         match Request::parse(&bytes) {
-            Ok(request) => prop_assert!(!request.refuse(ResponseCode::Refused).is_empty()),
+            Ok(request) => prop_assert!(!request.refuse(code::REFUSED).is_empty()),
             Err(Malformed::Reply(reply)) => prop_assert!(Message::from_vec(&reply).is_ok()),
             Err(Malformed::Silent) => {}
         }

@@ -3,17 +3,16 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::OwnedFd,
-    sync::Mutex,
 };
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query as Question},
-    rr::{Name, RecordType},
+    rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::{Exit, Kind};
+use crate::{Exit, Keeping, Kind, Room};
 
 const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const LONG: Duration = Duration::from_secs(5);
@@ -34,15 +33,13 @@ impl Exit for Here {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stub {
-    servers: Vec<SocketAddr>,
-    asked: Mutex<Vec<Query>>,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Source for Stub {
     fn answer(&self, query: &Query, _: u32) -> Answer {
-        self.asked.lock().expect("no panic").push(query.clone());
         match (query.name.as_str(), query.kind) {
             ("web", Kind::Ipv4) => Answer::Addresses(vec![Ipv4Addr::new(10, 0, 0, 1).into()]),
             ("many", _) => Answer::Addresses((0..200).map(|n| Ipv4Addr::new(10, 0, 0, n).into()).collect()),
@@ -51,18 +48,14 @@ impl Source for Stub {
         }
     }
 
-    fn upstreams(&self) -> Option<Upstreams> {
-        let servers = self.servers.clone();
-        Some(Upstreams {
-            servers,
-            exit: Arc::new(Here),
-            patience: Duration::from_millis(300),
-        })
+    fn upstreams(&self, _: Option<&Query>) -> Option<Arc<Upstreams>> {
+        Some(Arc::clone(&self.upstreams))
     }
 }
 
 struct Served {
     running: Running,
+    counters: Arc<Counters>,
     udp: SocketAddr,
     tcp: SocketAddr,
 }
@@ -71,13 +64,23 @@ fn served(servers: Vec<SocketAddr>, limits: Limits) -> Served {
     let udp = StdUdpSocket::bind(LOCALHOST).expect("udp");
     let tcp = StdTcpListener::bind(LOCALHOST).expect("tcp");
     let (at_udp, at_tcp) = (udp.local_addr().expect("udp"), tcp.local_addr().expect("tcp"));
-    let source = Arc::new(Stub {
-        servers,
-        ..Stub::default()
-    });
-    let running = serve(Sockets { udp, tcp }, source, limits).expect("served");
+    let keeping = Keeping {
+        entries: 100,
+        bytes: 1 << 20,
+        room: Room::new(1 << 20),
+    };
+    let upstreams = Upstreams::new(servers, Arc::new(Here), Duration::from_millis(300), keeping);
+    let counters = Arc::<Counters>::default();
+    let sockets = Sockets { udp, tcp };
+    let running = serve(
+        sockets,
+        Arc::new(Stub { upstreams }),
+        limits,
+        Arc::clone(&counters),
+    );
     Served {
-        running,
+        running: running.expect("served"),
+        counters,
         udp: at_udp,
         tcp: at_tcp,
     }
@@ -190,7 +193,7 @@ async fn local_names_are_answered_over_both_transports() {
 }
 
 #[tokio::test]
-async fn foreign_names_go_to_the_servers_in_order() {
+async fn foreign_names_go_to_the_first_server_that_is_well() {
     let (ok, nx, fail, refused) = (
         stub(Mood::Code(0)).await,
         stub(Mood::Code(3)).await,
@@ -243,11 +246,8 @@ async fn forwards_are_bounded_and_local_names_go_on() {
         },
     );
     let socket = UdpSocket::bind(LOCALHOST).await.expect("a socket");
-    for _ in 0..3 {
-        socket
-            .send_to(&question("example.com."), served.udp)
-            .await
-            .expect("sent");
+    for name in ["a.example.com.", "b.example.com.", "c.example.com."] {
+        socket.send_to(&question(name), served.udp).await.expect("sent");
     }
     let mut buffer = [0; 512];
     let length = timeout(LONG, socket.recv(&mut buffer))
@@ -281,5 +281,113 @@ async fn a_client_that_says_nothing_or_half_is_left() {
         "its turn comes"
     );
     assert_eq!(first.read(&mut [0; 8]).await.expect("closed"), 0);
+    served.running.stop().await;
+}
+
+/// A server that counts, and answers with these seconds once it may.
+async fn counting(ttl: u32, may: Arc<Semaphore>) -> (SocketAddr, Arc<AtomicU32>) {
+    let udp = UdpSocket::bind(LOCALHOST).await.expect("udp");
+    let (address, asked) = (udp.local_addr().expect("udp"), Arc::new(AtomicU32::new(0)));
+    let counter = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((length, client)) = udp.recv_from(&mut buffer).await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let query = Message::from_vec(&buffer[..length]).expect("a query");
+            let mut reply = Message::response(query.metadata.id, OpCode::Query);
+            let name = query.queries[0].name().clone();
+            reply.add_queries(query.queries);
+            reply.add_answer(Record::from_rdata(name, ttl, RData::A(A::new(10, 9, 8, 7))));
+            let Ok(permit) = may.acquire().await else {
+                return;
+            };
+            drop(permit);
+            udp.send_to(&reply.to_vec().expect("bytes"), client).await.ok();
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_crowd_that_asks_the_same_asks_once_and_later_not_at_all() {
+    let may = Arc::new(Semaphore::new(0));
+    let (server, asked) = counting(300, Arc::clone(&may)).await;
+    let served = served(vec![server], Limits::default());
+    let question = question("example.com.");
+    let crowd: Vec<_> = (0..20).map(|_| ask_udp(served.udp, &question)).collect();
+    let open = async {
+        while served.counters.read().forwarded < 20 {
+            tokio::task::yield_now().await;
+        }
+        may.add_permits(1);
+    };
+    let (replies, ()) = tokio::join!(futures::future::join_all(crowd), open);
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.answers.len() == 1 && reply.metadata.id == 77)
+    );
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let mut stream = TcpStream::connect(served.tcp).await.expect("connected");
+    assert_eq!(
+        ask_tcp(&mut stream, &question).await.answers.len(),
+        1,
+        "from memory, over TCP too"
+    );
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let counts = Counts {
+        queries: 21,
+        local: 0,
+        cached: 1,
+        forwarded: 20,
+        failed: 0,
+    };
+    assert_eq!(served.counters.read(), counts);
+    served.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_known_is_served_when_nobody_answers_any_more() {
+    let may = Arc::new(Semaphore::new(1));
+    let (server, asked) = counting(1, Arc::clone(&may)).await;
+    let served = served(vec![server], Limits::default());
+    let question = question("example.com.");
+    assert_eq!(ask_udp(served.udp, &question).await.answers[0].ttl, 1);
+    may.close();
+    let deadline = std::time::Instant::now() + LONG;
+    // Once its second has passed the server is asked again, in vain.
+    while asked.load(Ordering::Relaxed) < 2 {
+        let reply = ask_udp(served.udp, &question).await;
+        assert_eq!(reply.answers.len(), 1);
+        assert!(std::time::Instant::now() < deadline, "never asked again");
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(ask_udp(served.udp, &question).await.answers.len(), 1);
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "the silence is known"
+    );
+    served.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_server_costs_a_moment_and_then_nothing() {
+    let (silent, nx) = (stub(Mood::Silent).await, stub(Mood::Code(3)).await);
+    let served = served(vec![silent, nx], Limits::default());
+    let mut times = Vec::new();
+    for name in ["a.example.com.", "b.example.com.", "c.example.com."] {
+        let began = std::time::Instant::now();
+        let reply = ask_udp(served.udp, &question(name)).await;
+        assert_eq!(u16::from(reply.metadata.response_code), 3);
+        times.push(began.elapsed());
+    }
+    assert!(
+        times[0] >= Duration::from_millis(90),
+        "the first has its head start: {times:?}"
+    );
+    assert!(
+        times.iter().all(|time| *time < Duration::from_millis(290)),
+        "{times:?}"
+    );
     served.running.stop().await;
 }

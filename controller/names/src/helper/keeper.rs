@@ -3,32 +3,61 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::Path,
-    sync::{Arc, RwLock},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
 };
 
-use dns::{Change, Limits, Names, Running, SandboxFacts, serve};
-use model::SandboxId;
+use dns::{Change, Counters, Limits, Names, Running, SandboxFacts, Sockets, Source, serve};
+use model::{DnsPorts, NetworkId, SandboxId, Timestamp};
 
 use super::{
     mirror::Mirror,
-    resolver::{HostServers, Resolver},
-    sandbox::open,
+    relay::{Relays, relays},
+    resolver::{HostDesk, HostServers, Resolver},
+    sandbox::{open, open_gateway},
 };
-use crate::protocol::Push;
+use crate::protocol::{Push, SandboxCounts};
 
 /// The state of the helper.
 pub(super) struct Keeper {
     names: Arc<RwLock<Names>>,
     host: Arc<HostServers>,
     mirror: Mirror,
-    served: BTreeMap<SandboxId, Served>,
-    troubles: BTreeMap<SandboxId, String>,
+    served: BTreeMap<Place, Served>,
+    relays: Relays,
+    troubles: BTreeMap<Place, String>,
+}
+
+/// Where something is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// Names, inside a sandbox.
+    Sandbox(SandboxId),
+    /// Names, for the host, at a gateway's address.
+    Gateway(NetworkId, IpAddr),
+    /// Published ports that lead to a sandbox, on the host.
+    Ports(SandboxId),
 }
 
 struct Served {
-    facts: SandboxFacts,
-    running: Running,
+    sockets: Wanted,
+    counters: Arc<Counters>,
+    running: Vec<Running>,
+}
+
+/// What sockets depend on; all else about a sandbox may change while it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    Sandbox(Timestamp, PathBuf, DnsPorts, Vec<IpAddr>),
+    Gateway,
+}
+
+impl Wanted {
+    fn of(facts: &SandboxFacts) -> Self {
+        let servers = facts.servers.clone();
+        Self::Sandbox(facts.created, facts.netns.clone(), facts.ports, servers)
+    }
 }
 
 impl Keeper {
@@ -46,22 +75,34 @@ impl Keeper {
         }
         let host = Arc::new(HostServers::default());
         host.set_file(names.host_file().cloned());
-        let all = names.sandboxes().map(|sandbox| sandbox.id).collect();
-        let names = Arc::new(RwLock::new(names));
+        let all: Vec<_> = names.changes().collect();
         let mut keeper = Self {
-            names,
+            names: Arc::new(RwLock::new(names)),
             host,
             mirror,
             served: BTreeMap::new(),
+            relays: Relays::default(),
             troubles: BTreeMap::new(),
         };
-        keeper.settle(all).await;
+        keeper.settle(keeper.touched(&all)).await;
         Ok(keeper)
     }
 
     /// How many sandboxes are served.
     pub(super) fn served(&self) -> usize {
-        self.served.len()
+        let places = self.served.keys();
+        places.filter(|place| matches!(place, Place::Sandbox(_))).count()
+    }
+
+    /// What was asked in each sandbox.
+    pub(super) fn counts(&self) -> Vec<SandboxCounts> {
+        let served = self.served.iter().filter_map(|(place, served)| match place {
+            Place::Sandbox(sandbox) => Some((*sandbox, served.counters.read())),
+            _ => None,
+        });
+        served
+            .map(|(sandbox, counts)| SandboxCounts { sandbox, counts })
+            .collect()
     }
 
     /// Takes a push in: mirror first, then names, then sockets. Gives what can't be served.
@@ -72,18 +113,17 @@ impl Keeper {
             changes = surplus.into_iter().chain(changes).collect();
         }
         self.mirror.record(&changes)?;
-        let touched = touched(&changes);
+        // What goes is known before, what comes afterwards.
+        let mut touched = self.touched(&changes);
         if let Some(file) = changes.iter().rev().find_map(host_file) {
             self.host.set_file(Some(file.clone()));
         }
         {
-            let mut names = self
-                .names
-                .write()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            changes.into_iter().for_each(|change| names.apply(change));
+            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            changes.iter().cloned().for_each(|change| names.apply(change));
             self.mirror.compact_if_large(&names)?;
         }
+        touched.extend(self.touched(&changes));
         self.settle(touched).await;
         Ok(self.troubles.values().cloned().collect())
     }
@@ -95,59 +135,168 @@ impl Keeper {
         }
     }
 
-    /// Makes the sockets of these sandboxes what they should be.
-    async fn settle(&mut self, sandboxes: BTreeSet<SandboxId>) {
-        for id in sandboxes {
-            let wanted = self.read(|names| names.sandbox(id).cloned());
-            let as_wanted = self
-                .served
-                .get(&id)
-                .is_some_and(|served| wanted.as_ref() == Some(&served.facts));
-            if as_wanted {
-                continue;
+    /// Makes the sockets of these places what they should be. All that must close is closed first: a port may have gone
+    /// from one sandbox to another.
+    async fn settle(&mut self, places: BTreeSet<Place>) {
+        for place in &places {
+            match place {
+                Place::Ports(id) => {
+                    let (wanted, _) = self.relays_of(*id);
+                    self.relays.stop_others(*id, &wanted).await;
+                }
+                place => self.close_unless_wanted(*place).await,
             }
-            if let Some(served) = self.served.remove(&id) {
-                served.running.stop().await;
-            }
-            let known = self.troubles.remove(&id);
-            if let Some(facts) = wanted
-                && let Err(error) = self.start(id, facts)
-            {
-                let trouble = format!("sandbox {id:?}: {error}");
+        }
+        for place in places {
+            let known = self.troubles.remove(&place);
+            let trouble = match place {
+                Place::Ports(id) => {
+                    let (wanted, beyond) = self.relays_of(id);
+                    self.relays.start(id, &wanted).or(beyond)
+                }
+                place => self.open_if_wanted(place).err().map(|error| error.to_string()),
+            };
+            if let Some(trouble) = trouble {
+                let trouble = format!("{}: {trouble}", self.called(place));
                 // A container can keep its port from us for ever; the log must not grow with every try.
                 if known.as_ref() != Some(&trouble) {
-                    tracing::warn!(sandbox = ?id, %error, "can't be served");
+                    tracing::warn!(trouble, "can't be served");
                 }
-                self.troubles.insert(id, trouble);
+                self.troubles.insert(place, trouble);
             }
         }
     }
 
-    fn start(&mut self, id: SandboxId, facts: SandboxFacts) -> io::Result<()> {
-        let sockets = open(&facts)?;
-        let resolver = Resolver::new(id, &facts, Arc::clone(&self.names), Arc::clone(&self.host));
-        let running = serve(sockets, Arc::new(resolver), Limits::default())?;
-        self.served.insert(id, Served { facts, running });
+    async fn close_unless_wanted(&mut self, place: Place) {
+        let wanted = self.wanted(place);
+        let served = self.served.get(&place);
+        if served.is_some_and(|served| wanted.as_ref() != Some(&served.sockets))
+            && let Some(served) = self.served.remove(&place)
+        {
+            for running in served.running {
+                running.stop().await;
+            }
+        }
+    }
+
+    fn open_if_wanted(&mut self, place: Place) -> io::Result<()> {
+        let Some(wanted) = self.wanted(place).filter(|_| !self.served.contains_key(&place)) else {
+            return Ok(());
+        };
+        let (sockets, source): (Vec<Sockets>, Arc<dyn Source>) = match place {
+            Place::Sandbox(id) => {
+                let Some(facts) = self.read(|names| names.sandbox(id).cloned()) else {
+                    return Ok(());
+                };
+                let resolver = Resolver::new(id, &facts, Arc::clone(&self.names), Arc::clone(&self.host));
+                (open(&facts)?, Arc::new(resolver))
+            }
+            Place::Gateway(network, address) => {
+                let names = Arc::clone(&self.names);
+                let desk = HostDesk {
+                    network,
+                    address,
+                    names,
+                };
+                (open_gateway(address)?, Arc::new(desk))
+            }
+            Place::Ports(_) => return Ok(()),
+        };
+        let counters = Arc::<Counters>::default();
+        let serve_at = |sockets| {
+            serve(
+                sockets,
+                Arc::clone(&source),
+                Limits::default(),
+                Arc::clone(&counters),
+            )
+        };
+        let running = sockets.into_iter().map(serve_at).collect::<io::Result<_>>()?;
+        let served = Served {
+            sockets: wanted,
+            counters,
+            running,
+        };
+        self.served.insert(place, served);
         Ok(())
     }
 
+    fn wanted(&self, place: Place) -> Option<Wanted> {
+        self.read(|names| match place {
+            Place::Sandbox(id) => names.sandbox(id).map(Wanted::of),
+            Place::Gateway(network, address) => {
+                let facts = names.network_facts(network)?;
+                facts.listeners.contains(&address).then_some(Wanted::Gateway)
+            }
+            Place::Ports(_) => None,
+        })
+    }
+
+    fn relays_of(&self, id: SandboxId) -> (BTreeSet<super::relay::Relay>, Option<String>) {
+        self.read(|names| match (names.sandbox(id), names.table(id)) {
+            (Some(facts), Some(table)) if !facts.published.is_empty() => relays(&facts.published, table),
+            _ => (BTreeSet::new(), None),
+        })
+    }
+
+    /// The places that changes may change, as far as they are known now.
+    fn touched(&self, changes: &[Change]) -> BTreeSet<Place> {
+        let mut touched = BTreeSet::new();
+        self.read(|names| {
+            for change in changes {
+                match change {
+                    Change::Sandbox(SandboxFacts { id, .. }) | Change::NoSandbox(id) => {
+                        touched.extend([Place::Sandbox(*id), Place::Ports(*id)]);
+                    }
+                    Change::Endpoint(endpoint) => {
+                        touched.insert(Place::Ports(endpoint.sandbox));
+                    }
+                    Change::NoEndpoint(id) => touched.extend(names.sandbox_of(*id).map(Place::Ports)),
+                    Change::Network(facts) => touched.extend(places_on(names, facts.id)),
+                    Change::NoNetwork(id) => touched.extend(places_on(names, *id)),
+                    Change::HostFile(_) => {}
+                }
+            }
+        });
+        // Most containers publish nothing that is relayed.
+        let relayed = |id| self.relays.has(id) || !self.relays_of(id).0.is_empty();
+        touched.retain(|place| match place {
+            Place::Ports(id) => relayed(*id) || self.troubles.contains_key(place),
+            _ => true,
+        });
+        touched
+    }
+
+    fn called(&self, place: Place) -> String {
+        match place {
+            Place::Sandbox(id) => format!("names in sandbox {id:?}"),
+            Place::Ports(id) => format!("published ports of sandbox {id:?}"),
+            Place::Gateway(id, _) => self.read(|names| {
+                let name = names.network_facts(id).map_or("", |facts| facts.name.as_str());
+                format!("names of network {name:?} for the host")
+            }),
+        }
+    }
+
     fn read<T>(&self, look: impl FnOnce(&Names) -> T) -> T {
-        look(&self.names.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        look(&self.names.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn touched(changes: &[Change]) -> BTreeSet<SandboxId> {
-    changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Sandbox(sandbox) => Some(sandbox.id),
-            Change::NoSandbox(id) => Some(*id),
-            _ => None,
-        })
+/// What hangs on a network: its listeners for the host, and the ports of sandboxes that publish some.
+fn places_on(names: &Names, network: NetworkId) -> Vec<Place> {
+    let listeners = names
+        .network_facts(network)
+        .into_iter()
+        .flat_map(|facts| &facts.listeners);
+    let gateways = listeners.map(|address| Place::Gateway(network, *address));
+    let publishing = names.sandboxes().filter(|sandbox| !sandbox.published.is_empty());
+    gateways
+        .chain(publishing.map(|sandbox| Place::Ports(sandbox.id)))
         .collect()
 }
 
-fn host_file(change: &Change) -> Option<&std::path::PathBuf> {
+fn host_file(change: &Change) -> Option<&PathBuf> {
     match change {
         Change::HostFile(path) => Some(path),
         _ => None,
@@ -156,11 +305,7 @@ fn host_file(change: &Change) -> Option<&std::path::PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        path::PathBuf,
-        sync::{Mutex, PoisonError},
-    };
+    use std::{io::Write, sync::Mutex};
 
     use super::*;
 
@@ -191,15 +336,18 @@ mod tests {
         let mut keeper = Keeper::open(folder.path()).await.expect("a keeper");
         let sandbox = SandboxFacts {
             id: SandboxId::random(),
-            created: model::Timestamp::now(),
+            created: Timestamp::now(),
             netns: PathBuf::from("/nowhere"),
-            ports: model::DnsPorts { udp: 1, tcp: 2 },
+            ports: DnsPorts { udp: 1, tcp: 2 },
             servers: Vec::new(),
+            exposed: Vec::new(),
+            published: Vec::new(),
         };
         let push = Push {
             generation: 1,
             resync: true,
             more: false,
+            counters: false,
             changes: vec![Change::Sandbox(sandbox)],
         };
         let troubles = keeper.apply(push).await.expect("taken in");

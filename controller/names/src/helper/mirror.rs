@@ -150,6 +150,11 @@ mod tests {
             named: true,
             outside: true,
             gateways: 1,
+            predefined: false,
+            records: [].into(),
+            forwards: [].into(),
+            listeners: Vec::new(),
+            publishes: Vec::new(),
         })
     }
 

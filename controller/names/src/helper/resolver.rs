@@ -1,29 +1,44 @@
-//! One sandbox's source of answers: its view of the names, and the servers for everything else.
+//! Where answers come from: a sandbox's view of the names and the servers for everything else; for the host itself, the
+//! names of one network.
 
 use std::{
+    collections::HashMap,
     fs, io,
     net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use dns::{Answer, Exit, Names, Query, SandboxFacts, Source, Transport, Upstreams, answer};
-use model::SandboxId;
+use dns::{
+    Answer, Exit, Keeping, Names, Query, Room, SandboxFacts, Source, Transport, Upstreams, answer,
+    answer_host,
+};
+use model::{NetworkId, SandboxId};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 const PORT: u16 = 53;
-const OURSELVES: IpAddr = IpAddr::V4(super::sandbox::ADDRESS);
 const PATIENCE: Duration = Duration::from_secs(4);
+/// What all that servers said may take together, and how much of it one sandbox may have for servers of its own.
+const ROOM: usize = 16 << 20;
+const OWN_ENTRIES: usize = 1000;
+const OWN_BYTES: usize = 256 << 10;
+const HOST_ENTRIES: usize = 20_000;
+const HOST_BYTES: usize = 8 << 20;
+/// The host's file is looked at no more often.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Answers for one sandbox.
 #[derive(Debug)]
 pub(super) struct Resolver {
     sandbox: SandboxId,
+    netns: PathBuf,
     names: Arc<RwLock<Names>>,
     host: Arc<HostServers>,
-    own: Option<Upstreams>,
+    own: Option<Arc<Upstreams>>,
+    /// Servers of its networks for some domains.
+    domains: Mutex<HashMap<Vec<SocketAddr>, Arc<Upstreams>>>,
 }
 
 impl Resolver {
@@ -35,89 +50,187 @@ impl Resolver {
     ) -> Self {
         // `--dns` servers are asked from inside: they may be reachable from there alone. We are there too, and would
         // ask ourselves without end.
-        let others = facts.servers.iter().filter(|server| **server != OURSELVES);
+        let others = facts
+            .servers
+            .iter()
+            .filter(|server| !super::sandbox::is_ours(**server));
         let servers: Vec<_> = others.map(|server| SocketAddr::new(*server, PORT)).collect();
-        let own = (!servers.is_empty()).then(|| Upstreams {
-            servers,
-            exit: Arc::new(Inside {
-                netns: facts.netns.clone(),
-            }),
-            patience: PATIENCE,
-        });
+        let exit = || Inside {
+            netns: facts.netns.clone(),
+        };
+        let own = (!servers.is_empty())
+            .then(|| Upstreams::new(servers, Arc::new(exit()), PATIENCE, host.own_keeping()));
         Self {
             sandbox: id,
+            netns: facts.netns.clone(),
             names,
             host,
             own,
+            domains: Mutex::default(),
         }
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Names) -> T) -> T {
-        look(&self.names.read().unwrap_or_else(PoisonError::into_inner))
+    /// The servers that a network has for this name. Ones on loopback are the host's; all others are asked from inside,
+    /// so a sandbox reaches no server in this way that it could not reach itself.
+    fn domain(&self, query: &Query) -> Option<Arc<Upstreams>> {
+        let servers = read(&self.names, |names| {
+            let (_, servers) = names.table(self.sandbox)?.forward(&query.name)?;
+            let others = servers
+                .iter()
+                .filter(|server| !super::sandbox::is_ours(server.ip()));
+            Some(others.copied().collect::<Vec<_>>())
+        })?;
+        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        let upstreams = domains.entry(servers).or_insert_with_key(|servers| {
+            let exit = HostsLoopback(Inside {
+                netns: self.netns.clone(),
+            });
+            Upstreams::new(servers.clone(), Arc::new(exit), PATIENCE, self.host.own_keeping())
+        });
+        Some(Arc::clone(upstreams))
     }
+}
+
+fn read<T>(names: &RwLock<Names>, look: impl FnOnce(&Names) -> T) -> T {
+    look(&names.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Source for Resolver {
     fn answer(&self, query: &Query, turn: u32) -> Answer {
-        self.read(|names| match names.table(self.sandbox) {
+        read(&self.names, |names| match names.table(self.sandbox) {
             Some(table) => answer(&table, query, turn),
             None => Answer::Forward,
         })
     }
 
-    fn upstreams(&self) -> Option<Upstreams> {
+    fn upstreams(&self, query: Option<&Query>) -> Option<Arc<Upstreams>> {
+        if let Some(domain) = query.and_then(|query| self.domain(query)) {
+            return Some(domain);
+        }
         if let Some(own) = &self.own {
-            return Some(own.clone());
+            return Some(Arc::clone(own));
         }
         // A sandbox of internal networks alone must not reach out through the host.
-        let outside = self.read(|names| {
+        let outside = read(&self.names, |names| {
             names
                 .table(self.sandbox)
                 .is_some_and(|table| table.reaches_outside())
         });
-        outside.then(|| Upstreams {
-            servers: self.host.servers(),
-            exit: Arc::new(Host),
-            patience: PATIENCE,
-        })
+        outside.then(|| self.host.upstreams())
+    }
+}
+
+/// Answers the host itself, at a gateway's address, with the names of that network and nothing else.
+#[derive(Debug)]
+pub(super) struct HostDesk {
+    pub(super) network: NetworkId,
+    pub(super) address: IpAddr,
+    pub(super) names: Arc<RwLock<Names>>,
+}
+
+impl Source for HostDesk {
+    fn answer(&self, query: &Query, turn: u32) -> Answer {
+        let answer = read(&self.names, |names| answer_host(names, self.network, query, turn));
+        match answer {
+            Answer::Forward => Answer::Refuse,
+            answer => answer,
+        }
+    }
+
+    fn upstreams(&self, _: Option<&Query>) -> Option<Arc<Upstreams>> {
+        None
+    }
+
+    /// Whoever talks to an address of his own has that address. Containers of other networks, and other hosts, have
+    /// not: they must not learn names here that their own networks keep from them.
+    fn admits(&self, client: SocketAddr) -> bool {
+        client.ip() == self.address
     }
 }
 
 /// The host's servers, read again when their file has changed.
-#[derive(Debug, Default)]
-pub(super) struct HostServers(Mutex<Cached>);
+#[derive(Debug)]
+pub(super) struct HostServers {
+    file: Mutex<HostFile>,
+    room: Arc<Room>,
+}
 
 #[derive(Debug, Default)]
-struct Cached {
-    file: Option<PathBuf>,
-    read: Option<SystemTime>,
-    servers: Vec<SocketAddr>,
+struct HostFile {
+    path: Option<PathBuf>,
+    looked: Option<Instant>,
+    modified: Option<SystemTime>,
+    upstreams: Option<Arc<Upstreams>>,
+}
+
+impl Default for HostServers {
+    fn default() -> Self {
+        Self {
+            file: Mutex::default(),
+            room: Room::new(ROOM),
+        }
+    }
 }
 
 impl HostServers {
-    pub(super) fn set_file(&self, file: Option<PathBuf>) {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.file != file {
-            *cached = Cached {
-                file,
-                ..Cached::default()
+    pub(super) fn set_file(&self, path: Option<PathBuf>) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.path != path {
+            *file = HostFile {
+                path,
+                ..HostFile::default()
             };
         }
     }
 
-    fn servers(&self) -> Vec<SocketAddr> {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = cached
-            .file
-            .clone()
-            .unwrap_or_else(|| Path::new("/etc/resolv.conf").to_owned());
-        let changed = fs::metadata(&file).and_then(|file| file.modified()).ok();
-        if changed.is_none() || changed != cached.read {
-            cached.servers = parse(&fs::read_to_string(&file).unwrap_or_default());
-            cached.read = changed;
+    fn upstreams(&self) -> Arc<Upstreams> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(upstreams) = &file.upstreams
+            && file.looked.is_some_and(|looked| looked.elapsed() < LOOK)
+        {
+            return Arc::clone(upstreams);
         }
-        cached.servers.clone()
+        file.looked = Some(Instant::now());
+        let path = file.path.clone();
+        let path = path.as_deref().unwrap_or(Path::new("/etc/resolv.conf"));
+        let modified = fs::metadata(path).and_then(|file| file.modified()).ok();
+        if let Some(upstreams) = &file.upstreams
+            && modified.is_some()
+            && modified == file.modified
+        {
+            return Arc::clone(upstreams);
+        }
+        file.modified = modified;
+        let servers = parse(&fs::read_to_string(path).unwrap_or_default());
+        let known = file.upstreams.take();
+        // Other servers may say other things: nothing is remembered of the ones before.
+        let upstreams = known
+            .filter(|known| known.servers() == first_servers(&servers))
+            .unwrap_or_else(|| Upstreams::new(servers, Arc::new(Host), PATIENCE, self.host_keeping()));
+        file.upstreams = Some(Arc::clone(&upstreams));
+        upstreams
     }
+
+    fn host_keeping(&self) -> Keeping {
+        Keeping {
+            entries: HOST_ENTRIES,
+            bytes: HOST_BYTES,
+            room: Arc::clone(&self.room),
+        }
+    }
+
+    fn own_keeping(&self) -> Keeping {
+        Keeping {
+            entries: OWN_ENTRIES,
+            bytes: OWN_BYTES,
+            room: Arc::clone(&self.room),
+        }
+    }
+}
+
+/// As many as are ever asked.
+fn first_servers(servers: &[SocketAddr]) -> &[SocketAddr] {
+    &servers[..servers.len().min(3)]
 }
 
 /// The servers of a resolv.conf. Ones on loopback stay: they are asked from the host's own namespace.
@@ -159,6 +272,19 @@ impl Exit for Inside {
     }
 }
 
+/// Asks servers on loopback from the host's namespace, others from a sandbox's.
+#[derive(Debug)]
+struct HostsLoopback(Inside);
+
+impl Exit for HostsLoopback {
+    fn open(&self, server: SocketAddr, transport: Transport) -> io::Result<OwnedFd> {
+        match server.ip().is_loopback() {
+            true => Host.open(server, transport),
+            false => self.0.open(server, transport),
+        }
+    }
+}
+
 fn socket_kind(server: SocketAddr, transport: Transport) -> (AddressFamily, SockType) {
     let family = if server.is_ipv4() {
         AddressFamily::Inet
@@ -188,9 +314,13 @@ mod tests {
                     .iter()
                     .map(|server| server.parse().expect("an address"))
                     .collect(),
+                exposed: Vec::new(),
+                published: Vec::new(),
             };
             let resolver = Resolver::new(facts.id, &facts, Arc::default(), Arc::default());
-            resolver.upstreams().map(|upstreams| upstreams.servers)
+            resolver
+                .upstreams(None)
+                .map(|upstreams| upstreams.servers().to_vec())
         };
         let nine = SocketAddr::from(([9, 9, 9, 9], 53));
         assert_eq!(servers_of(&["127.0.0.11", "9.9.9.9"]), Some(vec![nine]));
@@ -200,20 +330,27 @@ mod tests {
     #[test]
     fn servers_are_read_from_the_hosts_file_whenever_it_changes() {
         let text = "# nameserver 9.9.9.9\nsearch a.b\nnameserver 127.0.0.53\n nameserver\tfd00::1 # x\nnameserver x\n";
-        let shown = |servers: Vec<SocketAddr>| servers.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(shown(parse(text)), ["127.0.0.53:53", "[fd00::1]:53"]);
+        let shown = |servers: &[SocketAddr]| servers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&parse(text)), ["127.0.0.53:53", "[fd00::1]:53"]);
         let folder = tempfile::TempDir::new().expect("a folder");
         let (host, file) = (HostServers::default(), folder.path().join("resolv.conf"));
         host.set_file(Some(file.clone()));
-        assert!(host.servers().is_empty(), "no file yet");
+        assert!(host.upstreams().servers().is_empty(), "no file yet");
         fs::write(&file, "nameserver 10.0.0.1").expect("written");
-        assert_eq!(shown(host.servers()), ["10.0.0.1:53"]);
+        let becomes = |wanted: &str| {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while shown(host.upstreams().servers()) != [wanted] {
+                assert!(Instant::now() < deadline, "{wanted} was not read");
+                std::thread::yield_now();
+            }
+        };
+        becomes("10.0.0.1:53");
         fs::write(folder.path().join("new"), "nameserver 10.0.0.2").expect("written");
         fs::rename(folder.path().join("new"), &file).expect("replaced");
         let later = SystemTime::now() + Duration::from_secs(5);
         fs::File::open(&file)
             .and_then(|file| file.set_modified(later))
             .expect("its time");
-        assert_eq!(shown(host.servers()), ["10.0.0.2:53"]);
+        becomes("10.0.0.2:53");
     }
 }

@@ -1,0 +1,102 @@
+//! Relays on loopback, between families.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("a port");
+    socket.local_addr().expect("a port").port()
+}
+
+fn relay(protocol: Protocol, target: SocketAddr) -> Relay {
+    Relay {
+        protocol,
+        listen: SocketAddr::from((Ipv6Addr::LOCALHOST, free_port())),
+        target,
+    }
+}
+
+#[tokio::test]
+async fn streams_are_carried_both_ways_and_each_way_ends_by_itself() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a server");
+    let relay = relay(Protocol::Tcp, server.local_addr().expect("an address"));
+    let (mut relays, sandbox) = (Relays::default(), SandboxId::random());
+    assert_eq!(relays.start(sandbox, &[relay].into()), None);
+    assert!(relays.has(sandbox));
+    let echo = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("a connection");
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).expect("its end");
+        stream.write_all(&said).expect("sent back after the end");
+        said.len()
+    });
+    let bytes = vec![7; 1 << 20];
+    let mut client = TcpStream::connect(relay.listen).expect("connected");
+    client.set_read_timeout(Some(PATIENCE)).expect("a time");
+    client.write_all(&bytes).expect("sent");
+    client.shutdown(Shutdown::Write).expect("one way closed");
+    let mut back = Vec::new();
+    client.read_to_end(&mut back).expect("all of it");
+    assert_eq!(
+        (back.len(), echo.join().expect("no panic")),
+        (bytes.len(), bytes.len())
+    );
+    relays.stop_others(sandbox, &BTreeSet::new()).await;
+    assert!(!relays.has(sandbox));
+    assert!(TcpStream::connect(relay.listen).is_err(), "closed");
+}
+
+#[tokio::test]
+async fn every_client_gets_its_own_datagrams_back() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a server");
+    let relay = relay(Protocol::Udp, server.local_addr().expect("an address"));
+    let (mut relays, sandbox) = (Relays::default(), SandboxId::random());
+    assert_eq!(relays.start(sandbox, &[relay].into()), None);
+    server.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let clients: Vec<_> = (0..3_u8)
+        .map(|number| {
+            let client = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a client");
+            client.set_read_timeout(Some(PATIENCE)).expect("a time");
+            client.send_to(&[number], relay.listen).expect("sent");
+            client
+        })
+        .collect();
+    let mut buffer = [0; 16];
+    for _ in &clients {
+        let (length, from) = server.recv_from(&mut buffer).expect("a datagram");
+        server.send_to(&[buffer[0], 99], from).expect("answered");
+        assert_eq!(length, 1);
+    }
+    for (number, client) in clients.iter().enumerate() {
+        let (length, from) = client.recv_from(&mut buffer).expect("an answer");
+        assert_eq!(
+            (&buffer[..length], from),
+            ([number as u8, 99].as_slice(), relay.listen)
+        );
+    }
+    relays.stop_others(sandbox, &BTreeSet::new()).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_and_started_once_it_is_free() {
+    let relay = relay(Protocol::Tcp, SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+    let taken = TcpListener::bind(relay.listen).expect("taken");
+    let (mut relays, sandbox) = (Relays::default(), SandboxId::random());
+    let trouble = relays.start(sandbox, &[relay].into()).expect("a trouble");
+    assert!(trouble.contains("another process has this port"), "{trouble}");
+    drop(taken);
+    assert_eq!(relays.start(sandbox, &[relay].into()), None);
+    // Nobody listens behind it: a client is told so by the end.
+    let mut client = TcpStream::connect(relay.listen).expect("taken in");
+    client.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let began = Instant::now();
+    assert!(matches!(client.read(&mut [0; 1]), Ok(0) | Err(_)) && began.elapsed() < PATIENCE);
+    relays.stop_others(sandbox, &BTreeSet::new()).await;
+}
