@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use drivers::Attachment;
+use drivers::{Access, Attachment};
 use kernel::KernelState;
 use model::{EndpointId, SandboxId};
 
@@ -13,6 +13,7 @@ use model::{EndpointId, SandboxId};
 struct State {
     joined: HashMap<EndpointId, Attachment>,
     applied: HashMap<SandboxId, KernelState>,
+    published: HashMap<EndpointId, Access>,
 }
 
 /// Attachments of this host's endpoints.
@@ -25,8 +26,27 @@ impl Attachments {
         self.state().joined.get(&id).cloned()
     }
 
+    /// Whether it has joined.
+    pub(crate) fn has(&self, id: EndpointId) -> bool {
+        self.state().joined.contains_key(&id)
+    }
+
     pub(crate) fn insert(&self, id: EndpointId, attachment: Attachment) {
-        self.state().joined.insert(id, attachment);
+        let mut state = self.state();
+        state.joined.insert(id, attachment);
+        state.published.entry(id).or_default();
+    }
+
+    /// What the endpoint's driver was last told to let in; none where only a process before this one knew.
+    pub(crate) fn published(&self, id: EndpointId) -> Option<Access> {
+        self.state().published.get(&id).cloned()
+    }
+
+    pub(crate) fn set_published(&self, id: EndpointId, access: Option<Access>) {
+        match access {
+            Some(access) => self.state().published.insert(id, access),
+            None => self.state().published.remove(&id),
+        };
     }
 
     pub(crate) fn remove(&self, id: EndpointId) {

@@ -32,6 +32,13 @@ pub(crate) enum LockKey {
     Deletion(SandboxId),
     /// Whether a sandbox needs the gateway bridge is being decided.
     Outside(SandboxId),
+    /// The driver is being told what leads to an endpoint.
+    Published(EndpointId),
+    /// Shared by those who tell a network's driver what leads to endpoints, exclusive for its repair. Nothing else is
+    /// waited for by who holds it.
+    Access(NetworkId),
+    /// Ports of the host are being chosen; held to the commit and no longer.
+    Ports,
     /// A prune runs.
     Prune,
     /// A predefined network is being made.

@@ -5,6 +5,8 @@
 mod damage;
 mod host_files;
 mod load;
+mod passage;
+mod ports;
 mod repair;
 mod sweep;
 mod watch;
@@ -49,6 +51,9 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     core.set_fence(Fence::Lifted);
     repair::realize_all(core).await;
     core.set_fence(Fence::Never);
+    if let Err(error) = ports::settle(core).await {
+        tracing::warn!(%error, "claims of ports could not be settled; it will be tried again");
+    }
     sweep::sweep(core).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut tasks = vec![tokio::spawn(repair::run(

@@ -1,11 +1,13 @@
 //! The sandboxes service: namespaces with their interfaces, routes and files.
 
+mod access;
 mod create;
 mod delete;
 pub(crate) mod desired;
 pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod links;
+mod ports;
 mod publish;
 mod redirect;
 mod refresh;
@@ -22,8 +24,10 @@ use crate::{
     error::{Error, Result},
 };
 
+pub(crate) use access::{access, forget_flows, give_up, sync};
 pub(crate) use create::{pin, pins, realize};
 pub(crate) use delete::finish_deleting;
+pub(crate) use ports::{Held, settle as settle_ports, unsettled};
 pub(crate) use refresh::refresh;
 
 /// Which namespace a sandbox gets.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
-use model::{InterfaceName, Labels, Subnet};
+use model::{Exposure, InterfaceName, Labels, Subnet};
 
 /// Configuration of a controller.
 #[derive(Debug, Clone)]
@@ -15,6 +15,12 @@ pub struct Settings {
     pub gateway_bridge: BridgeSettings,
     /// Options that every new network of a driver starts with (`--default-network-opt`), by driver.
     pub default_options: BTreeMap<String, Labels>,
+    /// The host's address for published ports that name none (`--ip`); none for all of both families.
+    pub host_ip: Option<IpAddr>,
+    /// Whose rules published ports obey where neither they nor their network say so.
+    pub exposure: Exposure,
+    /// Firewall rules are made on the host (`--iptables`).
+    pub firewall: bool,
     /// The host's files that sandboxes' own are derived from.
     pub host_files: HostFiles,
     /// A call of a driver takes no longer.
@@ -72,6 +78,9 @@ impl Settings {
                 ..BridgeSettings::on(fixed("cnm_gwbridge"))
             },
             default_options: BTreeMap::new(),
+            host_ip: None,
+            exposure: Exposure::default(),
+            firewall: true,
             host_files: HostFiles::default(),
             driver_deadline: Duration::from_secs(30),
             lease: Duration::from_secs(15),

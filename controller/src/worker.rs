@@ -2,8 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use kernel::{Kernel, KernelState, Mark, Netns, Object, Owner, Survey};
-use model::NodeId;
+use kernel::{
+    Kernel, KernelState, Mark, Netns, Object, Owner, Survey,
+    traffic::{DeadFlows, HostSocket, PortLimits, Process},
+};
+use model::{NodeId, Protocol};
 
 use crate::error::{Error, Result};
 
@@ -61,6 +64,15 @@ impl Worker {
             .await
     }
 
+    /// Lets packets of our bridges pass other people's rules, and answers where it had to.
+    pub(crate) async fn let_pass(&self, wanted: bool, polled_only: bool) -> Result<Vec<kernel::Passage>> {
+        let node = self.node;
+        self.run("letting our packets pass other people's rules", move |kernel| {
+            kernel.let_pass(node, wanted, polled_only)
+        })
+        .await
+    }
+
     /// Has damage told of, until the answer is dropped.
     pub(crate) async fn watch(&self, tell: kernel::damage::Tell) -> Result<kernel::Watch> {
         self.run("listening to what others change", move |kernel| {
@@ -76,6 +88,28 @@ impl Worker {
             kernel.underlay_mtu(address)
         })
         .await
+    }
+
+    /// Sockets of the host's processes, and which ports it chooses from.
+    pub(crate) async fn host_ports(&self, protocols: Vec<Protocol>) -> Result<(Vec<HostSocket>, PortLimits)> {
+        self.run("looking at the host's ports", move |kernel| {
+            Ok((kernel.sockets(&protocols)?, kernel.port_limits()?))
+        })
+        .await
+    }
+
+    /// The process that has a socket.
+    pub(crate) async fn holder(&self, socket: HostSocket) -> Result<Option<Process>> {
+        self.run("looking for a socket's process", move |kernel| {
+            Ok(kernel.holder(&socket))
+        })
+        .await
+    }
+
+    /// Has connection tracking forget flows.
+    pub(crate) async fn forget_flows(&self, dead: Vec<DeadFlows>) -> Result<usize> {
+        self.run("forgetting flows", move |kernel| kernel.forget_flows(&dead))
+            .await
     }
 
     fn mark(&self, owner: Owner) -> Mark {

@@ -88,5 +88,7 @@ pub(crate) async fn undo_creating(
 ) -> Result<()> {
     super::disconnect::take_out(core, network, endpoint, true).await?;
     super::disconnect::forget(core, network, endpoint).await?;
+    // Until now, whoever it links to was open to it.
+    sandboxes::sync(core, endpoint.sandbox).await?;
     networks::unrealize(core, network).await
 }

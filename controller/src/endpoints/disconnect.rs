@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use kernel::traffic::DeadFlows;
 use model::{Endpoint, EndpointId, Lifecycle, Network, Sandbox, Scope};
 use store::{Guard, Txn};
 
@@ -95,19 +96,29 @@ pub(super) async fn take_out(
     endpoint: &Arc<Endpoint>,
     force: bool,
 ) -> Result<()> {
-    let snapshot = core.records.snapshot();
-    let sandbox = snapshot.sandboxes.get(&endpoint.sandbox).cloned();
-    let Some(sandbox) = sandbox else {
-        // Its namespace is gone, and its interface with it; the driver may have more.
-        let left = join::leave(core, network, endpoint, &gone_sandbox(core, endpoint)).await;
-        return tolerate(force, "leaving", left);
-    };
+    tolerate(
+        force,
+        "taking its ports back",
+        sandboxes::give_up(core, endpoint).await,
+    )?;
+    let sandbox = core.records.snapshot().sandboxes.get(&endpoint.sandbox).cloned();
+    // Without one its namespace is gone, and its interface with it; the driver may have more.
+    let there = sandbox
+        .clone()
+        .unwrap_or_else(|| Arc::new(gone_sandbox(core, endpoint)));
     tolerate(
         force,
         "leaving",
-        join::leave(core, network, endpoint, &sandbox).await,
+        join::leave(core, network, endpoint, &there).await,
     )?;
-    core.attachments.remove(endpoint.id);
+    if network.scope == Scope::Local {
+        let addresses = endpoint.addresses.iter();
+        let dead = addresses.map(|address| DeadFlows::Of(address.addr())).collect();
+        sandboxes::forget_flows(core, dead).await;
+    }
+    let Some(sandbox) = sandbox else {
+        return Ok(());
+    };
     tolerate(
         force,
         "refreshing the sandbox",

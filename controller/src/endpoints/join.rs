@@ -63,6 +63,7 @@ pub(super) async fn leave(
     core.call(&network.driver, doing, driver.leave(network, endpoint, &target))
         .await?;
     core.attachments.remove(endpoint.id);
+    core.attachments.set_published(endpoint.id, None);
     Ok(())
 }
 

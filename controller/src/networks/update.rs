@@ -278,8 +278,8 @@ async fn carry_out(
 ) -> Result<Changed> {
     let snapshot = core.records.snapshot();
     let (from, to) = (
-        view(&snapshot, before, core.node.id),
-        view(&snapshot, &planned.after, core.node.id),
+        view(core, &snapshot, before),
+        view(core, &snapshot, &planned.after),
     );
     let mut steps = planned.lines.clone();
     let touches = core.is_made(before.id) && is_kernels(before, &planned.after);

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use drivers::{Access, Local, NetworkView, Peer};
+use drivers::{Local, NetworkView, Peer};
 use model::{Endpoint, EndpointId, Lifecycle, Network, NodeId, Snapshot};
 
-use crate::{core::target, sandboxes::links};
+use crate::{
+    core::{Core, target},
+    sandboxes,
+};
 
 /// Endpoints of live other hosts on a network.
 pub(crate) fn peers_of(snapshot: &Snapshot, network: &Network, here: NodeId) -> BTreeMap<EndpointId, Peer> {
@@ -25,7 +28,8 @@ pub(crate) fn peers_of(snapshot: &Snapshot, network: &Network, here: NodeId) -> 
 }
 
 /// Everything a driver may know of a network on this host.
-pub(crate) fn view(snapshot: &Snapshot, network: &Arc<Network>, here: NodeId) -> NetworkView {
+pub(crate) fn view(core: &Core, snapshot: &Snapshot, network: &Arc<Network>) -> NetworkView {
+    let here = core.node.id;
     let local = snapshot
         .endpoints_on(&network.id)
         .filter(|endpoint| endpoint.node == here && endpoint.lifecycle == Lifecycle::Active)
@@ -34,10 +38,7 @@ pub(crate) fn view(snapshot: &Snapshot, network: &Arc<Network>, here: NodeId) ->
             Some(Local {
                 endpoint: Arc::clone(endpoint),
                 target: target(sandbox, endpoint),
-                access: Access {
-                    links: links::access(snapshot, endpoint),
-                    ..Access::default()
-                },
+                access: sandboxes::access(core, snapshot, endpoint),
             })
         });
     NetworkView {

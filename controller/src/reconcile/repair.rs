@@ -9,7 +9,9 @@ use tokio::sync::watch::Receiver;
 use super::{
     asked_to_stop,
     damage::{self, Heard, Pace},
-    host_files, sweep,
+    host_files,
+    passage::Passages,
+    ports, sweep,
 };
 use crate::{
     core::Core,
@@ -28,26 +30,33 @@ pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receive
     let mut look = tokio::time::interval(host_files::EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pace = Pace::default();
+    let mut passages = Passages::default();
+    passages.look(&core).await;
     loop {
         tokio::select! {
             () = asked_to_stop(&mut stopped) => return,
             _ = tick.tick() => {}
             () = core.wake.notified() => {}
             () = heard.any() => {
-                damage::mend(&core, &heard, &mut pace).await;
+                if damage::mend(&core, &heard, &mut pace).await {
+                    passages.look(&core).await;
+                }
                 continue;
             }
             _ = look.tick() => {
                 if files.changed() {
                     refresh_sandboxes(&core).await;
                 }
+                passages.poll(&core).await;
                 continue;
             }
         }
         let began = Instant::now();
         finish(&core).await;
         repair_all(&core).await;
+        report(&core, "claims of ports", "host", ports::settle(&core).await);
         sweep::sweep(&core).await;
+        passages.look(&core).await;
         core.work.ran_since(began);
     }
 }
@@ -316,7 +325,8 @@ pub(super) async fn repair_network(
         return Ok(Looked::Done);
     }
     let _peers = core.locks.exclusive(LockKey::Peers(network.id)).await;
-    let view = networks::view(&core.records.snapshot(), network, core.node.id);
+    let _access = core.locks.exclusive(LockKey::Access(network.id)).await;
+    let view = networks::view(core, &core.records.snapshot(), network);
     let driver = core.driver_knowing(&network.driver, survey)?;
     let doing = format!("repairing network {}", network.name);
     core.call(&network.driver, doing, driver.repair(&view)).await?;

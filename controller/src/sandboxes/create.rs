@@ -2,22 +2,32 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use model::{DnsPorts, Lifecycle, Sandbox, SandboxId, SandboxKind, Scope, Timestamp};
+use model::{DnsPorts, Lifecycle, Sandbox, SandboxId, SandboxKind, Timestamp};
+use store::Txn;
 
-use super::{CreateSandbox, Namespace, delete, refresh};
+use super::{CreateSandbox, Namespace, access, delete, ports, refresh};
 use crate::{
     core::Core,
     error::{Error, Result},
     locks::LockKey,
-    records,
     undo::UndoStack,
 };
 
 #[tracing::instrument(skip_all, fields(hostname = %request.hostname))]
 pub(super) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<Arc<Sandbox>> {
-    let sandbox = Arc::new(assemble(core, request));
+    let (name, wishes, network) = (request.name.clone(), request.ports.clone(), request.ports_network);
+    let sandbox = assemble(core, request);
     let _sandbox = core.locks.exclusive(LockKey::Deletion(sandbox.id)).await;
-    record(core, &sandbox).await?;
+    let sandbox = if wishes.is_empty() || sandbox.kind == SandboxKind::Host {
+        let sandbox = Arc::new(sandbox);
+        ports::record(core, &sandbox, Txn::new()).await?;
+        sandbox
+    } else {
+        let snapshot = core.records.snapshot();
+        let network = network.and_then(|id| snapshot.networks.get(&id));
+        let claimed = ports::claim(core, &sandbox, &name, &wishes, network.map(|network| &**network));
+        claimed.await?.0
+    };
     let mut undo = UndoStack::new();
     undo.push("removing the sandbox", {
         let (core, sandbox) = (Arc::clone(core), Arc::clone(&sandbox));
@@ -35,7 +45,7 @@ async fn walk(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<Arc<Sandbox>> 
         lifecycle: Lifecycle::Active,
         ..Sandbox::clone(sandbox)
     });
-    record(core, &active).await?;
+    ports::record(core, &active, Txn::new()).await?;
     Ok(active)
 }
 
@@ -47,8 +57,10 @@ pub(crate) async fn realize(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<
         .await
         .map_err(|panic| Error::internal("making the sandbox's folders", panic))?;
     made.map_err(|error| Error::internal("making the sandbox's folders", error))?;
-    let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
-    refresh::apply(core, sandbox).await
+    let lock = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
+    refresh::apply(core, sandbox).await?;
+    drop(lock);
+    access::sync(core, sandbox.id).await
 }
 
 /// Where namespaces are pinned.
@@ -59,17 +71,6 @@ pub(crate) fn pins(core: &Core) -> PathBuf {
 /// Where the namespace of a sandbox made here is pinned.
 pub(crate) fn pin(core: &Core, id: SandboxId) -> PathBuf {
     pins(core).join(id.to_string())
-}
-
-async fn record(core: &Core, sandbox: &Arc<Sandbox>) -> Result<()> {
-    let txn = records::sandboxes().put(sandbox.id, sandbox);
-    let published = Arc::clone(sandbox);
-    core.records
-        .commit(Scope::Local, txn, move |snapshot| {
-            snapshot.sandboxes.insert(published.id, published);
-        })
-        .await?;
-    Ok(())
 }
 
 fn assemble(core: &Core, request: CreateSandbox) -> Sandbox {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use kernel::{Object, Owner};
-use model::{EndpointId, Lifecycle, Sandbox, SandboxId, Scope};
+use model::{EndpointId, Lifecycle, Sandbox, SandboxId, Scope, Snapshot};
 
+use super::ports;
 use crate::{
     core::Core,
     endpoints,
@@ -61,12 +62,14 @@ pub(crate) async fn finish_deleting(core: &Arc<Core>, sandbox: &Arc<Sandbox>) ->
     }
     core.attachments.forget(sandbox.id);
     let (id, txn) = (sandbox.id, records::sandboxes().delete(sandbox.id));
-    core.records
-        .commit(Scope::Local, txn, move |snapshot| {
-            snapshot.sandboxes.remove(&id);
-        })
-        .await?;
-    Ok(())
+    let forget = move |snapshot: &mut Snapshot| {
+        snapshot.sandboxes.remove(&id);
+    };
+    if sandbox.ports.is_empty() {
+        core.records.commit(Scope::Local, txn, forget).await?;
+        return Ok(());
+    }
+    ports::settle(core, id, &[], txn, forget).await
 }
 
 /// Every endpoint, going on past what fails; the gateway bridge's goes like the others.

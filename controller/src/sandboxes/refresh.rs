@@ -11,6 +11,7 @@ use kernel::{KernelState, Owner};
 use model::{Endpoint, Lifecycle, Network, Sandbox, SandboxKind};
 
 use super::{
+    access,
     create::pins,
     desired::{Joined, Rules, desired, difference},
     files::{self, HostResolver},
@@ -24,20 +25,17 @@ use crate::{
     settings::HostFiles,
 };
 
-/// Applies what changed since the last time.
+/// Applies what changed since the last time, and then what leads to its endpoints.
 pub(crate) async fn refresh(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> {
-    let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
-    if core
-        .records
-        .snapshot()
-        .sandboxes
-        .get(&sandbox.id)
-        .is_none_or(|now| now.lifecycle == Lifecycle::Deleting)
-    {
-        // It goes as a whole; nobody looks at what is in it any more.
-        return Ok(());
+    let lock = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
+    let snapshot = core.records.snapshot();
+    let now = snapshot.sandboxes.get(&sandbox.id);
+    // One that goes, goes as a whole; nobody looks at what is in it any more.
+    if now.is_some_and(|now| now.lifecycle != Lifecycle::Deleting) {
+        apply(core, sandbox).await?;
     }
-    apply(core, sandbox).await
+    drop(lock);
+    access::sync(core, sandbox.id).await
 }
 
 /// The same for a caller that holds the sandbox's lock.

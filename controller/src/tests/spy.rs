@@ -88,6 +88,7 @@ impl Spy {
             "pools",
             "vnis",
             "devices",
+            "ports",
             "copies",
             "changes",
         ];

@@ -1,0 +1,300 @@
+//! Which ports of the host a sandbox gets, and the one record of who has which.
+//!
+//! That record changes in the commit that changes the sandbox's, and only if it is still as it was read: of two that want
+//! one port, one gets it and the other is told who did. A claim outlives the ports in the sandbox's record until nothing
+//! in the kernel leads there any more, so that nobody gets a port whose old way is still open.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use kernel::traffic::{HostSocket, PortLimits, Process};
+use model::{Exposure, Network, PortBinding, Protocol, PublishedPorts, Sandbox, SandboxId, Scope, Snapshot};
+use ports::{Assignment, Claims, Defaults, Holder, Intervals, Listener, Span, Violation, assign};
+use store::{Guard, Revision, Table, Txn};
+
+use crate::{
+    core::Core,
+    endpoints,
+    error::{Error, Result},
+    locks::LockKey,
+};
+
+/// The one claims record.
+const CLAIMS: &str = "claims";
+/// A network's address for ports that name none.
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+/// Whose rules a network's ports obey.
+const FIREWALL: &str = "cnm.firewall";
+/// The program that listens where translation of addresses leads nowhere, for ports that are published.
+const RELAY: &str = "cnm-names";
+
+fn table() -> Table<Claims> {
+    Table::new(store::Key::root("ports"), 1)
+}
+
+/// The claims as they were read.
+pub(crate) struct Held {
+    pub(crate) claims: Claims,
+    revision: Option<Revision>,
+}
+
+impl Held {
+    pub(crate) async fn read(core: &Core) -> Result<Self> {
+        let found = table().get(&*core.stores.local, CLAIMS).await?;
+        Ok(found.map_or_else(
+            || Self {
+                claims: Claims::default(),
+                revision: None,
+            },
+            |found| Self {
+                claims: found.record,
+                revision: Some(found.revision),
+            },
+        ))
+    }
+
+    /// What makes the claims these, if nobody has changed them meanwhile.
+    fn change(&self, claims: &Claims) -> Txn {
+        let (table, key) = (table(), table().key(CLAIMS));
+        match self.revision {
+            _ if *claims == self.claims => Txn::new(),
+            None => table.create(CLAIMS, claims),
+            Some(revision) if *claims == Claims::default() => Txn::new()
+                .guard(Guard::Unchanged(key.clone(), revision))
+                .delete(key),
+            Some(revision) => table.replace(CLAIMS, revision, claims),
+        }
+    }
+}
+
+/// What the host itself says about its ports.
+pub(super) struct Host {
+    sockets: Vec<HostSocket>,
+    limits: PortLimits,
+}
+
+/// Looks at the host's sockets, once for all wishes.
+pub(super) async fn look(core: &Core, wishes: &[PortBinding]) -> Result<Host> {
+    let protocols: BTreeSet<Protocol> = wishes.iter().map(|wish| wish.protocol).collect();
+    let (sockets, limits) = core.worker.host_ports(protocols.into_iter().collect()).await?;
+    Ok(Host { sockets, limits })
+}
+
+/// Decides on wishes and records the decision together with the sandbox that it makes.
+pub(super) async fn claim(
+    core: &Core,
+    sandbox: &Sandbox,
+    name: &str,
+    wishes: &[PortBinding],
+    network: Option<&Network>,
+) -> Result<(Arc<Sandbox>, Vec<PublishedPorts>)> {
+    let host = look(core, wishes).await?;
+    let _ports = core.locks.exclusive(LockKey::Ports).await;
+    let held = Held::read(core).await?;
+    let published = choose(core, sandbox.id, wishes, network, host, &held.claims).await?;
+    let mut claims = held.claims.clone();
+    claims.add(sandbox.id, name, &published);
+    let mut sandbox = sandbox.clone();
+    let known = sandbox.ports.clone();
+    let new = published.iter().filter(|ports| !known.contains(ports));
+    sandbox.ports.extend(new.cloned());
+    let sandbox = Arc::new(sandbox);
+    record(core, &sandbox, held.change(&claims)).await?;
+    Ok((sandbox, published))
+}
+
+/// Writes a sandbox's record, and what belongs to it.
+pub(super) async fn record(core: &Core, sandbox: &Arc<Sandbox>, more: Txn) -> Result<()> {
+    let txn = crate::records::sandboxes().put(sandbox.id, sandbox).and(more);
+    let published = Arc::clone(sandbox);
+    core.records
+        .commit(Scope::Local, txn, move |snapshot| {
+            snapshot.sandboxes.insert(published.id, published);
+        })
+        .await?;
+    Ok(())
+}
+
+/// Brings the claims to what the sandbox's record says; with none, forgets them. In one commit with `more`.
+pub(crate) async fn settle(
+    core: &Core,
+    id: SandboxId,
+    ports: &[PublishedPorts],
+    more: Txn,
+    change: impl FnOnce(&mut Snapshot),
+) -> Result<()> {
+    let _ports = core.locks.exclusive(LockKey::Ports).await;
+    let held = Held::read(core).await?;
+    let mut claims = held.claims.clone();
+    claims.set(id, ports);
+    let txn = more.and(held.change(&claims));
+    if !txn.is_empty() {
+        core.records.commit(Scope::Local, txn, change).await?;
+    }
+    Ok(())
+}
+
+async fn choose(
+    core: &Core,
+    id: SandboxId,
+    wishes: &[PortBinding],
+    network: Option<&Network>,
+    host: Host,
+    claims: &Claims,
+) -> Result<Vec<PublishedPorts>> {
+    let reserved: Intervals = host.limits.reserved.iter().copied().collect();
+    let bytes = id.as_bytes();
+    let mut sockets = host.sockets;
+    loop {
+        let listeners: Vec<Listener> = sockets.iter().map(listener).collect();
+        let situation = Assignment {
+            claims,
+            listeners: &listeners,
+            defaults: defaults(core, network),
+            ephemeral: host.limits.ephemeral,
+            reserved: &reserved,
+            start: u16::from_be_bytes([bytes[26], bytes[27]]),
+        };
+        let violations = match assign(wishes, &situation) {
+            Ok(published) => return Ok(published),
+            Err(violations) => violations,
+        };
+        let (told, relays) = tell(core, &sockets, violations).await?;
+        if relays.is_empty() {
+            return Err(refusal(told));
+        }
+        // They listen for ports that are published, or were until a moment ago, and make way.
+        sockets.retain(|socket| !relays.contains(&socket.inode));
+    }
+}
+
+/// What a wish leaves open: the network says, or the daemon.
+fn defaults(core: &Core, network: Option<&Network>) -> Defaults {
+    let option = |key| network.and_then(|network| network.options.get(key));
+    let binding = option(HOST_BINDING).and_then(|ip| ip.parse::<IpAddr>().ok());
+    let binding = binding.filter(|ip| *ip != IpAddr::from([0, 0, 0, 0]));
+    Defaults {
+        host_ip: binding.or(core.settings.host_ip),
+        exposure: match option(FIREWALL).map(String::as_str) {
+            Some("host") => Exposure::Host,
+            Some("open") => Exposure::Open,
+            _ => core.settings.exposure,
+        },
+        ipv6: core.ipv6,
+    }
+}
+
+fn listener(socket: &HostSocket) -> Listener {
+    Listener {
+        protocol: socket.protocol,
+        ip: socket.ip,
+        port: socket.port,
+        both_families: socket.both_families,
+    }
+}
+
+/// A violation with who is in the way.
+struct Told {
+    violation: Violation,
+    holder: Option<String>,
+}
+
+/// Finds out who is in the way, and which of them are sockets of our own relays.
+async fn tell(
+    core: &Core,
+    sockets: &[HostSocket],
+    violations: Vec<Violation>,
+) -> Result<(Vec<Told>, BTreeSet<u32>)> {
+    let snapshot = core.records.snapshot();
+    let (mut told, mut relays) = (Vec::new(), BTreeSet::new());
+    for violation in violations {
+        let holder = match &violation {
+            Violation::Taken { holder, .. } => match holder {
+                Holder::Sandbox(id, name) => {
+                    Some(format!("container {:?}", called(core, &snapshot, *id, name)))
+                }
+                Holder::Same => Some("another port of the same container".to_owned()),
+                Holder::Process(wanted) => {
+                    let socket = sockets.iter().find(|socket| listener(socket) == *wanted);
+                    let Some(socket) = socket else { continue };
+                    match core.worker.holder(*socket).await? {
+                        Some(process) if process.name == RELAY => {
+                            relays.insert(socket.inode);
+                            continue;
+                        }
+                        process => Some(described(process)),
+                    }
+                }
+            },
+            _ => None,
+        };
+        told.push(Told { violation, holder });
+    }
+    Ok((told, relays))
+}
+
+fn described(process: Option<Process>) -> String {
+    match process {
+        Some(Process { pid, name }) => format!("process {name:?} (pid {pid})"),
+        None => "a socket whose process can't be seen".to_owned(),
+    }
+}
+
+/// What a sandbox is called by now.
+fn called(core: &Core, snapshot: &Snapshot, id: SandboxId, name: &str) -> String {
+    let own = |network: &Arc<Network>| !endpoints::is_gateway_bridge(core, network);
+    let by_endpoint = snapshot.endpoints_of(&id).find_map(|endpoint| {
+        let network = snapshot.networks.get(&endpoint.network);
+        network.is_some_and(own).then(|| endpoint.name.clone())
+    });
+    match by_endpoint {
+        Some(name) => name,
+        None if name.is_empty() => id.short(),
+        None => name.to_owned(),
+    }
+}
+
+/// Pure: everything that is wrong in one message, Docker's words first.
+fn refusal(told: Vec<Told>) -> Error {
+    let is_conflict = |told: &Told| {
+        matches!(
+            told.violation,
+            Violation::Taken { .. } | Violation::Exhausted { .. }
+        )
+    };
+    let conflict = told.iter().any(is_conflict);
+    let line = |told: &Told| match &told.holder {
+        Some(holder) => format!("{} (by {holder})", told.violation),
+        None => told.violation.to_string(),
+    };
+    let message = told.iter().map(line).collect::<Vec<_>>().join("\n");
+    let holder = told.into_iter().find_map(|told| told.holder);
+    match (conflict, holder) {
+        (true, Some(holder)) => {
+            Error::conflict(message).with_hint(format!("choose another port of the host, or stop {holder}"))
+        }
+        (true, None) => Error::conflict(message).with_hint("a wider range of host ports has more"),
+        (false, _) => Error::invalid(message),
+    }
+}
+
+/// Sandboxes whose claims are not what their records say, with what these say: what an unpublishing left that was cut off.
+pub(crate) fn unsettled(held: &Held, snapshot: &Snapshot) -> Vec<(SandboxId, Vec<PublishedPorts>)> {
+    let ports = |id| snapshot.sandboxes.get(&id).map(|sandbox| sandbox.ports.clone());
+    let claimed = held.claims.iter().map(|(id, _)| id);
+    let recorded = snapshot
+        .sandboxes
+        .values()
+        .filter(|sandbox| !sandbox.ports.is_empty());
+    let ids: BTreeSet<SandboxId> = claimed.chain(recorded.map(|sandbox| sandbox.id)).collect();
+    let wrong = |id: SandboxId| {
+        let wanted = ports(id).unwrap_or_default();
+        let spans: BTreeSet<Span> = wanted.iter().map(Span::from).collect();
+        let claim = held.claims.of(id);
+        let is: BTreeSet<Span> = claim
+            .into_iter()
+            .flat_map(|claim| claim.ports.iter().copied())
+            .collect();
+        (spans != is).then_some((id, wanted))
+    };
+    ids.into_iter().filter_map(wrong).collect()
+}
