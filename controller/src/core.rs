@@ -47,6 +47,7 @@ pub(crate) struct Core {
     /// The host has IPv6 at all.
     pub(crate) ipv6: bool,
     fence: Mutex<Fence>,
+    passages: Mutex<Vec<kernel::Passage>>,
     made: Mutex<Made>,
 }
 
@@ -87,6 +88,7 @@ impl Core {
             work: Work::default(),
             ipv6: std::path::Path::new("/proc/sys/net/ipv6").exists(),
             fence: Mutex::default(),
+            passages: Mutex::default(),
             made: Mutex::default(),
         })
     }
@@ -172,6 +174,18 @@ impl Core {
             Fence::Down => Some(false),
             Fence::Lifted => Some(true),
         }
+    }
+
+    /// Where other people's rules stand in the way of our packets, and what was done about it.
+    pub(crate) fn passages(&self) -> Vec<kernel::Passage> {
+        let passages = self.passages.lock().unwrap_or_else(PoisonError::into_inner);
+        passages.clone()
+    }
+
+    /// The same, replaced: answers what it was.
+    pub(crate) fn set_passages(&self, now: Vec<kernel::Passage>) -> Vec<kernel::Passage> {
+        let mut passages = self.passages.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut passages, now)
     }
 
     /// Whether the network is made on this host.

@@ -113,6 +113,11 @@ impl Controller {
         self.core.wake.notify_one();
     }
 
+    /// Where other people's firewalls stand in the way of our packets, and what was done about it.
+    pub fn passages(&self) -> Vec<kernel::Passage> {
+        self.core.passages()
+    }
+
     /// What the reconciler did since the start.
     pub fn work(&self) -> WorkDone {
         self.core.work.done()

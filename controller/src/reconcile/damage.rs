@@ -83,13 +83,14 @@ impl Pace {
     }
 }
 
-/// Gathers for a moment, then repairs.
-pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) {
+/// Gathers for a moment, then repairs. Answers whether other people's tables were changed too.
+pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) -> bool {
     let moment = pace.moment(Instant::now());
     tokio::time::sleep(moment).await;
-    let damage = heard.take();
+    let mut damage = heard.take();
+    let others = std::mem::take(&mut damage.others) || damage.unknown;
     if damage.is_none() {
-        return;
+        return others;
     }
     let began = Instant::now();
     tracing::info!(?damage, "somebody changed what is ours: repairing it");
@@ -102,6 +103,7 @@ pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) {
     }
     core.work.ran_since(began);
     pace.last = Some((Instant::now(), moment));
+    others
 }
 
 async fn repair_concerned(core: &Arc<Core>, heard: &Heard, snapshot: &Snapshot, concerned: Concerned) {

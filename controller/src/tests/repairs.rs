@@ -242,3 +242,58 @@ fn removing_a_network_ourselves_repairs_nothing() {
         assert!(!rules().contains(&scene.bridge));
     });
 }
+
+/// The far end of the host's uplink, which knows no way back to containers.
+fn outside(scene: &Scene) -> PathBuf {
+    let pin = scene.folder.path().join("outside").join("netns");
+    netns::create(&pin).unwrap();
+    let netns = format!("--net={}", pin.display());
+    // Made over there, with its other end sent to the host's first process of this test, which is this one.
+    let host = format!(
+        "/proc/{}/task/{}/ns/net",
+        std::process::id(),
+        nix::unistd::gettid()
+    );
+    let make = format!(
+        "mount -t tmpfs none /run; mkdir /run/netns; touch /run/netns/host; mount --bind {host} /run/netns/host; \
+         ip link add up1 type veth peer name up0 netns host; ip addr add 198.51.100.2/24 dev up1; ip link set up1 up"
+    );
+    let made = run("unshare", &["-m", "nsenter", &netns, "sh", "-ec", &make]);
+    assert!(made.0, "{}", made.1);
+    scene.shell("ip addr add 198.51.100.1/24 dev up0; ip link set up0 up");
+    pin
+}
+
+#[test]
+fn somebodys_policy_to_drop_what_is_forwarded_does_not_cut_containers_off() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let pin = outside(&scene);
+        scene
+            .comes("a way out", || scene.one_reaches("198.51.100.2"))
+            .await;
+        let theirs = |rules: &str| -> Vec<String> {
+            let foreign = rules.lines().filter(|line| !line.contains("cnm:"));
+            foreign.map(str::to_owned).collect()
+        };
+        for program in ["iptables", "iptables-legacy"] {
+            let forward = || run(program, &["-S"]).1;
+            let ours = || forward().matches("cnm:").count();
+            scene.shell(&format!(
+                "{program} -A FORWARD -i nowhere -j ACCEPT; {program} -P FORWARD DROP"
+            ));
+            let before = theirs(&forward());
+            scene.comes(program, || ours() == 2).await;
+            assert!(scene.one_reaches("198.51.100.2"), "{}", forward());
+            assert_eq!(theirs(&forward()), before, "nobody else's rule was touched");
+            scene.shell(&format!("{program} -F FORWARD"));
+            scene.comes("our rules after a flush", || ours() == 2).await;
+            assert!(scene.one_reaches("198.51.100.2"));
+            scene.shell(&format!("{program} -P FORWARD ACCEPT"));
+            scene
+                .comes("no rules where none are needed", || ours() == 0)
+                .await;
+        }
+        netns::remove(&pin).unwrap();
+    });
+}

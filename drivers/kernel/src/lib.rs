@@ -16,6 +16,7 @@ mod fake;
 pub mod linux;
 pub mod object;
 pub mod owner;
+pub mod passage;
 mod plan;
 pub mod ruleset;
 pub mod state;
@@ -34,6 +35,7 @@ pub use fake::FakeKernel;
 pub use linux::{Linux, netns};
 pub use object::{Key, Netns, Object};
 pub use owner::{Mark, Owner};
+pub use passage::Passage;
 pub use plan::{Step, plan};
 pub use state::KernelState;
 pub use survey::Survey;
@@ -92,6 +94,13 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
 
     /// Makes the host's connection tracking forget flows, all of them in one pass, and answers how many there were.
     fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize>;
+
+    /// Lets packets of our bridges pass other people's rules (see [`passage`]), or no longer where `wanted` is false. For
+    /// start, timers, and when others' tables changed; it may run programs. Answers where it had to. With `polled_only`
+    /// only of those tables whose changes nobody announces.
+    fn let_pass(&self, _node: NodeId, _wanted: bool, _polled_only: bool) -> Result<Vec<Passage>> {
+        Ok(Vec::new())
+    }
 
     /// Waits until removals that went on in the background are done; false if they aren't within `limit`.
     fn settle(&self, limit: Duration) -> bool;

@@ -14,6 +14,7 @@ mod netlink;
 pub mod netns;
 mod nft;
 mod own;
+mod passage;
 mod raw;
 mod routes;
 mod sock_diag;
@@ -257,6 +258,18 @@ impl Kernel for Linux {
 
     fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize> {
         traffic::forget(self, dead)
+    }
+
+    fn let_pass(&self, node: NodeId, wanted: bool, polled_only: bool) -> Result<Vec<crate::Passage>> {
+        let is_there = |table: &crate::ruleset::Table| {
+            let key = Key::Firewall(Netns::Host, crate::ruleset::Key::Table(table.clone()));
+            !polled_only && self.observe(&[key]).is_ok_and(|found| !found.is_empty())
+        };
+        passage::open(&self.host, node, wanted, is_there).map_err(|source| Error::System {
+            object: "other people's firewall".to_owned(),
+            action: "letting our packets pass it",
+            source,
+        })
     }
 
     fn settle(&self, limit: Duration) -> bool {
