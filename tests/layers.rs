@@ -16,7 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ports", &["model"]),
     ("ipam", &["model", "store"]),
     ("drivers", &["model", "kernel"]),
-    ("controller", &["model", "ports", "store", "ipam", "drivers", "kernel"]),
+    (
+        "controller",
+        &["model", "ports", "store", "ipam", "drivers", "kernel"],
+    ),
     ("names", &["model", "dns", "kernel"]),
     ("images", &["model"]),
     ("shim-protocol", &[]),

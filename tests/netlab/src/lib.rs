@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod backend;
 mod daemon;
 mod host;
 mod image;
@@ -15,9 +16,11 @@ mod process;
 mod programs;
 mod single;
 mod sweep;
+mod traffic;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use backend::{Backend, on_each_backend};
 pub use daemon::{Daemon, DaemonOptions};
 pub use host::Host;
 pub use image::busybox_archive;
