@@ -217,6 +217,28 @@ impl PublishedPorts {
         AddressFamily::of(self.host_ip)
     }
 
+    /// What is left without the ports that `other` has of these, in order: nothing, all, or one or two parts.
+    pub fn without(&self, other: &Self) -> Vec<Self> {
+        let shift = |ports: PortRange| i32::from(ports.first()) - i32::from(self.container.first());
+        let same = (self.protocol, self.host_ip) == (other.protocol, other.host_ip)
+            && i32::from(other.host.first()) - i32::from(self.host.first()) == shift(other.container);
+        let (first, last) = (self.container.first(), self.container.last());
+        if !same || !self.container.overlaps(other.container) {
+            return vec![self.clone()];
+        }
+        let part = |from: u16, to: u16| {
+            let host = |port: u16| self.host.first() + (port - first);
+            Some(Self {
+                host: PortRange::new(host(from), host(to)).ok()?,
+                container: PortRange::new(from, to).ok()?,
+                ..self.clone()
+            })
+        };
+        let before = (first < other.container.first()).then(|| part(first, other.container.first() - 1));
+        let after = (other.container.last() < last).then(|| part(other.container.last() + 1, last));
+        before.into_iter().chain(after).flatten().collect()
+    }
+
     /// Whether both cannot be published at once: a host address, protocol and port in common.
     pub fn collides(&self, other: &Self) -> bool {
         self.protocol == other.protocol
@@ -250,6 +272,32 @@ mod tests {
         }
         for bad in ["", "0", "65536", "9-8", "-", "80-", "+80", " 80", "8 0", "1-2-3"] {
             assert!(bad.parse::<PortRange>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_taken_out_of_published_ports() {
+        let published = |host: &str, container: &str| PublishedPorts {
+            protocol: Protocol::Tcp,
+            host_ip: IpAddr::from([0; 4]),
+            host: host.parse().expect("a range"),
+            container: container.parse().expect("a range"),
+            exposure: Exposure::Open,
+        };
+        let all = published("80-89", "90-99");
+        let rows: [(PublishedPorts, &[PublishedPorts]); 6] = [
+            (
+                published("85", "95"),
+                &[published("80-84", "90-94"), published("86-89", "96-99")],
+            ),
+            (published("80", "90"), &[published("81-89", "91-99")]),
+            (published("88-89", "98-99"), &[published("80-87", "90-97")]),
+            (published("80-89", "90-99"), &[]),
+            (published("79-90", "89-100"), &[]),
+            (published("85", "96"), &[published("80-89", "90-99")]),
+        ];
+        for (gone, left) in rows {
+            assert_eq!(all.without(&gone), left, "{gone}");
         }
     }
 

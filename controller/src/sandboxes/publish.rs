@@ -62,7 +62,13 @@ pub(super) async fn unpublish(core: &Arc<Core>, id: SandboxId, ports: &[Publishe
 async fn give_back(core: &Arc<Core>, id: SandboxId, ports: &[PublishedPorts]) -> Result<()> {
     let sandbox = find(core, id)?;
     let mut left = Sandbox::clone(&sandbox);
-    left.ports.retain(|published| !ports.contains(published));
+    for gone in ports {
+        left.ports = left
+            .ports
+            .iter()
+            .flat_map(|published| published.without(gone))
+            .collect();
+    }
     let left = Arc::new(left);
     if left != sandbox {
         ports::record(core, &left, Txn::new()).await?;
