@@ -47,6 +47,16 @@ pub struct BridgeSettings {
     pub gateway: Option<IpAddr>,
     /// Where containers' addresses come from (`--fixed-cidr`).
     pub ip_range: Option<Subnet>,
+    /// It has IPv6 as well (`--ipv6`).
+    pub ipv6: bool,
+    /// Its IPv6 subnet or nothing (`--bip6`, `--fixed-cidr-v6`); none for one of the default pools.
+    pub subnet_v6: Option<Subnet>,
+    /// Its own IPv6 address (`--bip6`).
+    pub gateway_v6: Option<IpAddr>,
+    /// Where containers' IPv6 addresses come from (`--fixed-cidr-v6`).
+    pub ip_range_v6: Option<Subnet>,
+    /// Containers' gateways where they are not the bridge (`--default-gateway`, `--default-gateway-v6`).
+    pub default_gateways: Vec<IpAddr>,
     /// Driver options beyond the device's name: icc, masquerade, MTU.
     pub options: Labels,
 }
@@ -99,6 +109,11 @@ impl BridgeSettings {
             subnet: None,
             gateway: None,
             ip_range: None,
+            ipv6: false,
+            subnet_v6: None,
+            gateway_v6: None,
+            ip_range_v6: None,
+            default_gateways: Vec::new(),
             options: Labels::new(),
         }
     }

@@ -69,7 +69,9 @@ fn argument(row: &Row) -> Arg {
             .value_name("NUMBER")
             .value_parser(clap::value_parser!(i64)),
         Kind::List => arg.action(ArgAction::Append).value_name("TEXT"),
-        Kind::Pairs | Kind::Objects => arg.action(ArgAction::Append).value_name("KEY=VALUE"),
+        Kind::Pairs | Kind::DriverPairs | Kind::Objects => {
+            arg.action(ArgAction::Append).value_name("KEY=VALUE")
+        }
     }
 }
 
@@ -115,6 +117,18 @@ fn value(row: &Row, matches: &ArgMatches) -> Result<Value, ArgumentError> {
         Kind::Pairs => {
             let pairs = texts().map(|text| pair(text).map(|(key, value)| (key, Value::from(value))));
             Value::Object(pairs.collect::<Result<_, _>>()?)
+        }
+        Kind::DriverPairs => {
+            let mut drivers = Map::new();
+            for text in texts() {
+                let (driver, rest) = pair(text)?;
+                let (key, value) = pair(&rest)?;
+                let options = drivers.entry(driver).or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(options) = options {
+                    options.insert(key, value.into());
+                }
+            }
+            Value::Object(drivers)
         }
         Kind::Objects => {
             let object = |text: &String| {
@@ -163,6 +177,10 @@ mod tests {
             (
                 "cnmd --default-address-pool base=10.0.0.0/8,size=24",
                 json!({"default-address-pools": [{"base": "10.0.0.0/8", "size": 24}]}),
+            ),
+            (
+                "cnmd --default-network-opt bridge=a=1 --default-network-opt bridge=b=x=2",
+                json!({"default-network-opts": {"bridge": {"a": "1", "b": "x=2"}}}),
             ),
             (
                 "cnmd --storage-driver overlay2 --live-restore",

@@ -1,11 +1,12 @@
 //! File and flags become one typed configuration, or one clear refusal.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use model::{InterfaceName, IpNet, Subnet};
+use model::{Exposure, InterfaceName, IpNet, Subnet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -13,6 +14,10 @@ use crate::{
     arguments::Arguments,
     options::{by_key, nearest_key},
 };
+
+mod bridge;
+
+pub use bridge::Bridge;
 
 /// By which name the daemon was called: paths and the default bridge's device follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,25 +193,33 @@ pub struct Config {
     pub address_pools: Vec<AddressPool>,
     /// Where the metrics are served beside the API's socket.
     pub metrics_addr: Option<SocketAddr>,
+    /// Where ports are published unless an address is given with them; none for every address of the host.
+    pub host_ip: Option<IpAddr>,
+    /// The host's forwarding is switched on where it is off.
+    pub ip_forward: bool,
+    /// Firewall rules are made on the host.
+    pub firewall: bool,
+    /// Whose rules published ports obey where neither they nor their network say so.
+    pub exposure: Exposure,
+    /// What makes them.
+    pub firewall_backend: FirewallBackend,
+    /// What `host-gateway` means, at most one address of each family; empty for the default bridge's own.
+    pub host_gateways: Vec<IpAddr>,
+    /// Options that every new network of a driver starts with, by driver.
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Options dockerd has and we don't that were given: warned of, not used.
     pub ignored: Vec<String>,
+    /// What was given and does less than its name says, a line each.
+    pub warnings: Vec<String>,
 }
 
-/// The default bridge network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bridge {
-    /// Its device; none for no default bridge at all (`--bridge none`).
-    pub device: Option<InterfaceName>,
-    /// Its address and prefix length.
-    pub address: Option<IpNet>,
-    /// Where containers' addresses are taken from.
-    pub range: Option<Subnet>,
-    /// Containers reach each other.
-    pub icc: bool,
-    /// Egress is masqueraded.
-    pub masquerade: bool,
-    /// MTU in bytes; none for the uplink's.
-    pub mtu: Option<u32>,
+/// What makes the host's firewall rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirewallBackend {
+    /// nf_tables, through netlink.
+    Nftables,
+    /// Transactions of `iptables-restore`.
+    Iptables,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -230,6 +243,20 @@ struct Raw {
     icc: Option<bool>,
     ip_masq: Option<bool>,
     mtu: Option<u32>,
+    bip6: Option<IpNet>,
+    fixed_cidr_v6: Option<Subnet>,
+    default_gateway: Option<IpAddr>,
+    default_gateway_v6: Option<IpAddr>,
+    ipv6: Option<bool>,
+    ip: Option<IpAddr>,
+    ip_forward: Option<bool>,
+    iptables: Option<bool>,
+    ip6tables: Option<bool>,
+    userland_proxy: Option<bool>,
+    firewall: Option<String>,
+    firewall_backend: Option<String>,
+    host_gateway_ips: Vec<IpAddr>,
+    default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     dns: Vec<IpAddr>,
     dns_opts: Vec<String>,
     dns_search: Vec<String>,
@@ -330,7 +357,15 @@ fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) ->
         labels: raw.labels.clone(),
         cluster_store: raw.cluster_store.clone(),
         cluster_advertise: raw.cluster_advertise.as_deref().map(advertise).transpose()?,
-        bridge: bridge(persona, &raw)?,
+        bridge: bridge::bridge(persona, &raw)?,
+        host_ip: raw.ip,
+        ip_forward: raw.ip_forward.unwrap_or(true),
+        firewall: raw.iptables.unwrap_or(true),
+        exposure: exposure(raw.firewall.as_deref())?,
+        firewall_backend: firewall_backend(raw.firewall_backend.as_deref())?,
+        host_gateways: host_gateways(&raw.host_gateway_ips)?,
+        network_options: network_options(raw.default_network_opts.clone())?,
+        warnings: warnings(&raw),
         dns: raw.dns,
         dns_options: raw.dns_opts,
         dns_search: raw.dns_search,
@@ -403,7 +438,7 @@ fn advertise(text: &str) -> Result<Advertise, ConfigError> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Advertise::Address(address));
     }
-    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
         return Ok(Advertise::Address(socket.ip()));
     }
     let name = text.rsplit_once(':').map_or(text, |(name, _)| name);
@@ -418,50 +453,88 @@ fn advertise(text: &str) -> Result<Advertise, ConfigError> {
         .map_err(|_| reason())
 }
 
-fn bridge(persona: Persona, raw: &Raw) -> Result<Bridge, ConfigError> {
-    let device = match raw.bridge.as_deref() {
-        Some("none") => None,
-        Some(name) => Some(InterfaceName::new(name).map_err(|error| bad("bridge", error.to_string()))?),
-        None => Some(InterfaceName::new(persona.bridge()).map_err(|error| bad("bridge", error.to_string()))?),
-    };
-    if raw.bridge.is_some() && raw.bip.is_some() {
-        return Err(bad(
-            "bip",
-            "can't be given together with \"bridge\": an adopted bridge has its own address",
-        ));
+fn exposure(text: Option<&str>) -> Result<Exposure, ConfigError> {
+    match text {
+        None => Ok(Exposure::default()),
+        Some("open") => Ok(Exposure::Open),
+        Some("host") => Ok(Exposure::Host),
+        Some(other) => Err(bad(
+            "firewall",
+            format!("{other:?} is neither \"open\" nor \"host\""),
+        )),
     }
-    if let Some(bip) = raw.bip
-        && bip.addr() == bip.network()
-    {
-        return Err(bad(
-            "bip",
-            format!("{bip} is a subnet: the bridge's own address in it is wanted, e.g. 172.17.0.1/16"),
-        ));
+}
+
+fn firewall_backend(text: Option<&str>) -> Result<FirewallBackend, ConfigError> {
+    match text {
+        None | Some("" | "nftables") => Ok(FirewallBackend::Nftables),
+        Some("iptables") => Ok(FirewallBackend::Iptables),
+        Some(other) => Err(bad(
+            "firewall-backend",
+            format!("{other:?} is neither \"nftables\" nor \"iptables\""),
+        )),
     }
-    if let (Some(range), Some(bip)) = (raw.fixed_cidr, raw.bip)
-        && !Subnet::around(bip).contains(&range.net())
-    {
-        return Err(bad(
-            "fixed-cidr",
-            format!("{range} lies outside {}, the bridge's subnet", bip.trunc()),
-        ));
+}
+
+/// One address of each family at most: a name has no more.
+fn host_gateways(addresses: &[IpAddr]) -> Result<Vec<IpAddr>, ConfigError> {
+    let count = |v4: bool| addresses.iter().filter(|address| address.is_ipv4() == v4).count();
+    match count(true) > 1 || count(false) > 1 {
+        true => Err(bad(
+            "host-gateway-ips",
+            "at most one IPv4 and one IPv6 address are wanted",
+        )),
+        false => Ok(addresses.to_vec()),
     }
-    if let Some(mtu) = raw.mtu
-        && !(68..=65535).contains(&mtu)
-    {
-        return Err(bad(
-            "mtu",
-            format!("{mtu} is out of range: 68 to 65535 are possible"),
-        ));
+}
+
+type NetworkOptions = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Keys are checked by their driver when a network is made; that the driver is one of ours is checked here.
+fn network_options(options: NetworkOptions) -> Result<NetworkOptions, ConfigError> {
+    const DRIVERS: [&str; 4] = ["bridge", "overlay", "host", "null"];
+    match options.keys().find(|driver| !DRIVERS.contains(&driver.as_str())) {
+        Some(driver) => Err(bad(
+            "default-network-opts",
+            format!("no driver is named {driver:?}: {} are", DRIVERS.join(", ")),
+        )),
+        None => Ok(options),
     }
-    Ok(Bridge {
-        device,
-        address: raw.bip,
-        range: raw.fixed_cidr,
-        icc: raw.icc.unwrap_or(true),
-        masquerade: raw.ip_masq.unwrap_or(true),
-        mtu: raw.mtu,
-    })
+}
+
+/// Pure: what was given and means less here than in dockerd, or nothing without something else.
+fn warnings(raw: &Raw) -> Vec<String> {
+    let ipv6 = raw.ipv6.unwrap_or(false);
+    let without_ipv6 = "has no effect without ipv6";
+    let none = raw.bridge.as_deref() == Some("none");
+    let rows: [(bool, String); 7] = [
+        (
+            raw.userland_proxy == Some(false),
+            "userland-proxy=false: cnm has no proxy process for each port; the relay for [::1] and across families stays"
+                .to_owned(),
+        ),
+        (
+            raw.ip6tables.is_some() && raw.ip6tables != Some(raw.iptables.unwrap_or(true)),
+            "ip6tables: rules of both families are made together and follow iptables".to_owned(),
+        ),
+        (raw.bip6.is_some() && !ipv6, format!("bip6 {without_ipv6}")),
+        (raw.fixed_cidr_v6.is_some() && !ipv6, format!("fixed-cidr-v6 {without_ipv6}")),
+        (
+            raw.default_gateway_v6.is_some() && !ipv6,
+            format!("default-gateway-v6 {without_ipv6}"),
+        ),
+        (
+            raw.iptables == Some(false),
+            "iptables=false: nothing is published, masqueraded or isolated on this host unless you do it".to_owned(),
+        ),
+        (
+            none && (raw.ipv6.is_some() || raw.icc.is_some() || raw.mtu.is_some()),
+            "bridge=none: there is no default bridge for the options of it".to_owned(),
+        ),
+    ];
+    rows.into_iter()
+        .filter_map(|(applies, text)| applies.then_some(text))
+        .collect()
 }
 
 fn pools(pools: Vec<AddressPool>) -> Result<Vec<AddressPool>, ConfigError> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use model::NodeId;
+use model::{InterfaceName, IpNet, NodeId};
 
 use crate::config::Advertise;
 
@@ -51,12 +51,8 @@ fn write_durably(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
 /// When the interface named has no address, or none was named and none is found.
 pub fn address(advertise: Option<&Advertise>) -> anyhow::Result<Option<IpAddr>> {
     let interfaces = nix::ifaddrs::getifaddrs().context("reading this host's addresses")?;
-    let mut addresses = interfaces.filter_map(|interface| {
-        let storage = interface.address?;
-        let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        let v6 = || storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        Some((interface.interface_name, v4.or_else(v6)?))
-    });
+    let mut addresses =
+        interfaces.filter_map(|interface| Some((interface.interface_name, ip(interface.address?)?)));
     match advertise {
         Some(Advertise::Address(address)) => Ok(Some(*address)),
         Some(Advertise::Interface(name)) => {
@@ -71,6 +67,25 @@ pub fn address(advertise: Option<&Advertise>) -> anyhow::Result<Option<IpAddr>> 
             .map(|(_, address)| address)
             .find(|address| routable(*address))),
     }
+}
+
+/// The routable addresses of one of this host's links, with their prefix lengths; empty if there is no such link.
+///
+/// # Errors
+/// When the addresses can't be read.
+pub fn worn(link: &InterfaceName) -> anyhow::Result<Vec<IpNet>> {
+    let interfaces = nix::ifaddrs::getifaddrs().context("reading this host's addresses")?;
+    let of_link = interfaces.filter(|interface| interface.interface_name == link.as_str());
+    let nets = of_link.filter_map(|interface| {
+        let (address, mask) = (ip(interface.address?)?, ip(interface.netmask?)?);
+        IpNet::with_netmask(address, mask).ok()
+    });
+    Ok(nets.filter(|net| routable(net.addr())).collect())
+}
+
+fn ip(storage: nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 fn routable(address: IpAddr) -> bool {

@@ -48,6 +48,9 @@ fn run(persona: Persona) -> anyhow::Result<()> {
     for key in &config.ignored {
         tracing::warn!("{key} is an option of dockerd that this daemon doesn't have: ignored");
     }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let _roots = Roots::claim(&config.data_root, &config.exec_root)?;
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let programs = Programs::new(&executable, config.shim_path.as_deref());

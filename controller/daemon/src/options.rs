@@ -16,6 +16,8 @@ pub enum Kind {
     List,
     /// Repeated `key=value`; a JSON object.
     Pairs,
+    /// Repeated `driver=key=value`; a JSON object of objects.
+    DriverPairs,
     /// Repeated comma lists of `key=value`; a JSON list of objects.
     Objects,
 }
@@ -61,7 +63,7 @@ const fn theirs(key: &'static str, flag: &'static str, kind: Kind) -> Row {
     }
 }
 
-use Kind::{List, Number, Objects, Pairs, Switch, Text};
+use Kind::{DriverPairs, List, Number, Objects, Pairs, Switch, Text};
 
 /// All of them: ours first.
 pub const ROWS: &[Row] = &[
@@ -189,6 +191,13 @@ pub const ROWS: &[Row] = &[
         "Search domain for containers (repeat)",
     ),
     ours(
+        "host-gateway-ips",
+        "host-gateway-ip",
+        None,
+        List,
+        "What host-gateway means in --add-host, for each family; the default bridge's gateway if not given (repeat)",
+    ),
+    ours(
         "default-address-pools",
         "default-address-pool",
         None,
@@ -202,6 +211,91 @@ pub const ROWS: &[Row] = &[
         Text,
         "HOST:PORT to serve figures for Prometheus on, beside /metrics of the socket",
     ),
+    ours(
+        "bip6",
+        "bip6",
+        None,
+        Text,
+        "IPv6 address and prefix length of the default bridge, e.g. fd00:17::1/64",
+    ),
+    ours(
+        "default-gateway",
+        "default-gateway",
+        None,
+        Text,
+        "IPv4 gateway of containers on the default bridge, if not the bridge",
+    ),
+    ours(
+        "default-gateway-v6",
+        "default-gateway-v6",
+        None,
+        Text,
+        "IPv6 gateway of containers on the default bridge, if not the bridge",
+    ),
+    ours(
+        "default-network-opts",
+        "default-network-opt",
+        None,
+        DriverPairs,
+        "Option of every new network of a driver: DRIVER=KEY=VALUE (repeat)",
+    ),
+    ours(
+        "firewall",
+        "firewall",
+        None,
+        Text,
+        "Whose rules published ports obey: open (ours alone) or host (the host's input policy too)",
+    ),
+    ours(
+        "firewall-backend",
+        "firewall-backend",
+        None,
+        Text,
+        "What makes the firewall rules: nftables or iptables",
+    ),
+    ours(
+        "fixed-cidr-v6",
+        "fixed-cidr-v6",
+        None,
+        Text,
+        "Part of the default bridge's IPv6 subnet that addresses are taken from",
+    ),
+    ours(
+        "ip",
+        "ip",
+        None,
+        Text,
+        "Address of the host that ports are published on unless one is given",
+    ),
+    ours(
+        "ip-forward",
+        "ip-forward",
+        None,
+        Switch,
+        "Switch the host's forwarding on",
+    ),
+    ours(
+        "ip6tables",
+        "ip6tables",
+        None,
+        Switch,
+        "Taken for dockerd; rules of both families follow --iptables",
+    ),
+    ours(
+        "iptables",
+        "iptables",
+        None,
+        Switch,
+        "Make firewall rules on the host",
+    ),
+    ours("ipv6", "ipv6", None, Switch, "Give the default bridge IPv6"),
+    ours(
+        "userland-proxy",
+        "userland-proxy",
+        None,
+        Switch,
+        "Taken for dockerd; no port has a process of its own",
+    ),
     theirs("add-runtime", "add-runtime", List),
     theirs("allow-direct-routing", "allow-direct-routing", Switch),
     theirs(
@@ -211,7 +305,6 @@ pub const ROWS: &[Row] = &[
     ),
     theirs("api-cors-header", "api-cors-header", Text),
     theirs("authorization-plugins", "authorization-plugin", List),
-    theirs("bip6", "bip6", Text),
     theirs("bridge-accept-fwmark", "bridge-accept-fwmark", Text),
     theirs("builder", "builder", Pairs),
     theirs("cdi-spec-dirs", "cdi-spec-dir", List),
@@ -228,31 +321,20 @@ pub const ROWS: &[Row] = &[
     theirs("cri-containerd", "cri-containerd", Switch),
     theirs("data-path-addr", "data-path-addr", Text),
     theirs("default-cgroupns-mode", "default-cgroupns-mode", Text),
-    theirs("default-gateway", "default-gateway", Text),
-    theirs("default-gateway-v6", "default-gateway-v6", Text),
     theirs("default-ipc-mode", "default-ipc-mode", Text),
-    theirs("default-network-opts", "default-network-opt", Pairs),
     theirs("default-runtime", "default-runtime", Text),
     theirs("default-shm-size", "default-shm-size", Text),
     theirs("default-ulimits", "default-ulimit", Pairs),
     theirs("exec-opts", "exec-opt", List),
     theirs("experimental", "experimental", Switch),
     theirs("features", "feature", Pairs),
-    theirs("firewall-backend", "firewall-backend", Text),
-    theirs("fixed-cidr-v6", "fixed-cidr-v6", Text),
     theirs("graph", "graph", Text),
-    theirs("host-gateway-ips", "host-gateway-ip", List),
     theirs("http-proxy", "http-proxy", Text),
     theirs("https-proxy", "https-proxy", Text),
     theirs("init", "init", Switch),
     theirs("init-path", "init-path", Text),
     theirs("insecure-registries", "insecure-registry", List),
-    theirs("ip", "ip", Text),
-    theirs("ip-forward", "ip-forward", Switch),
     theirs("ip-forward-no-drop", "ip-forward-no-drop", Switch),
-    theirs("ip6tables", "ip6tables", Switch),
-    theirs("iptables", "iptables", Switch),
-    theirs("ipv6", "ipv6", Switch),
     theirs("live-restore", "live-restore", Switch),
     theirs("log-driver", "log-driver", Text),
     theirs("log-format", "log-format", Text),
@@ -284,7 +366,6 @@ pub const ROWS: &[Row] = &[
     theirs("tlscert", "tlscert", Text),
     theirs("tlskey", "tlskey", Text),
     theirs("tlsverify", "tlsverify", Switch),
-    theirs("userland-proxy", "userland-proxy", Switch),
     theirs("userland-proxy-path", "userland-proxy-path", Text),
     theirs("userns-remap", "userns-remap", Text),
 ];

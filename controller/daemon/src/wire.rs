@@ -12,13 +12,7 @@ use model::{AddressFamily, DnsConfig, Labels, Node, NodeId, Subnet, Timestamp};
 use runtime::{Runtime, RuntimeConfig};
 use store::{Store, Stores, embedded::Embedded};
 
-use crate::{
-    config::{Bridge, Config},
-    identity,
-    metrics::ThisHost,
-    name_service::Names,
-    programs::Programs,
-};
+use crate::{config::Config, identity, metrics::ThisHost, name_service::Names, programs::Programs};
 
 /// The daemon's parts, running.
 #[derive(Debug)]
@@ -66,7 +60,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         stores,
         kernel,
         names: names.clone(),
-        settings: settings(config),
+        settings: settings(config)?,
     };
     let controller = Controller::start(parts).await.context("starting the networks")?;
     names.connect(names::Client::start(
@@ -94,6 +88,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
             search: config.dns_search.clone(),
             options: config.dns_options.clone(),
         },
+        host_gateway: config.host_gateways.clone(),
         about: about(config, node, address),
     });
     let engine = engine.await.context("starting the containers")?;
@@ -101,6 +96,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         node,
         kernel: linux,
         controller: controller.clone(),
+        names: names.clone(),
     };
     Ok(Daemon {
         metrics: api::Metrics::new(engine.clone(), Arc::new(world)),
@@ -201,53 +197,78 @@ fn catalog(
         address: address.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         vxlan_port: VXLAN_PORT,
         exec_root: config.exec_root.clone(),
-        firewall: true,
-        ip_forward: true,
+        firewall: config.firewall,
+        ip_forward: config.ip_forward,
     };
     BuiltIn::new(&settings, kernel).context("looking at the host's links")
 }
 
-fn settings(config: &Config) -> controller::Settings {
+fn settings(config: &Config) -> anyhow::Result<controller::Settings> {
     let mut settings = controller::Settings::new(&config.exec_root);
-    settings.default_bridge = default_bridge(&config.bridge);
-    settings
+    settings.default_bridge = default_bridge(config)?;
+    settings.host_ip = config.host_ip;
+    settings.exposure = config.exposure;
+    settings.firewall = config.firewall;
+    let options = config.network_options.iter();
+    settings.default_options = options
+        .map(|(driver, options)| (driver.clone(), options.clone()))
+        .collect();
+    Ok(settings)
 }
 
-fn default_bridge(bridge: &Bridge) -> Option<BridgeSettings> {
-    let device = bridge.device.clone()?;
-    let options: Labels = [
-        (
-            "com.docker.network.bridge.default_bridge",
-            Some("true".to_owned()),
-        ),
-        (
-            "com.docker.network.bridge.enable_icc",
-            Some(bridge.icc.to_string()),
-        ),
-        (
-            "com.docker.network.bridge.enable_ip_masquerade",
-            Some(bridge.masquerade.to_string()),
-        ),
-        (
-            "com.docker.network.bridge.host_binding_ipv4",
-            Some("0.0.0.0".to_owned()),
-        ),
-        (
-            "com.docker.network.driver.mtu",
-            bridge.mtu.map(|mtu| mtu.to_string()),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-    .collect();
-    Some(BridgeSettings {
-        preferred_subnet: "172.17.0.0/16".parse().ok(),
-        subnet: bridge.address.map(Subnet::around),
-        gateway: bridge.address.map(|address| address.addr()),
+fn default_bridge(config: &Config) -> anyhow::Result<Option<BridgeSettings>> {
+    let bridge = &config.bridge;
+    let Some(device) = bridge.device.clone() else {
+        return Ok(None);
+    };
+    let (v4, v6) = match bridge.adopted {
+        false => (bridge.address, bridge.address_v6),
+        true => {
+            let worn = identity::worn(&device)?;
+            let first = |v4: bool| worn.iter().copied().find(|net| net.addr().is_ipv4() == v4);
+            anyhow::ensure!(
+                first(true).is_some() || first(false).is_some(),
+                "bridge: {device} has no address, or there is no such link; give it one (ip address add …), or leave \
+                 out --bridge"
+            );
+            (first(true), first(false).filter(|_| bridge.ipv6))
+        }
+    };
+    let usual: Option<Subnet> = "172.17.0.0/16".parse().ok();
+    // A range alone says which subnet is meant: the usual one if that holds it, else itself.
+    let around = |range: Subnet| match usual {
+        Some(usual) if usual.contains(&range.net()) => None,
+        _ => Some(range),
+    };
+    Ok(Some(BridgeSettings {
+        preferred_subnet: usual,
+        subnet: v4.map(Subnet::around).or_else(|| bridge.range.and_then(around)),
+        gateway: v4.map(|address| address.addr()),
         ip_range: bridge.range,
-        options,
+        ipv6: bridge.ipv6,
+        subnet_v6: v6.map(Subnet::around).or(bridge.range_v6),
+        gateway_v6: v6.map(|address| address.addr()),
+        ip_range_v6: bridge.range_v6,
+        default_gateways: bridge.gateways.clone(),
+        options: bridge_options(config),
         ..BridgeSettings::on(device)
-    })
+    }))
+}
+
+fn bridge_options(config: &Config) -> Labels {
+    let bridge = &config.bridge;
+    let host_ip = config.host_ip.map_or("0.0.0.0".to_owned(), |ip| ip.to_string());
+    let options = [
+        ("bridge.default_bridge", Some("true".to_owned())),
+        ("bridge.enable_icc", Some(bridge.icc.to_string())),
+        ("bridge.enable_ip_masquerade", Some(bridge.masquerade.to_string())),
+        ("bridge.host_binding_ipv4", Some(host_ip)),
+        ("driver.mtu", bridge.mtu.map(|mtu| mtu.to_string())),
+    ];
+    let given = options.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    given
+        .map(|(key, value)| (format!("com.docker.network.{key}"), value))
+        .collect()
 }
 
 fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {

@@ -1,8 +1,8 @@
 //! The networks that are there without being asked for: `none`, `host`, `bridge`, and on demand the gateway bridge.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use model::{DriverName, Labels, Network, NetworkName, Subnet, SubnetRequest};
+use model::{AddressFamily, DriverName, Labels, Network, NetworkName, Pool, Subnet, SubnetRequest};
 
 use super::{CreateNetwork, create::make, delete::finish_deleting};
 use crate::{
@@ -80,7 +80,9 @@ async fn bridge(
     let request = |subnet: Option<Subnet>| {
         let mut request = plain(name, "bridge");
         request.options.clone_from(&options);
+        request.enable_ipv6 = settings.ipv6;
         request.ipam.subnets = subnet.map(|subnet| asked(settings, subnet)).into_iter().collect();
+        request.ipam.subnets.extend(asked_v6(settings));
         request
     };
     let first = settings.subnet.or(settings.preferred_subnet);
@@ -102,21 +104,65 @@ fn asked(settings: &BridgeSettings, subnet: Subnet) -> SubnetRequest {
         subnet: Some(subnet),
         ip_range: settings.ip_range,
         gateway: settings.gateway,
-        aux_addresses: std::collections::BTreeMap::new(),
+        aux_addresses: elsewhere(settings, AddressFamily::V4),
     }
 }
 
+/// None takes the IPv6 subnet from the default pools.
+fn asked_v6(settings: &BridgeSettings) -> Option<SubnetRequest> {
+    let subnet = settings.subnet_v6.filter(|_| settings.ipv6)?;
+    Some(SubnetRequest {
+        subnet: Some(subnet),
+        ip_range: settings.ip_range_v6,
+        gateway: settings.gateway_v6,
+        aux_addresses: elsewhere(settings, AddressFamily::V6),
+    })
+}
+
+/// A gateway that is not the bridge, under the name by which drivers look for it.
+fn elsewhere(settings: &BridgeSettings, family: AddressFamily) -> BTreeMap<String, IpAddr> {
+    let mut gateways = settings.default_gateways.iter().copied();
+    let found = gateways.find(|address| AddressFamily::of(*address) == family);
+    let name = match family {
+        AddressFamily::V4 => "DefaultGatewayIPv4",
+        AddressFamily::V6 => "DefaultGatewayIPv6",
+    };
+    found
+        .map(|address| (name.to_owned(), address))
+        .into_iter()
+        .collect()
+}
+
+/// Pure. What is left to us is as configured whatever we chose.
 fn is_as_configured(network: &Network, settings: &BridgeSettings, options: &Labels) -> bool {
-    let pool = network.pools.first();
-    let subnet = settings
-        .subnet
-        .is_none_or(|wanted| pool.is_some_and(|pool| pool.subnet == wanted));
-    let gateway = settings.gateway.is_none() || pool.is_some_and(|pool| pool.gateway == settings.gateway);
-    let range = settings.ip_range.is_none() || pool.is_some_and(|pool| pool.ip_range == settings.ip_range);
+    let v4 = SubnetRequest {
+        subnet: settings.subnet,
+        ip_range: settings.ip_range,
+        gateway: settings.gateway,
+        aux_addresses: elsewhere(settings, AddressFamily::V4),
+    };
+    let families = [
+        (AddressFamily::V4, Some(v4)),
+        (AddressFamily::V6, asked_v6(settings)),
+    ];
     let options = options
         .iter()
         .all(|(key, value)| network.options.get(key) == Some(value));
-    subnet && gateway && range && options
+    let pools = families.iter().all(|(family, asked)| match asked {
+        Some(asked) => network
+            .pools_of(*family)
+            .next()
+            .is_some_and(|pool| fits(pool, asked)),
+        None => true,
+    });
+    options && pools && network.enable_ipv6 == settings.ipv6
+}
+
+fn fits(pool: &Pool, asked: &SubnetRequest) -> bool {
+    asked.subnet.is_none_or(|wanted| pool.subnet == wanted)
+        && (asked.gateway.is_none() || pool.gateway == asked.gateway)
+        && pool.ip_range == asked.ip_range
+        && pool.aux_addresses == asked.aux_addresses
 }
 
 fn is_used(core: &Core, network: &Network) -> bool {

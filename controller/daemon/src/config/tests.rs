@@ -127,3 +127,105 @@ fn what_is_wrong_is_said_in_one_line() {
         assert!(!error.contains('\n'), "{error:?} is one line");
     }
 }
+
+#[test]
+fn the_default_bridge_takes_everything_that_dockers_does() {
+    let flags = json!({
+        "bip": "10.5.0.1/16", "fixed-cidr": "10.5.7.0/24", "default-gateway": "10.5.0.254",
+        "ipv6": true, "bip6": "fd05::1/64", "fixed-cidr-v6": "fd05::7:0/112", "default-gateway-v6": "fd05::fe",
+        "icc": false, "ip-masq": false, "mtu": 1400, "ip": "192.0.2.7", "ip-forward": false, "iptables": false,
+        "firewall-backend": "iptables", "firewall": "host",
+        "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1300"}},
+    });
+    let config = config(flags, "").expect("all of it holds");
+    let bridge = &config.bridge;
+    assert_eq!(
+        bridge.address.map(|net| net.to_string()).as_deref(),
+        Some("10.5.0.1/16")
+    );
+    assert_eq!(
+        bridge.address_v6.map(|net| net.to_string()).as_deref(),
+        Some("fd05::1/64")
+    );
+    assert_eq!(
+        bridge.range_v6.map(|net| net.to_string()).as_deref(),
+        Some("fd05::7:0/112")
+    );
+    assert_eq!(bridge.gateways.len(), 2);
+    assert!(bridge.ipv6 && !bridge.adopted && !bridge.icc && !bridge.masquerade);
+    assert_eq!(config.host_ip, Some([192, 0, 2, 7].into()));
+    assert!(!config.ip_forward && !config.firewall);
+    assert_eq!(config.firewall_backend, FirewallBackend::Iptables);
+    assert_eq!(config.exposure, Exposure::Host);
+    assert_eq!(config.network_options["bridge"].len(), 1);
+    assert_eq!(config.ignored, Vec::<String>::new());
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+}
+
+#[test]
+fn an_adopted_bridge_and_none_are_told_apart() {
+    let adopted = config(json!({"bridge": "br0"}), "").expect("a bridge").bridge;
+    assert!(adopted.adopted && adopted.device.as_deref() == Some("br0"));
+    let none = config(json!({"bridge": "none"}), "").expect("no bridge").bridge;
+    assert!(!none.adopted && none.device.is_none());
+    let usual = config(json!({"bridge": ""}), "").expect("the usual one").bridge;
+    assert!(!usual.adopted && usual.device.as_deref() == Some("cnm0"));
+}
+
+#[test]
+fn what_does_not_go_together_on_the_default_bridge_is_refused_with_its_key() {
+    let rows = [
+        (json!({"bridge": "br0", "bip": "10.0.0.1/24"}), "bip"),
+        (json!({"bridge": "br0", "bip6": "fd00::1/64"}), "bip6"),
+        (json!({"bip": "10.0.0.0/24"}), "bip"),
+        (json!({"bip": "fd00::1/64"}), "bip"),
+        (json!({"bip6": "10.0.0.1/24"}), "bip6"),
+        (
+            json!({"bip": "10.0.0.1/24", "fixed-cidr": "10.0.1.0/25"}),
+            "fixed-cidr",
+        ),
+        (json!({"fixed-cidr": "fd00::/64"}), "fixed-cidr"),
+        (json!({"fixed-cidr-v6": "10.0.0.0/24"}), "fixed-cidr-v6"),
+        (
+            json!({"bip": "10.0.0.1/24", "default-gateway": "10.0.1.1"}),
+            "default-gateway",
+        ),
+        (json!({"default-gateway-v6": "10.0.1.1"}), "default-gateway-v6"),
+        (json!({"mtu": 67}), "mtu"),
+        (json!({"firewall-backend": "pf"}), "firewall-backend"),
+        (json!({"firewall": "closed"}), "firewall"),
+        (
+            json!({"default-network-opts": {"brige": {}}}),
+            "default-network-opts",
+        ),
+        (json!({"ip": "localhost"}), "ip"),
+    ];
+    for (flags, key) in rows {
+        match config(flags.clone(), "") {
+            Err(ConfigError::BadValue { key: found, .. }) => assert_eq!(found, key, "{flags}"),
+            other => panic!("{flags}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_does_less_than_it_says_is_warned_of() {
+    let rows = [
+        (json!({"userland-proxy": false}), "no proxy process"),
+        (json!({"userland-proxy": true}), ""),
+        (json!({"ip6tables": false}), "follow iptables"),
+        (json!({"bip6": "fd00::1/64"}), "bip6 has no effect without ipv6"),
+        (json!({"iptables": false}), "nothing is published"),
+        (json!({"bridge": "none", "icc": false}), "no default bridge"),
+    ];
+    for (flags, wanted) in rows {
+        let warnings = config(flags.clone(), "").expect("it holds").warnings;
+        match wanted {
+            "" => assert!(warnings.is_empty(), "{flags}: {warnings:?}"),
+            _ => assert!(
+                warnings.iter().any(|line| line.contains(wanted)),
+                "{flags}: {warnings:?}"
+            ),
+        }
+    }
+}
