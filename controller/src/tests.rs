@@ -5,6 +5,7 @@ mod connections;
 mod faults;
 mod host;
 mod linux;
+mod names;
 mod networks;
 mod ports;
 mod removals;

@@ -123,6 +123,13 @@ impl Names {
         self.networks.get(&id)
     }
 
+    /// Whether a sandbox has an IPv6 address.
+    pub fn has_ipv6(&self, sandbox: SandboxId) -> bool {
+        let own = self.by_sandbox.get(&sandbox).into_iter().flatten();
+        let mut own = own.filter_map(|id| self.endpoints.get(id));
+        own.any(|endpoint| endpoint.ipv6.is_some())
+    }
+
     /// The sandbox that an endpoint is in.
     pub fn sandbox_of(&self, endpoint: EndpointId) -> Option<SandboxId> {
         self.endpoints.get(&endpoint).map(|endpoint| endpoint.sandbox)

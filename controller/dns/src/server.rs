@@ -69,6 +69,16 @@ pub struct Counts {
     pub failed: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.queries += other.queries;
+        self.local += other.local;
+        self.cached += other.cached;
+        self.forwarded += other.forwarded;
+        self.failed += other.failed;
+    }
+}
+
 impl Counters {
     /// As of now.
     pub fn read(&self) -> Counts {

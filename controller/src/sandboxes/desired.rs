@@ -7,7 +7,9 @@ use kernel::{
     KernelState, Netns, Object,
     object::{Address, Link, LinkKind, Route, Sysctl},
 };
-use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Network, Sandbox, Subnet};
+use model::{
+    AddressFamily, Endpoint, InterfaceName, IpNet, Ipv6Net, NAME_SERVER_V6, Network, Sandbox, Subnet,
+};
 
 use super::{gateway, redirect};
 use crate::error::{Error, Result};
@@ -44,6 +46,9 @@ pub(crate) fn desired(sandbox: &Sandbox, joined: &[Joined<'_>], rules: Rules<'_>
             state.extend(endpoint(one, interface, &netns, rules)?);
         }
     }
+    if rules.ipv6 && joined.iter().any(|one| one.endpoint.addresses.ipv6.is_some()) {
+        state.extend(name_service_v6(sandbox, &netns));
+    }
     state.extend(default_routes(joined, &netns));
     Ok(state)
 }
@@ -54,11 +59,24 @@ fn base(sandbox: &Sandbox, path: &Path, netns: &Netns, rules: Rules<'_>) -> Kern
         true => Object::Namespace(path.to_owned()),
         false => loopback(netns),
     };
-    let firewall = redirect::items(sandbox.dns_ports).into_iter();
+    let firewall = redirect::items(sandbox.dns_ports, AddressFamily::V4).into_iter();
     [namespace]
         .into_iter()
         .chain(firewall.map(|item| Object::Firewall(netns.clone(), item)))
         .collect()
+}
+
+/// The name service's own IPv6 address, and the way to it.
+fn name_service_v6(sandbox: &Sandbox, netns: &Netns) -> Vec<Object> {
+    let address = Ipv6Net::new(NAME_SERVER_V6, 128).expect("128 bits are as many as there are");
+    let address = Object::Address(Address {
+        netns: netns.clone(),
+        link: InterfaceName::new("lo").expect("a literal follows the kernel's rule"),
+        address: IpNet::V6(address),
+    });
+    let firewall = redirect::items(sandbox.dns_ports, AddressFamily::V6).into_iter();
+    let firewall = firewall.map(|item| Object::Firewall(netns.clone(), item));
+    [address].into_iter().chain(firewall).collect()
 }
 
 fn loopback(netns: &Netns) -> Object {

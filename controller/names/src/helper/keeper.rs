@@ -8,14 +8,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use dns::{Change, Counters, Limits, Names, Running, SandboxFacts, Sockets, Source, serve};
+use dns::{Change, Counters, Counts, Limits, Names, Running, SandboxFacts, Sockets, Source, serve};
 use model::{DnsPorts, NetworkId, SandboxId, Timestamp};
 
 use super::{
     mirror::Mirror,
     relay::{Relays, relays},
     resolver::{HostDesk, HostServers, Resolver},
-    sandbox::{open, open_gateway},
+    sandbox::{open, open_gateway, open_v6},
 };
 use crate::protocol::{Push, SandboxCounts};
 
@@ -34,6 +34,8 @@ pub(super) struct Keeper {
 enum Place {
     /// Names, inside a sandbox.
     Sandbox(SandboxId),
+    /// The same over IPv6, in a sandbox that has it.
+    SandboxV6(SandboxId),
     /// Names, for the host, at a gateway's address.
     Gateway(NetworkId, IpAddr),
     /// Published ports that lead to a sandbox, on the host.
@@ -43,7 +45,7 @@ enum Place {
 struct Served {
     sockets: Wanted,
     counters: Arc<Counters>,
-    running: Vec<Running>,
+    running: Running,
 }
 
 /// What sockets depend on; all else about a sandbox may change while it is served.
@@ -96,12 +98,14 @@ impl Keeper {
 
     /// What was asked in each sandbox.
     pub(super) fn counts(&self) -> Vec<SandboxCounts> {
-        let served = self.served.iter().filter_map(|(place, served)| match place {
-            Place::Sandbox(sandbox) => Some((*sandbox, served.counters.read())),
-            _ => None,
-        });
-        served
-            .map(|(sandbox, counts)| SandboxCounts { sandbox, counts })
+        let mut sums: BTreeMap<_, Counts> = BTreeMap::new();
+        for (place, served) in &self.served {
+            if let Place::Sandbox(sandbox) | Place::SandboxV6(sandbox) = place {
+                *sums.entry(*sandbox).or_default() += served.counters.read();
+            }
+        }
+        let sums = sums.into_iter();
+        sums.map(|(sandbox, counts)| SandboxCounts { sandbox, counts })
             .collect()
     }
 
@@ -173,9 +177,7 @@ impl Keeper {
         if served.is_some_and(|served| wanted.as_ref() != Some(&served.sockets))
             && let Some(served) = self.served.remove(&place)
         {
-            for running in served.running {
-                running.stop().await;
-            }
+            served.running.stop().await;
         }
     }
 
@@ -183,13 +185,17 @@ impl Keeper {
         let Some(wanted) = self.wanted(place).filter(|_| !self.served.contains_key(&place)) else {
             return Ok(());
         };
-        let (sockets, source): (Vec<Sockets>, Arc<dyn Source>) = match place {
-            Place::Sandbox(id) => {
+        let (sockets, source): (Sockets, Arc<dyn Source>) = match place {
+            Place::Sandbox(id) | Place::SandboxV6(id) => {
                 let Some(facts) = self.read(|names| names.sandbox(id).cloned()) else {
                     return Ok(());
                 };
                 let resolver = Resolver::new(id, &facts, Arc::clone(&self.names), Arc::clone(&self.host));
-                (open(&facts)?, Arc::new(resolver))
+                let sockets = match place {
+                    Place::SandboxV6(_) => open_v6(&facts)?,
+                    _ => open(&facts)?,
+                };
+                (sockets, Arc::new(resolver))
             }
             Place::Gateway(network, address) => {
                 let names = Arc::clone(&self.names);
@@ -203,15 +209,7 @@ impl Keeper {
             Place::Ports(_) => return Ok(()),
         };
         let counters = Arc::<Counters>::default();
-        let serve_at = |sockets| {
-            serve(
-                sockets,
-                Arc::clone(&source),
-                Limits::default(),
-                Arc::clone(&counters),
-            )
-        };
-        let running = sockets.into_iter().map(serve_at).collect::<io::Result<_>>()?;
+        let running = serve(sockets, source, Limits::default(), Arc::clone(&counters))?;
         let served = Served {
             sockets: wanted,
             counters,
@@ -224,6 +222,7 @@ impl Keeper {
     fn wanted(&self, place: Place) -> Option<Wanted> {
         self.read(|names| match place {
             Place::Sandbox(id) => names.sandbox(id).map(Wanted::of),
+            Place::SandboxV6(id) => names.sandbox(id).filter(|_| names.has_ipv6(id)).map(Wanted::of),
             Place::Gateway(network, address) => {
                 let facts = names.network_facts(network)?;
                 facts.listeners.contains(&address).then_some(Wanted::Gateway)
@@ -246,12 +245,16 @@ impl Keeper {
             for change in changes {
                 match change {
                     Change::Sandbox(SandboxFacts { id, .. }) | Change::NoSandbox(id) => {
-                        touched.extend([Place::Sandbox(*id), Place::Ports(*id)]);
+                        touched.extend([Place::Sandbox(*id), Place::SandboxV6(*id), Place::Ports(*id)]);
                     }
                     Change::Endpoint(endpoint) => {
-                        touched.insert(Place::Ports(endpoint.sandbox));
+                        let id = endpoint.sandbox;
+                        touched.extend([Place::SandboxV6(id), Place::Ports(id)]);
                     }
-                    Change::NoEndpoint(id) => touched.extend(names.sandbox_of(*id).map(Place::Ports)),
+                    Change::NoEndpoint(id) => {
+                        let sandbox = names.sandbox_of(*id).into_iter();
+                        touched.extend(sandbox.flat_map(|id| [Place::SandboxV6(id), Place::Ports(id)]));
+                    }
                     Change::Network(facts) => touched.extend(places_on(names, facts.id)),
                     Change::NoNetwork(id) => touched.extend(places_on(names, *id)),
                     Change::HostFile(_) => {}
@@ -270,6 +273,7 @@ impl Keeper {
     fn called(&self, place: Place) -> String {
         match place {
             Place::Sandbox(id) => format!("names in sandbox {id:?}"),
+            Place::SandboxV6(id) => format!("names over IPv6 in sandbox {id:?}"),
             Place::Ports(id) => format!("published ports of sandbox {id:?}"),
             Place::Gateway(id, _) => self.read(|names| {
                 let name = names.network_facts(id).map_or("", |facts| facts.name.as_str());
@@ -304,59 +308,4 @@ fn host_file(change: &Change) -> Option<&PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{io::Write, sync::Mutex};
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_sandbox_that_cannot_be_served_is_complained_of_once_however_often_it_is_tried() {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
-        let _guard = tracing::subscriber::set_default(subscriber.finish());
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let mut keeper = Keeper::open(folder.path()).await.expect("a keeper");
-        let sandbox = SandboxFacts {
-            id: SandboxId::random(),
-            created: Timestamp::now(),
-            netns: PathBuf::from("/nowhere"),
-            ports: DnsPorts { udp: 1, tcp: 2 },
-            servers: Vec::new(),
-            exposed: Vec::new(),
-            published: Vec::new(),
-        };
-        let push = Push {
-            generation: 1,
-            resync: true,
-            more: false,
-            counters: false,
-            changes: vec![Change::Sandbox(sandbox)],
-        };
-        let troubles = keeper.apply(push).await.expect("taken in");
-        for _ in 0..5 {
-            keeper.retry().await;
-        }
-        assert_eq!(troubles.len(), 1);
-        let said = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let said = String::from_utf8(said).expect("text");
-        assert_eq!(said.matches("can't be served").count(), 1, "{said}");
-    }
-}
+mod tests;

@@ -16,33 +16,36 @@ pub(super) fn is_ours(server: IpAddr) -> bool {
     server == IpAddr::V4(ADDRESS) || server == IpAddr::V6(model::NAME_SERVER_V6)
 }
 
-/// Opens exactly the sandbox's ports: its redirect rules name them. A sandbox with IPv6 has an address of that family
-/// for them too; in one without, nobody could ask there.
-pub(super) fn open(sandbox: &SandboxFacts) -> io::Result<Vec<Sockets>> {
-    let at = |address: IpAddr| {
-        Ok::<_, io::Error>(Sockets {
+/// Opens exactly the sandbox's ports: its redirect rules name them.
+pub(super) fn open(sandbox: &SandboxFacts) -> io::Result<Sockets> {
+    open_at(sandbox, ADDRESS.into())
+}
+
+/// The same at the address that a sandbox with IPv6 has for them.
+pub(super) fn open_v6(sandbox: &SandboxFacts) -> io::Result<Sockets> {
+    open_at(sandbox, model::NAME_SERVER_V6.into())
+}
+
+fn open_at(sandbox: &SandboxFacts, address: IpAddr) -> io::Result<Sockets> {
+    let opened = kernel::netns::enter(&sandbox.netns, || {
+        Ok(Sockets {
             udp: UdpSocket::bind((address, sandbox.ports.udp))?,
             tcp: TcpListener::bind((address, sandbox.ports.tcp))?,
         })
-    };
-    let opened = kernel::netns::enter(&sandbox.netns, || {
-        let mut all = vec![at(ADDRESS.into())?];
-        all.extend(at(model::NAME_SERVER_V6.into()).ok());
-        Ok(all)
     });
     opened.map_err(io::Error::other)
 }
 
 /// Opens port 53 at an address of the host's own.
-pub(super) fn open_gateway(address: IpAddr) -> io::Result<Vec<Sockets>> {
+pub(super) fn open_gateway(address: IpAddr) -> io::Result<Sockets> {
     let at = SocketAddr::new(address, DOMAIN);
     let explain = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => io::Error::other(format!("another process has port 53 at {address}")),
         io::ErrorKind::AddrNotAvailable => io::Error::other(format!("this host has no address {address}")),
         _ => error,
     };
-    Ok(vec![Sockets {
+    Ok(Sockets {
         udp: UdpSocket::bind(at).map_err(explain)?,
         tcp: TcpListener::bind(at).map_err(explain)?,
-    }])
+    })
 }

@@ -163,7 +163,8 @@ fn with_an_ipv6_address_ipv6_stays_on_and_without_it_on_the_host_nothing_is_touc
         texts(&state),
         [
             "address 10.0.0.2/24 on \"eth0\"",
-            "address fd00::2/64 on \"eth0\""
+            "address fd00::2/64 on \"eth0\"",
+            "address fd63:6e6d::11/128 on \"lo\""
         ]
     );
     let without = endpoint("eth0", "10.0.0.2/24", None);
