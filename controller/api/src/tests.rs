@@ -6,4 +6,5 @@ mod client;
 mod containers;
 mod images;
 mod networks;
+mod ports;
 mod protocol;

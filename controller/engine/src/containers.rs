@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) hostname: String,
     /// Name service settings of containers that don't have their own.
     pub(crate) dns: model::DnsConfig,
+    /// What `host-gateway` is; empty for the default bridge's gateways.
+    pub(crate) host_gateway: Vec<std::net::IpAddr>,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
 }
 
@@ -81,6 +83,7 @@ impl Core {
             data_root: parts.data_root.clone(),
             hostname: parts.hostname.clone(),
             dns: parts.dns.clone(),
+            host_gateway: parts.host_gateway.clone(),
             execs: Mutex::default(),
         }))
     }

@@ -64,6 +64,8 @@ pub struct EngineParts {
     pub hostname: String,
     /// Name service settings of containers that don't have their own, each of the three by itself.
     pub dns: model::DnsConfig,
+    /// What `host-gateway` is in containers' hosts files, one for each family; empty for the default bridge's gateways.
+    pub host_gateway: Vec<std::net::IpAddr>,
     /// What `info` and `version` say of this daemon.
     pub about: About,
 }

@@ -4,4 +4,5 @@ mod bench;
 mod faults;
 mod life;
 mod networks;
+mod ports;
 mod restart;

@@ -136,25 +136,34 @@ fn side_of(sandbox: &Sandbox) -> NetworkSide {
     }
 }
 
-/// `host-gateway` is the default bridge's own address.
+/// `host-gateway` is what the daemon was told, or the default bridge's own addresses: a line for each family.
 fn extra_hosts(core: &Core, record: &Record) -> Result<Vec<HostEntry>> {
-    let gateway = || {
-        let bridge = core.controller.networks.find("bridge").ok()?;
-        bridge.pools.iter().find_map(|pool| pool.gateway)
+    let bridge = || {
+        let bridge = core.controller.networks.find("bridge").ok();
+        let pools = bridge.iter().flat_map(|bridge| &bridge.pools);
+        let gateways = pools.filter_map(|pool| pool.gateway);
+        gateways.collect::<Vec<_>>()
     };
-    let entry = |host: &crate::record::ExtraHost| {
-        let address = host.address.or_else(gateway).ok_or_else(|| {
-            Error::invalid(format!(
+    let mut entries = Vec::new();
+    for host in &record.settings.extra_hosts {
+        let addresses = match (host.address, &core.host_gateway[..]) {
+            (Some(address), _) => vec![address],
+            (None, []) => bridge(),
+            (None, told) => told.to_vec(),
+        };
+        if addresses.is_empty() {
+            return Err(Error::invalid(format!(
                 "unable to derive the IP value for host-gateway (extra host {:?})",
                 host.name
             ))
-        })?;
-        Ok(HostEntry {
+            .with_hint("the daemon has no default bridge: start it with --host-gateway-ip"));
+        }
+        entries.extend(addresses.into_iter().map(|address| HostEntry {
             name: host.name.clone(),
             address,
-        })
-    };
-    record.settings.extra_hosts.iter().map(entry).collect()
+        }));
+    }
+    Ok(entries)
 }
 
 async fn mount_root(core: &Core, record: &Record, paths: &Paths) -> Result<()> {

@@ -55,6 +55,7 @@ impl Bench {
             data_root: self.data_root(),
             hostname: "host".to_owned(),
             dns: DnsConfig::default(),
+            host_gateway: Vec::new(),
             about: About {
                 version: "0.0.0".to_owned(),
                 ..About::default()
