@@ -174,10 +174,6 @@ fn n10_a_port_that_is_taken_is_refused_with_its_holder() -> Test {
         let mut command = std::process::Command::new(busybox);
         command.args(["httpd", "-f", "-p", "9090"]);
         let mut holder = docker.host().start("holder", command)?;
-        docker
-            .host()
-            .fetch_within(Duration::from_secs(5), "http://127.0.0.1:9090/")
-            .ok();
         let said = wait_for("the holder to listen", Duration::from_secs(10), || {
             let refused = docker.refused("run -d --name third -p 9090:80 busybox sleep 600");
             docker.ok("rm -f third")?;

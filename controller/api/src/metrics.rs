@@ -22,7 +22,7 @@ use axum::{
 };
 use engine::{Engine, Query};
 use futures::future::BoxFuture;
-use model::{EndpointId, NetworkId};
+use model::{EndpointId, NetworkId, SandboxId};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _, text},
@@ -52,8 +52,8 @@ pub struct Seen {
     pub links: Vec<LinkTraffic>,
     /// Our part of the firewall.
     pub firewall: Option<FirewallObjects>,
-    /// The name service.
-    pub names: Option<NameCounters>,
+    /// The name service; none when it does not say.
+    pub names: Option<Vec<NameQueries>>,
     /// The reconciler.
     pub reconcile: Option<ReconcileCounters>,
 }
@@ -104,13 +104,19 @@ pub struct FirewallObjects {
     pub elements: u64,
 }
 
-/// What the name service counted since its helper started.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct NameCounters {
-    /// Names that are known.
-    pub names: u64,
-    /// Queries by what became of them, as `answered`, `cached`, `forwarded`, `refused`.
-    pub queries: Vec<(&'static str, u64)>,
+/// What was asked in one sandbox since its name service began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameQueries {
+    /// Which sandbox.
+    pub sandbox: SandboxId,
+    /// Answered from names of ours.
+    pub local: u64,
+    /// Answered with what a server had said before.
+    pub cached: u64,
+    /// Sent on to servers.
+    pub forwarded: u64,
+    /// Refused, or without an answer from any server.
+    pub failed: u64,
 }
 
 /// What the reconciler did since the daemon started.
@@ -150,7 +156,7 @@ impl Metrics {
         let snapshot = self.engine.snapshot();
         let mut rows = rows::records(&snapshot, &self.containers());
         rows.extend(traffic::rows(&snapshot, &seen.links));
-        rows.extend(rows::seen(&seen));
+        rows.extend(rows::seen(&snapshot, &seen));
         rows.push(self.requests.row());
         rows.push(Row::build(&self.engine.about.version));
         encode(rows)

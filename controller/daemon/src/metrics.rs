@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use api::metrics::{
-    FirewallObjects, LinkOwner, LinkTraffic, Metrics, ReconcileCounters, Seen, Traffic, World, serve_metrics,
+    FirewallObjects, LinkOwner, LinkTraffic, Metrics, NameQueries, ReconcileCounters, Seen, Traffic, World,
+    serve_metrics,
 };
 use controller::Controller;
 use kernel::{
@@ -12,7 +13,10 @@ use kernel::{
     linux::statistics::{self, FirewallCounts, LinkStatistics},
 };
 use model::NodeId;
+use names::SandboxCounts;
 use tokio::{net::TcpListener, sync::watch};
+
+use crate::name_service::Names;
 
 /// This host, as far as the records don't tell.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct ThisHost {
     pub kernel: Arc<Linux>,
     /// The reconciler's owner.
     pub controller: Arc<Controller>,
+    /// The name service.
+    pub names: Arc<Names>,
 }
 
 impl World for ThisHost {
@@ -44,7 +50,7 @@ impl World for ThisHost {
             Seen {
                 links: links.iter().filter_map(traffic).collect(),
                 firewall: firewall.inspect_err(missing).ok().map(objects),
-                names: None,
+                names: self.queries().await,
                 reconcile: Some(ReconcileCounters {
                     runs: done.runs,
                     failures: done.failures,
@@ -53,6 +59,23 @@ impl World for ThisHost {
                 }),
             }
         })
+    }
+}
+
+impl ThisHost {
+    /// What containers asked; none from a helper that is older than its counters.
+    async fn queries(&self) -> Option<Vec<NameQueries>> {
+        let asked = self.names.client()?.counters().await;
+        let missing = |error: &names::Error| tracing::debug!(%error, "left out of the metrics");
+        let of = |one: SandboxCounts| NameQueries {
+            sandbox: one.sandbox,
+            local: one.counts.local,
+            cached: one.counts.cached,
+            forwarded: one.counts.forwarded,
+            failed: one.counts.failed,
+        };
+        let asked = asked.inspect_err(missing).ok()?;
+        Some(asked.into_iter().map(of).collect())
     }
 }
 

@@ -1,10 +1,10 @@
 //! Metrics as rows: a name, what it means, and its samples. Pure.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use model::{AddressFamily, Endpoint, Network, Pool, Protocol, Snapshot};
 
-use super::Seen;
+use super::{NameQueries, Seen};
 
 /// Labels of a sample.
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -78,6 +78,7 @@ pub(super) fn records(snapshot: &Snapshot, containers: &BTreeMap<&'static str, u
         Row::gauge("networks", "Networks").of(networks(snapshot)),
         Row::gauge("endpoints", "Endpoints, other hosts' included").of(endpoints(snapshot)),
         Row::gauge("sandboxes", "Sandboxes of this host").with([], snapshot.sandboxes.len() as u64),
+        Row::gauge("dns_names", "Names that containers are found by").with([], names(snapshot)),
         Row::gauge("nodes", "Hosts that are known").of(nodes(snapshot)),
         Row::gauge("containers", "Containers").of(states.collect()),
         Row::gauge("published_ports", "Ports of this host that lead to a container").of(ports(snapshot)),
@@ -96,7 +97,7 @@ pub(super) fn records(snapshot: &Snapshot, containers: &BTreeMap<&'static str, u
 }
 
 /// What was seen outside the records.
-pub(super) fn seen(seen: &Seen) -> Vec<Row> {
+pub(super) fn seen(snapshot: &Snapshot, seen: &Seen) -> Vec<Row> {
     let mut rows = Vec::new();
     if let Some(firewall) = &seen.firewall {
         let kinds = [
@@ -113,12 +114,7 @@ pub(super) fn seen(seen: &Seen) -> Vec<Row> {
         rows.push(row);
     }
     if let Some(names) = &seen.names {
-        let mut queries = Row::counter("dns_queries", "Queries that containers asked");
-        for (result, count) in &names.queries {
-            queries.add([("result", (*result).to_owned())], *count);
-        }
-        rows.push(Row::gauge("dns_names", "Names that the name service knows").with([], names.names));
-        rows.push(queries);
+        rows.push(queries(snapshot, names));
     }
     if let Some(work) = &seen.reconcile {
         let mut seconds = Row::counter("reconcile_duration_seconds", "Time spent comparing and repairing");
@@ -140,6 +136,43 @@ pub(super) fn seen(seen: &Seen) -> Vec<Row> {
         ]);
     }
     rows
+}
+
+/// By container and by how they were answered. A sandbox without a container, as another engine may have, has its own id.
+fn queries(snapshot: &Snapshot, names: &[NameQueries]) -> Row {
+    let mut row = Row::counter("dns_queries", "Queries of containers by how they were answered");
+    for asked in names {
+        let sandbox = snapshot.sandboxes.get(&asked.sandbox);
+        let container = sandbox.and_then(|sandbox| sandbox.container);
+        let id = container.map_or_else(|| asked.sandbox.short(), |id| id.short());
+        let name = snapshot
+            .endpoints_of(&asked.sandbox)
+            .next()
+            .map(|endpoint| endpoint.name.clone())
+            .unwrap_or_default();
+        for (result, count) in [
+            ("local", asked.local),
+            ("cached", asked.cached),
+            ("forwarded", asked.forwarded),
+            ("failed", asked.failed),
+        ] {
+            row.add(
+                [
+                    ("container", name.clone()),
+                    ("container_id", id.clone()),
+                    ("result", result.to_owned()),
+                ],
+                count,
+            );
+        }
+    }
+    row
+}
+
+/// Every name that some container finds another by.
+fn names(snapshot: &Snapshot) -> u64 {
+    let of = |endpoint: &Arc<Endpoint>| endpoint.dns_names.len() as u64;
+    snapshot.endpoints.values().map(of).sum()
 }
 
 fn tally(labels: impl Iterator<Item = Labels>) -> BTreeMap<Labels, u64> {

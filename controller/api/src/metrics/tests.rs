@@ -17,10 +17,13 @@ fn everything() -> Seen {
     Seen {
         links: vec![link(LinkOwner::Network(NetworkId::random()))],
         firewall: Some(FirewallObjects::default()),
-        names: Some(NameCounters {
-            names: 3,
-            queries: vec![("answered", 2)],
-        }),
+        names: Some(vec![NameQueries {
+            sandbox: SandboxId::from_bytes([7; 32]),
+            local: 2,
+            cached: 0,
+            forwarded: 0,
+            failed: 0,
+        }]),
         reconcile: Some(ReconcileCounters {
             seconds: 0.25,
             ..ReconcileCounters::default()
@@ -33,7 +36,7 @@ fn rows() -> Vec<Row> {
     let snapshot = Snapshot::default();
     let mut rows = rows::records(&snapshot, &BTreeMap::from([("running", 1)]));
     rows.extend(traffic::rows(&snapshot, &seen.links));
-    rows.extend(rows::seen(&seen));
+    rows.extend(rows::seen(&snapshot, &seen));
     rows.push(Requests::default().row());
     rows.push(Row::build("1.2.3"));
     rows
@@ -53,7 +56,7 @@ fn samples_are_written_as_prometheus_reads_them() {
     let text = encode(rows()).expect("text");
     for line in [
         "# TYPE cnm_dns_queries counter",
-        "cnm_dns_queries_total{result=\"answered\"} 2.0",
+        "cnm_dns_queries_total{container=\"\",container_id=\"070707070707\",result=\"local\"} 2.0",
         "cnm_reconcile_duration_seconds_total 0.25",
         "cnm_containers{state=\"running\"} 1.0",
         "cnm_build_info{version=\"1.2.3\"} 1.0",
