@@ -26,6 +26,7 @@ use shim_protocol::{Failure, FailureKind, Launch};
 
 use crate::{
     command,
+    confine::Confinement,
     report::{ChildWays, Report, not_executed, receive_terminal},
     stdio::Stdio,
 };
@@ -44,8 +45,14 @@ pub(crate) fn container(launch: &Launch, stdio: Option<&Stdio>, size: Option<Win
 
 fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &ChildWays) -> Result<()> {
     std::env::set_current_dir(&launch.state).context("entering the shim's directory")?;
+    let spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
+    let (confinement, bundle) = match Confinement::of(launch, &spec)? {
+        Some((confinement, bundle)) => (Some(Rc::new(confinement)), bundle),
+        None => (None, launch.bundle.clone()),
+    };
     let executor = CommandExecutor {
         status: Rc::new(ways.status.try_clone()?),
+        confinement,
     };
     let mut builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
         .with_root_path(&launch.state)?
@@ -53,7 +60,7 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
     let mut console = None;
     match stdio {
         Some(stdio) => {
-            give_away(launch, stdio)?;
+            give_away(&spec, stdio);
             let [input, output, errors] = stdio.all();
             builder = builder
                 .with_stdin(input.try_clone()?)
@@ -66,7 +73,7 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
         }
     }
     let mut made = builder
-        .as_init(&launch.bundle)
+        .as_init(&bundle)
         .with_systemd(false)
         .as_sibling(true)
         .with_detach(true)
@@ -81,15 +88,13 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
 }
 
 /// The container's user may open its own standard streams again, by their names in `/dev`.
-fn give_away(launch: &Launch, stdio: &Stdio) -> Result<()> {
-    let spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
+fn give_away(spec: &Spec, stdio: &Stdio) {
     let user = spec
         .process()
         .as_ref()
         .map(|process| process.user().clone())
         .unwrap_or_default();
     own(stdio, user.uid(), user.gid());
-    Ok(())
 }
 
 /// Gives the pipes of a process to its user.
@@ -133,6 +138,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 #[derive(Clone)]
 struct CommandExecutor {
     status: Rc<OwnedFd>,
+    confinement: Option<Rc<Confinement>>,
 }
 
 impl CommandExecutor {
@@ -164,6 +170,14 @@ impl Executor for CommandExecutor {
         let Some(process) = spec.process() else {
             return Err(ExecutorError::InvalidArg);
         };
-        Err(ExecutorError::Other(self.fail(&command::execute(process))))
+        let confined = self
+            .confinement
+            .as_ref()
+            .map_or(Ok(()), |confinement| confinement.take_effect());
+        let failure = match confined {
+            Ok(()) => command::execute(process),
+            Err(error) => Failure::new(FailureKind::Internal, chain(error.as_ref())),
+        };
+        Err(ExecutorError::Other(self.fail(&failure)))
     }
 }

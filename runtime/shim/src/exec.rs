@@ -23,6 +23,7 @@ use shim_protocol::{Exec, Failure, FailureKind, Launch, cgroup::Cgroup};
 use crate::{
     command,
     create::{chain, own},
+    filter::{self, Program},
     fork,
     report::{ChildWays, Report, not_executed},
     stdio::Stdio,
@@ -31,7 +32,7 @@ use crate::{
 /// What the second child needs, read while the host's files are in sight.
 struct Plan<'a> {
     process: Process,
-    filter: Option<LinuxSeccomp>,
+    filter: Option<Filter>,
     stdio: Option<&'a Stdio>,
     size: Option<Winsize>,
 }
@@ -94,9 +95,21 @@ fn make(
     .context("making a process")
 }
 
-fn container_filter(launch: &Launch) -> Result<Option<LinuxSeccomp>> {
+/// The container's filter, as a program where it can be one.
+enum Filter {
+    Program(Program),
+    Profile(LinuxSeccomp),
+}
+
+fn container_filter(launch: &Launch) -> Result<Option<Filter>> {
     let spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
-    Ok(spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()))
+    let Some(profile) = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()) else {
+        return Ok(None);
+    };
+    Ok(Some(match Program::of(&profile, &filter::kept(launch))? {
+        Some(program) => Filter::Program(program),
+        None => Filter::Profile(profile),
+    }))
 }
 
 fn enter(launch: &Launch, container: i32) -> Result<()> {
@@ -146,22 +159,26 @@ fn become_command(plan: &Plan<'_>, reports: &OwnedFd) -> Result<Failure> {
     if confined {
         set_no_new_privs().context("giving up new privileges")?;
     } else {
-        filter(plan)?;
+        load_filter(plan)?;
     }
     if let Some(given) = process.capabilities() {
         capabilities::drop_privileges(given, syscall.as_ref()).context("dropping capabilities")?;
     }
     if confined {
-        filter(plan)?;
+        load_filter(plan)?;
     }
     Ok(command::execute(process))
 }
 
-fn filter(plan: &Plan<'_>) -> Result<()> {
-    if let Some(filter) = &plan.filter {
-        seccomp::initialize_seccomp(filter).context("filtering system calls")?;
+fn load_filter(plan: &Plan<'_>) -> Result<()> {
+    match &plan.filter {
+        Some(Filter::Program(program)) => program.load().context("filtering system calls"),
+        Some(Filter::Profile(profile)) => {
+            seccomp::initialize_seccomp(profile).context("filtering system calls")?;
+            Ok(())
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn become_user(process: &Process) -> Result<()> {

@@ -98,3 +98,17 @@ pub(crate) fn become_number(fd: &impl AsFd, number: RawFd) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Has the kernel run these instructions before each system call of this process and of those it makes.
+pub(crate) fn filter_calls(instructions: &[libc::sock_filter]) -> io::Result<()> {
+    const SET_MODE_FILTER: libc::c_long = 1;
+    let program = libc::sock_fprog {
+        len: u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: instructions.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies `len` instructions from where they are, and writes nothing.
+    match unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const program) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

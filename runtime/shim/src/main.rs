@@ -6,8 +6,10 @@
 
 mod client;
 mod command;
+mod confine;
 mod create;
 mod exec;
+mod filter;
 mod fork;
 mod log;
 mod poll;
