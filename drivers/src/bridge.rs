@@ -13,7 +13,10 @@ use model::{
 
 pub use options::{BridgeOptions, GatewayMode};
 
-use crate::{Access, Attachment, Capabilities, Draft, Error, Link, Needs, Result, Target, planner::Planner};
+use crate::{
+    Access, Attachment, Capabilities, Draft, Error, Link, Needs, Result, StaticRoute, Target,
+    planner::Planner,
+};
 use firewall::{FamilyPolicy, Policies};
 use links::Ipv6;
 
@@ -78,6 +81,7 @@ impl Bridge {
             mode if mode.translates() => {
                 let looped = |ports: &&PublishedPorts| is_local(ports.host_ip);
                 objects.extend(ports.iter().any(looped).then(|| links::loopback_answers(&device)));
+                objects.extend((!ports.is_empty()).then(|| firewall::own(&self.table, container)));
                 let each = ports
                     .into_iter()
                     .flat_map(|ports| firewall::published(&self.table, ports, container));
@@ -179,9 +183,8 @@ impl Planner for Bridge {
             state.extend(links::ipv6(&device, self.ipv6(network, &options)));
         }
         if self.host.firewall {
-            if !options.icc {
-                let answering = families(network).map(|family| links::answering(&device, family));
-                state.extend(answering.flatten());
+            if !options.icc && network.enable_ipv4 {
+                state.extend(links::answering(&device));
             }
             state.extend(firewall::network(
                 &self.table,
@@ -205,6 +208,8 @@ impl Planner for Bridge {
         let options = BridgeOptions::parse(&network.options)?;
         let bridge = links::device(network, options.device.as_ref());
         let port = BridgePort {
+            // Where `br_netfilter` is loaded, what a container sends to its own published port is bridged back to it.
+            hairpin: true,
             isolated: !options.icc,
             ..BridgePort::default()
         };
@@ -223,9 +228,27 @@ impl Planner for Bridge {
             link: Some(Link::InPlace),
             gateway_v4: gateway(endpoint.addresses.ipv4.map(IpNet::V4)),
             gateway_v6: gateway(endpoint.addresses.ipv6.map(IpNet::V6)),
-            routes: Vec::new(),
+            routes: beside(network, endpoint),
         }
     }
+}
+
+/// Routes to the network's other subnets, which are on the same segment. By way of the gateway the host would redirect
+/// the container there all the same, and it not know that the neighbour is one.
+fn beside(network: &Network, endpoint: &Endpoint) -> Vec<StaticRoute> {
+    let own: Vec<_> = endpoint.addresses.iter().collect();
+    let mut subnets: Vec<_> = network.pools.iter().map(|pool| pool.subnet).collect();
+    subnets.retain(|subnet| {
+        let same = |net: &&IpNet| AddressFamily::of(net.addr()) == subnet.family();
+        own.iter().find(same).is_some_and(|net| !subnet.contains(&net.addr()))
+    });
+    subnets
+        .into_iter()
+        .map(|destination| StaticRoute {
+            destination,
+            next_hop: None,
+        })
+        .collect()
 }
 
 fn families(network: &Network) -> impl Iterator<Item = AddressFamily> {

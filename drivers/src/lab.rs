@@ -20,6 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{Attachment, BuiltIn, Catalog as _, Driver, HostSettings, Target, VXLAN_PORT};
 
+/// How long a connection may take: the first packet through a new port can be lost, and is sent again after a second.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
 /// A folder of pins, and a runtime to call drivers from.
 pub(crate) struct Lab {
     folder: TempDir,
@@ -226,9 +229,14 @@ pub(crate) fn pings(from: &Path, to: &str) -> bool {
 /// Sends a megabyte over TCP to a server in another namespace. What the server took for the client's address, if all
 /// of it arrived.
 pub(crate) fn megabyte(from: &Path, to: &Path, server: SocketAddr) -> Option<IpAddr> {
+    megabyte_to(from, server, to, server)
+}
+
+/// The same by another address than the server's own.
+pub(crate) fn megabyte_to(from: &Path, at: SocketAddr, to: &Path, server: SocketAddr) -> Option<IpAddr> {
     const SIZE: usize = 1 << 20;
     let listener = netns::tcp_in(to, server).expect("the address is its own");
-    let connect = || TcpStream::connect_timeout(&server, Duration::from_secs(1));
+    let connect = || TcpStream::connect_timeout(&at, PATIENCE);
     let mut client = netns::enter(from, connect).ok()?;
     let serving = thread::spawn(move || {
         let (mut stream, client) = listener.accept()?;
@@ -240,4 +248,24 @@ pub(crate) fn megabyte(from: &Path, to: &Path, server: SocketAddr) -> Option<IpA
     drop(client);
     let (received, client) = serving.join().ok()?.ok()?;
     (received == SIZE).then_some(client)
+}
+
+/// Sends a datagram by an address to a server in another namespace, and waits for its answer.
+pub(crate) fn datagram(from: &Path, at: SocketAddr, to: &Path, server: SocketAddr) -> Option<IpAddr> {
+    let patience = Some(PATIENCE);
+    let server = netns::udp_in(to, server).expect("the address is its own");
+    let any = match at {
+        SocketAddr::V4(_) => "0.0.0.0:0",
+        SocketAddr::V6(_) => "[::]:0",
+    };
+    let client = netns::udp_in(from, any.parse().expect("an address")).expect("a socket");
+    for socket in [&server, &client] {
+        socket.set_read_timeout(patience).expect("a timeout");
+    }
+    client.connect(at).ok()?;
+    client.send(b"ping").ok()?;
+    let (_, seen) = server.recv_from(&mut [0; 8]).ok()?;
+    server.send_to(b"pong", seen).ok()?;
+    client.recv(&mut [0; 8]).ok()?;
+    Some(seen.ip())
 }

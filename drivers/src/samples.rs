@@ -227,6 +227,7 @@ fn kind(kind: &LinkKind) -> String {
 
 fn flags(port: BridgePort) -> String {
     let flags = [
+        (port.hairpin, " hairpin"),
         (port.isolated, " isolated"),
         (!port.flood, " no flood"),
         (!port.learning, " no learning"),

@@ -14,6 +14,7 @@
 //! | `opened-F` | container, protocol, ports: what is published of routed networks |
 //! | `links-F` | from, to, protocol, ports: links across a network without ICC |
 //! | `ports-F`, `ports-any-F` | host's address, protocol, port → container, port; the second for all addresses |
+//! | `own-F` | container, the same container: it uses its own published port |
 //! | `ranges-F` | host's address or all, protocol, ports → container, whose ports have the same numbers |
 //!
 //! `F` is `v4` or `v6`. Single and shifted ports are in hash maps, an element each, so that one more costs the same
@@ -34,8 +35,8 @@
 //! `br_netfilter` nor a table of the bridge family, which hosts may lack and iptables can't say, is needed for it.
 //! Instead the host answers ARP for neighbours with its own address (`proxy_arp_pvlan`, RFC 3069), so what a container
 //! sends to a neighbour comes to the host as a packet to be forwarded by the bridge that it came by. There chain
-//! `linked` lets the linked ports pass, connection tracking their answers, and the rest is dropped. For IPv6 the host
-//! answers for linked addresses one by one (`proxy_ndp`).
+//! `linked` lets the linked ports pass, connection tracking their answers, and the rest is dropped.
+//! The kernel has no such answer for all IPv6 neighbours, so links without ICC are for IPv4, as Docker's are.
 //!
 //! **A port under the host's own rules** ([`Exposure::Host`]) is not in any map. A translated packet is forwarded and
 //! never meets the host's INPUT rules, whatever mark it carries; so the relay in `cnm-names` listens on the host's
@@ -46,7 +47,11 @@
 //! **The user's chain** `user` is gone through before all else when packets are forwarded. It is made empty once and
 //! never changed: `nft add rule inet cnm-… user …`. An accept there counts against our drops.
 //!
-//! Frames between two ports of one bridge pass here only where `br_netfilter` is loaded.
+//! **`br_netfilter`.** Frames between two ports of one bridge pass here only where it is loaded (Docker and Kubernetes
+//! do, and it can't be switched off for one bridge). A packet whose translated destination is behind the bridge it
+//! came by is then bridged at once instead of forwarded, and in `postrouting` nobody knows any more where it came from.
+//! Ports send such frames back (hairpin) and `own-F` has the addresses that need it, so all works as without it, but for
+//! one case: isolated ports keep these frames from a network's own published ports when it has no ICC.
 //!
 //! [`Exposure::Host`]: model::Exposure::Host
 
@@ -61,7 +66,7 @@ use kernel::{
 };
 use model::{AddressFamily, InterfaceName, NodeId};
 
-pub(super) use access::{links, opened, published};
+pub(super) use access::{links, opened, own, published};
 
 use super::GatewayMode;
 
@@ -81,6 +86,7 @@ const LINKS: &str = "links";
 const PORTS: &str = "ports";
 const PORTS_ANY: &str = "ports-any";
 const RANGES: &str = "ranges";
+const OWN: &str = "own";
 
 /// What the firewall must know of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +160,7 @@ fn family_sets(table: &Table, family: AddressFamily) -> Vec<Item> {
         set(PORTS, at(), container(), false),
         set(PORTS_ANY, port(), container(), false),
         set(RANGES, at(), alone(), true),
+        set(OWN, vec![address, address], Content::Keys, false),
     ]
 }
 

@@ -4,7 +4,7 @@ use kernel::{
     Netns, Object,
     object::{Address, BridgePort, Link, LinkKind, Sysctl, VethPeer},
 };
-use model::{AddressFamily, Endpoint, InterfaceName, MacAddress, Network, Pool};
+use model::{Endpoint, InterfaceName, MacAddress, Network, Pool};
 
 use crate::{Error, Result, Target};
 
@@ -66,28 +66,25 @@ pub(super) enum Ipv6 {
 /// How IPv6 behaves on the bridge: not at all, or as a router that believes nobody's advertisements.
 pub(super) fn ipv6(device: &InterfaceName, is: Ipv6) -> Vec<Object> {
     let here = |setting: &str, value| sysctl(format!("net/ipv6/conf/{device}/{setting}"), value);
+    // While its own link-local address is checked for duplicates, the host asks for no neighbour's: packets for
+    // containers would wait a second or two.
+    let router = [here("accept_dad", "0"), here("accept_ra", "0")];
     match is {
         Ipv6::Off => vec![here("disable_ipv6", "1")],
-        Ipv6::On => vec![here("accept_ra", "0")],
+        Ipv6::On => router.into(),
         Ipv6::Forwarded => {
             let forwarding = sysctl("net/ipv6/conf/all/forwarding".to_owned(), "1");
-            vec![forwarding, here("accept_ra", "0")]
+            [forwarding].into_iter().chain(router).collect()
         }
     }
 }
 
-/// The host answers for neighbours that containers can't reach themselves, at once.
-pub(super) fn answering(device: &InterfaceName, family: AddressFamily) -> Vec<Object> {
-    match family {
-        AddressFamily::V4 => vec![
-            sysctl(format!("net/ipv4/conf/{device}/proxy_arp_pvlan"), "1"),
-            sysctl(format!("net/ipv4/neigh/{device}/proxy_delay"), "0"),
-        ],
-        AddressFamily::V6 => vec![
-            sysctl(format!("net/ipv6/conf/{device}/proxy_ndp"), "1"),
-            sysctl(format!("net/ipv6/neigh/{device}/proxy_delay"), "0"),
-        ],
-    }
+/// The host answers for IPv4 neighbours that containers can't reach themselves, at once.
+pub(super) fn answering(device: &InterfaceName) -> [Object; 2] {
+    [
+        sysctl(format!("net/ipv4/conf/{device}/proxy_arp_pvlan"), "1"),
+        sysctl(format!("net/ipv4/neigh/{device}/proxy_delay"), "0"),
+    ]
 }
 
 /// Answers to 127.0.0.1 are taken from the bridge.

@@ -1,12 +1,19 @@
 //! Packets over bridge networks, on the real kernel.
 
-use std::{net::SocketAddr, path::PathBuf};
+mod modes;
+mod ports;
 
-use model::Network;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use model::{Endpoint, Network};
 
 use crate::{
-    lab::{Host, Lab, command, megabyte, pings},
-    samples::{endpoint, labels, network},
+    Access,
+    lab::{Host, Lab, command, megabyte, megabyte_to, pings},
+    samples::{endpoint, labels, network, ports},
 };
 
 /// A host with an uplink to the outside, where 198.51.100.2 answers and knows no way back to containers.
@@ -28,15 +35,50 @@ impl Scene {
     /// Makes a network and a container with address .2 and maybe one with .3 on it.
     fn with<const N: usize>(&self, network: &Network, addresses: [&[&str]; N]) -> [PathBuf; N] {
         self.host.create(&self.lab, network);
-        addresses.map(|addresses| {
-            let number = addresses[0]
-                .bytes()
-                .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-            let endpoint = endpoint(network, number, addresses);
-            self.host
-                .sandbox(&self.lab, &format!("box{number}"), network, &endpoint)
-        })
+        addresses.map(|addresses| self.join(network, &wearing(network, addresses)))
     }
+
+    fn join(&self, network: &Network, endpoint: &Endpoint) -> PathBuf {
+        self.host.sandbox(&self.lab, &endpoint.name, network, endpoint)
+    }
+
+    /// Lets this in to the endpoint with these addresses, and nothing else.
+    fn let_in(&self, network: &Network, addresses: &[&str], before: &Access, access: &Access) {
+        let endpoint = wearing(network, addresses);
+        let driver = self.host.driver("bridge");
+        let publish = driver.publish(network, &endpoint, before, access);
+        self.lab.run(publish).expect("it is published");
+    }
+
+    fn publish<const N: usize>(&self, network: &Network, addresses: &[&str], texts: [&str; N]) {
+        let access = Access {
+            ports: texts.map(ports).into(),
+            ..Access::default()
+        };
+        self.let_in(network, addresses, &Access::default(), &access);
+    }
+
+    /// The outside learns a way to these containers.
+    fn route(&self, subnet: &str, via: &str) {
+        command(&self.outside, &["ip", "route", "add", subnet, "via", via]).expect("a route");
+    }
+}
+
+/// An endpoint with these addresses, numbered after the first of them.
+fn wearing(network: &Network, addresses: &[&str]) -> Endpoint {
+    let number = addresses[0]
+        .bytes()
+        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    endpoint(network, number, addresses)
+}
+
+/// Whom a server in a container takes for its client when `from` asks at this address.
+fn seen(from: &Path, at: &str, to: &Path, container: &str) -> Option<IpAddr> {
+    megabyte_to(from, server(at), to, server(container))
+}
+
+fn ip(text: &str) -> Option<IpAddr> {
+    Some(text.parse().expect("an address"))
 }
 
 fn server(text: &str) -> SocketAddr {

@@ -8,7 +8,7 @@ use kernel::{
 };
 use model::{AddressFamily, ExposedPorts, IpNet, PortRange, Protocol, PublishedPorts, Subnet};
 
-use super::{LINKS, OPENED, PORTS, PORTS_ANY, RANGES, element, of, on_host};
+use super::{LINKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES, element, of, on_host};
 
 /// Ports of the host that lead to this address: an element for each, or one for all if their numbers stay.
 pub(in crate::bridge) fn published(table: &Table, ports: &PublishedPorts, container: IpAddr) -> Vec<Object> {
@@ -36,6 +36,13 @@ pub(in crate::bridge) fn published(table: &Table, ports: &PublishedPorts, contai
         on_host(element(table, &set, key, to))
     });
     elements.collect()
+}
+
+/// An address that uses its own published ports.
+pub(in crate::bridge) fn own(table: &Table, container: IpAddr) -> Object {
+    let key = vec![Value::Address(container); 2];
+    let set = of(OWN, AddressFamily::of(container));
+    on_host(element(table, &set, key, Mapped::Nothing))
 }
 
 /// All addresses of a family if it is the unspecified one, else this address alone.

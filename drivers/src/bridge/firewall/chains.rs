@@ -7,7 +7,7 @@ use kernel::ruleset::{
 use model::AddressFamily;
 
 use super::{
-    BRIDGED, FAMILIES, INTERNAL, LINKS, MASQUERADE, NETWORKS, OPENED, PORTS, PORTS_ANY, RANGES, ROUTED,
+    BRIDGED, FAMILIES, INTERNAL, LINKS, MASQUERADE, NETWORKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES, ROUTED,
     SOURCES, TRUSTED, UNPROTECTED, WITHIN, of,
 };
 
@@ -203,6 +203,8 @@ fn postrouting() -> Vec<Rule> {
     let mut rules = vec![
         // To a neighbour by the host's address: its answers must come back this way to be translated.
         masquerade().when(Test::Redirected).when(bridged()),
+        itself(AddressFamily::V4),
+        itself(AddressFamily::V6),
         Rule::verdict(Verdict::Accept).when(bridged()),
         masquerade()
             .when(Test::Is(Field::Source(V4), subnet("127.0.0.0/8")))
@@ -222,6 +224,13 @@ fn postrouting() -> Vec<Rule> {
         ]
     }));
     rules
+}
+
+fn itself(family: AddressFamily) -> Rule {
+    let fields = vec![Field::Source(family), Field::Destination(family)];
+    Rule::new(Action::Masquerade)
+        .when(Test::Redirected)
+        .when(Test::In(fields, of(OWN, family)))
 }
 
 fn member(field: Field, set: &str) -> Test {

@@ -1,0 +1,179 @@
+//! Packets through gateways of each mode, across links, and past the user's chain.
+
+use super::*;
+use crate::{LinkAccess, samples::exposed};
+
+const BOX: &[&str] = &["172.18.1.2/24"];
+
+fn with(options: &[(&str, &str)]) -> Network {
+    let options: Vec<_> = options
+        .iter()
+        .map(|(name, value)| (format!("com.docker.network.{name}"), *value))
+        .collect();
+    let pairs: Vec<_> = options
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    Network {
+        options: labels(&pairs),
+        ..network("bridge", 1, &["172.18.1.0/24"])
+    }
+}
+
+#[test]
+fn a_routed_network_is_reached_at_its_published_ports() {
+    let scene = Scene::new();
+    let network = with(&[("bridge.gateway_mode_ipv4", "routed")]);
+    let [container] = scene.with(&network, [BOX]);
+    scene.publish(&network, BOX, ["0.0.0.0:8080->80/tcp"]);
+    scene.route("172.18.1.0/24", "198.51.100.1");
+    let outside = |at| seen(&scene.outside, at, &container, "172.18.1.2:80");
+    assert_eq!(outside("172.18.1.2:80"), ip("198.51.100.2"));
+    assert_eq!(outside("198.51.100.1:8080"), None, "nothing is translated");
+    let closed = seen(&scene.outside, "172.18.1.2:81", &container, "172.18.1.2:81");
+    assert_eq!(closed, None);
+    assert!(pings(&scene.outside, "172.18.1.2"));
+    let out = seen(&container, "198.51.100.2:80", &scene.outside, "198.51.100.2:80");
+    assert_eq!(out, ip("172.18.1.2"));
+}
+
+#[test]
+fn an_unprotected_network_is_reached_at_every_port() {
+    let scene = Scene::new();
+    let network = with(&[("bridge.gateway_mode_ipv4", "nat-unprotected")]);
+    let [container] = scene.with(&network, [BOX]);
+    scene.publish(&network, BOX, ["0.0.0.0:8080->80/tcp"]);
+    let out = seen(&container, "198.51.100.2:80", &scene.outside, "198.51.100.2:80");
+    assert_eq!(out, ip("198.51.100.1"));
+    scene.route("172.18.1.0/24", "198.51.100.1");
+    for (at, to) in [
+        ("198.51.100.1:8080", "172.18.1.2:80"),
+        ("172.18.1.2:80", "172.18.1.2:80"),
+        ("172.18.1.2:81", "172.18.1.2:81"),
+    ] {
+        assert!(seen(&scene.outside, at, &container, to).is_some(), "{at}");
+    }
+}
+
+#[test]
+fn on_an_isolated_network_even_the_host_is_nobody() {
+    let scene = Scene::new();
+    let network = Network {
+        internal: true,
+        ..with(&[("bridge.gateway_mode_ipv4", "isolated")])
+    };
+    let [one, two] = scene.with(&network, [BOX, &["172.18.1.3/24"]]);
+    assert!(pings(&one, "172.18.1.3") && pings(&two, "172.18.1.2"));
+    assert!(!pings(&one, "172.18.1.1"));
+    assert!(!pings(&scene.host.pin, "172.18.1.2"));
+}
+
+#[test]
+fn packets_to_the_outside_have_the_source_asked_for() {
+    let scene = Scene::new();
+    let add = ["ip", "address", "add", "198.51.100.9/24", "dev", "up0"];
+    command(&scene.host.pin, &add).expect("an address");
+    let network = with(&[("host_ipv4", "198.51.100.9")]);
+    let [container] = scene.with(&network, [BOX]);
+    let out = seen(&container, "198.51.100.2:80", &scene.outside, "198.51.100.2:80");
+    assert_eq!(out, ip("198.51.100.9"));
+}
+
+#[test]
+fn a_trusted_interface_reaches_containers_directly() {
+    let scene = Scene::new();
+    let network = with(&[("bridge.trusted_host_interfaces", "up0")]);
+    let [container] = scene.with(&network, [BOX]);
+    scene.route("172.18.1.0/24", "198.51.100.1");
+    let direct = seen(&scene.outside, "172.18.1.2:80", &container, "172.18.1.2:80");
+    assert_eq!(direct, ip("198.51.100.2"));
+}
+
+#[test]
+fn a_network_of_ipv6_alone_is_published_and_reaches_out() {
+    let scene = Scene::new();
+    for (netns, address) in [
+        (&scene.host.pin, "2001:db8::1/64"),
+        (&scene.outside, "2001:db8::2/64"),
+    ] {
+        let add = ["ip", "address", "add", address, "dev", "up0", "nodad"];
+        command(netns, &add).expect("an address");
+    }
+    let network = network("bridge", 1, &["fd00:1::/64", "fd00:2::/64"]);
+    let [one, two] = scene.with(&network, [&["fd00:1::2/64"], &["fd00:2::2/64"]]);
+    scene.publish(&network, &["fd00:2::2/64"], ["[::]:8080->80/tcp"]);
+    let by = seen(&scene.outside, "[2001:db8::1]:8080", &two, "[fd00:2::2]:80");
+    assert_eq!(by, ip("2001:db8::2"));
+    let out = seen(&one, "[2001:db8::2]:80", &scene.outside, "[2001:db8::2]:80");
+    assert_eq!(out, ip("2001:db8::1"));
+    let beside = seen(&one, "[fd00:2::2]:80", &two, "[fd00:2::2]:80");
+    assert_eq!(beside, ip("fd00:1::2"), "both subnets are one network");
+}
+
+#[test]
+fn a_link_opens_the_linked_ports_of_a_network_without_icc() {
+    let scene = Scene::new();
+    let network = Network {
+        options: labels(&[("com.docker.network.bridge.enable_icc", "false")]),
+        ..network("bridge", 1, &["172.18.1.0/24"])
+    };
+    let addresses: [&[&str]; 3] = [&["172.18.1.2/24"], &["172.18.1.3/24"], &["172.18.1.4/24"]];
+    let [db, web, other] = scene.with(&network, addresses);
+    let link = |from: &str| LinkAccess {
+        from: from.parse().expect("an address"),
+        ports: exposed("80/tcp"),
+    };
+    let access = Access {
+        links: vec![link("172.18.1.3")],
+        ..Access::default()
+    };
+    scene.let_in(&network, addresses[0], &Access::default(), &access);
+    let asks = |from: &Path, at| seen(from, at, &db, at);
+    assert_eq!(asks(&web, "172.18.1.2:80"), ip("172.18.1.3"));
+    assert_eq!(asks(&web, "172.18.1.2:81"), None, "not exposed");
+    assert_eq!(asks(&other, "172.18.1.2:80"), None, "not linked");
+    assert!(!pings(&db, "172.18.1.3"), "the other way is closed");
+    scene.let_in(&network, addresses[0], &access, &Access::default());
+    assert_eq!(asks(&web, "172.18.1.2:80"), None, "the link is gone");
+}
+
+#[test]
+fn the_users_chain_comes_first_and_survives_repair() {
+    let scene = Scene::new();
+    let network = network("bridge", 1, &["172.18.1.0/24"]);
+    let [container] = scene.with(&network, [BOX]);
+    let access = Access {
+        ports: vec![ports("0.0.0.0:8080->80/tcp")],
+        ..Access::default()
+    };
+    scene.let_in(&network, BOX, &Access::default(), &access);
+    let asked = || seen(&scene.outside, "198.51.100.1:8080", &container, "172.18.1.2:80").is_some();
+    assert!(asked());
+    let tables = command(&scene.host.pin, &["nft", "list", "tables"]).expect("nft(8) is there");
+    let table = tables
+        .split_whitespace()
+        .find(|word| word.starts_with("cnm-"))
+        .expect("ours");
+    let rule = ["ip", "saddr", "198.51.100.0/24", "drop"];
+    let add = ["nft", "add", "rule", "inet", table, "user"];
+    command(&scene.host.pin, &[&add[..], &rule[..]].concat()).expect("a rule");
+    assert!(!asked());
+    let view = crate::NetworkView {
+        network: network.clone().into(),
+        local: vec![crate::Local {
+            endpoint: wearing(&network, BOX).into(),
+            target: crate::Target {
+                netns: Some(container.clone()),
+                interface: crate::lab::interface("eth0"),
+            },
+            access,
+        }],
+        peers: Vec::new(),
+    };
+    let driver = scene.host.driver("bridge");
+    scene.lab.run(driver.repair(&view)).expect("it is repaired");
+    let list = ["nft", "list", "chain", "inet", table, "user"];
+    let listed = command(&scene.host.pin, &list).expect("it is there");
+    assert!(listed.contains("198.51.100.0/24 drop"), "{listed}");
+    assert!(!asked());
+}
