@@ -129,7 +129,7 @@ fn only_a_whole_program_of_the_same_profile_is_used() {
     }
     assert!(program.0.len() > 100 * INSTRUCTION);
     // What the file says is believed: nothing is compiled again.
-    let mut marked = whole.clone();
+    let mut marked = whole;
     let end = marked.len();
     marked[end - 1] ^= 1;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
