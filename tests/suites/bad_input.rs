@@ -112,6 +112,124 @@ fn endpoint_refusals() -> Vec<Refusal> {
     ]
 }
 
+/// Options of C.2, each with a value that it can't have.
+fn option_refusals() -> Vec<Refusal> {
+    let rows = [
+        ("com.docker.network.bridge.gateway_mode_ipv4", "sideways"),
+        ("com.docker.network.bridge.gateway_mode_ipv6", "isolated"),
+        ("com.docker.network.bridge.host_binding_ipv4", "everywhere"),
+        ("com.docker.network.bridge.inhibit_ipv4", "perhaps"),
+        ("com.docker.network.bridge.name", "a-name-that-is-too-long"),
+        ("com.docker.network.driver.mtu", "-1"),
+        ("com.docker.network.host_ipv4", "fd00::1"),
+        ("cnm.firewall", "closed"),
+        ("cnm.dns.host", "perhaps"),
+        ("cnm.dns.forward.corp.example", "nowhere"),
+        ("cnm.dns.record.printer", "10.1.2"),
+        ("cnm.routes", "10.0.0.0/8"),
+    ];
+    let refusal = |(key, value): (&'static str, &'static str)| {
+        let mut options = serde_json::Map::new();
+        options.insert(key.to_owned(), value.into());
+        let body = json!({"Name": "x", "Driver": "bridge", "Options": options});
+        ("/networks/create", body, 400, value)
+    };
+    rows.into_iter().map(refusal).collect()
+}
+
+fn port_refusals() -> Vec<Refusal> {
+    let create = |bindings: Value| json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"PortBindings": bindings}});
+    let at = "/containers/create?name=xx";
+    let more = "/containers/holder/ports";
+    let bindings = |bindings: Value| json!({"PortBindings": bindings});
+    vec![
+        (at, create(json!({"80/icmp": [{}]})), 400, "icmp"),
+        (at, create(json!({"0/tcp": [{}]})), 400, "0"),
+        (at, create(json!({"99999/tcp": [{}]})), 400, "99999"),
+        (
+            at,
+            create(json!({"80/tcp": [{"HostPort": "99999"}]})),
+            400,
+            "99999",
+        ),
+        (
+            at,
+            create(json!({"80/tcp": [{"HostPort": "90-80"}]})),
+            400,
+            "90-80",
+        ),
+        (
+            at,
+            create(json!({"80/tcp": [{"HostIp": "nowhere"}]})),
+            400,
+            "nowhere",
+        ),
+        (
+            at,
+            create(json!({"80/tcp": [{"Exposure": "closed"}]})),
+            400,
+            "closed",
+        ),
+        (
+            at,
+            json!({"Image": "busybox", "HostConfig": {"Links": ["absent:db"]}}),
+            400,
+            "absent",
+        ),
+        (
+            at,
+            json!({"Image": "busybox", "HostConfig": {"Dns": ["nowhere"]}}),
+            400,
+            "nowhere",
+        ),
+        (
+            at,
+            json!({"Image": "busybox", "HostConfig": {"ExtraHosts": ["printer"]}}),
+            400,
+            "printer",
+        ),
+        (
+            more,
+            bindings(json!({"80/tcp": [{"HostPort": "99999"}]})),
+            400,
+            "99999",
+        ),
+        (more, bindings(json!({})), 400, ""),
+        (
+            "/containers/absent/ports",
+            bindings(json!({"80/tcp": [{}]})),
+            404,
+            "absent",
+        ),
+        (
+            more,
+            bindings(json!({"80/tcp": [{"HostPort": "8080"}]})),
+            409,
+            "publisher",
+        ),
+    ]
+}
+
+fn update_refusals() -> Vec<Refusal> {
+    let at = "/networks/plain/update";
+    let subnet = |subnet: &str| json!({"Subnets": [{"Subnet": subnet}]});
+    vec![
+        ("/networks/absent/update", json!({"MTU": 1400}), 404, "absent"),
+        (
+            "/networks/bridge/update",
+            json!({"Name": "x"}),
+            403,
+            "pre-defined",
+        ),
+        (at, json!({"Name": "taken"}), 409, "taken"),
+        (at, json!({"Name": "a/b"}), 400, "a/b"),
+        (at, json!({"MTU": 5}), 400, "5"),
+        (at, subnet("10.41.0.128/25"), 403, "10.41.0.128/25"),
+        (at, subnet("10.42.0.1/24"), 400, "10.42.0.0/24"),
+        (at, subnet("nonsense"), 400, "nonsense"),
+    ]
+}
+
 fn other_refusals() -> Vec<Refusal> {
     vec![
         (
@@ -160,11 +278,16 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
     host.daemon.ok("network create --subnet 10.41.0.0/24 plain")?;
     host.daemon
         .ok("run -d --name holder --network taken --ip 10.40.0.5 busybox sleep 600")?;
+    host.daemon
+        .ok("run -d --name publisher --network taken -p 8080:80 busybox sleep 600")?;
     let before = everything(&api)?;
 
     let rows = network_refusals()
         .into_iter()
         .chain(endpoint_refusals())
+        .chain(option_refusals())
+        .chain(port_refusals())
+        .chain(update_refusals())
         .chain(other_refusals());
     let mut wrong = Vec::new();
     for (path, body, status, message) in rows {
@@ -195,10 +318,65 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
     let mut before = before;
     // How long a container has been up is told in words.
     for state in [&mut before, &mut after] {
-        state[1][0]["Status"].take();
+        for container in state[1].as_array_mut().into_iter().flatten() {
+            container["Status"].take();
+        }
     }
     assert_eq!(after, before, "nothing changed");
-    host.daemon.ok("rm -f holder")?;
+    host.daemon.ok("rm -f holder publisher")?;
+    Ok(())
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_network_is_said_at_once() -> Test {
+    let host = Single::start(&[])?;
+    let body = json!({"Name": "x", "IPAM": {"Config": [
+        {"Subnet": "10.50.0.1/24", "Gateway": "10.51.0.1"},
+        {"Subnet": "10.60.0.0/24", "IPRange": "10.61.0.0/25", "AuxiliaryAddresses": {"a": "10.62.0.1"}},
+    ]}});
+    let answer = host
+        .daemon
+        .api()
+        .call("POST".parse()?, "/networks/create", Some(&body))?;
+    let said = answer.message();
+    assert_eq!(answer.status.as_u16(), 400, "{said}");
+    for part in [
+        "invalid network config",
+        "10.50.0.0/24",
+        "10.51.0.1",
+        "10.61.0.0/25",
+        "10.62.0.1",
+    ] {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn of_two_starts_that_want_one_port_one_wins_and_the_other_is_told() -> Test {
+    let host = Single::start(&[])?;
+    let docker = &host.daemon;
+    for name in ["one", "two"] {
+        docker.ok(&format!("create --name {name} -p 8080:80 busybox sleep 600"))?;
+    }
+    let ends = std::thread::scope(|scope| {
+        let starting = ["one", "two"].map(|name| scope.spawn(move || docker.line(&format!("start {name}"))));
+        starting.map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    });
+    let [one, two] = ends;
+    let (one, two) = (one?, two?);
+    assert_eq!(
+        (one.code == 0) as u8 + (two.code == 0) as u8,
+        1,
+        "{one:?} {two:?}"
+    );
+    let told = if one.code == 0 { two.stderr } else { one.stderr };
+    assert!(told.contains("port is already allocated"), "{told}");
+    docker.ok("rm -f one two")?;
     Ok(())
 }
 
