@@ -102,6 +102,12 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
         Ok(Vec::new())
     }
 
+    /// Everything that should be there has been asked for since the start: what a process before this one left beyond it
+    /// may go. Only a kernel that keeps objects back until then has anything to do.
+    fn gathered(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Waits until removals that went on in the background are done; false if they aren't within `limit`.
     fn settle(&self, limit: Duration) -> bool;
 }

@@ -7,6 +7,7 @@
 mod addresses;
 mod apply;
 mod conntrack;
+pub mod iptables;
 mod links;
 mod monitor;
 mod neighbors;
@@ -62,6 +63,8 @@ struct Host {
     sent: Arc<AtomicU64>,
     removals: Removals,
     own: Arc<own::Own>,
+    /// Who makes the host's rules, if it isn't nf_tables.
+    iptables: Option<iptables::Iptables>,
 }
 
 impl Linux {
@@ -75,8 +78,47 @@ impl Linux {
                 removals: Removals::new(Arc::clone(&sent)),
                 sent,
                 own: Arc::default(),
+                iptables: None,
             },
         })
+    }
+
+    /// The same, with this node's rules on the host made by iptables. Nothing is written before [`Kernel::gathered`] where
+    /// a process before this one has left some.
+    ///
+    /// # Errors
+    /// When there is no iptables, or it refuses.
+    pub fn with_iptables(mut self, node: NodeId) -> io::Result<Self> {
+        self.host.iptables = Some(iptables::Iptables::new(self.host.descriptor.as_fd(), node)?);
+        Ok(self)
+    }
+
+    /// Removes what the other firewall backend has left of this node's.
+    ///
+    /// # Errors
+    /// When it can't be listed or removed.
+    pub fn remove_other_firewall(&self, node: NodeId) -> Result<()> {
+        if self.host.iptables.is_none() {
+            return iptables::clean(self.host.descriptor.as_fd(), node).map_err(|source| Error::System {
+                object: "iptables".to_owned(),
+                action: "removing rules of ours",
+                source,
+            });
+        }
+        let table = crate::ruleset::Table::inet(format!("cnm-{}", node.prefix(8)));
+        let mut visits = self.visits();
+        let key = Key::Firewall(Netns::Host, crate::ruleset::Key::Table(table.clone()));
+        let mark = Mark {
+            node,
+            owner: crate::Owner::Host,
+        };
+        let item = crate::ruleset::Item::Table(table);
+        let removed = match visits.visit(&Netns::Host, &key)?.firewall(&key) {
+            Ok(connection) => connection.commit(&mark, &[nft::Change::Remove(&item)]),
+            // A kernel without nf_tables has none of its rules.
+            Err(_) => return Ok(()),
+        };
+        removed.map_err(|refused| Error::from_errno(&key, "removing it", "such table", refused.source, ""))
     }
 
     /// How many route netlink messages were sent so far: what tests count.
@@ -155,6 +197,10 @@ impl Kernel for Linux {
         let everything = Key::Link(netns.clone(), any_link());
         let visit = visits.visit(netns, &everything)?;
         let mut owned = links::owned(visit, netns, node)?;
+        if let (Netns::Host, Some(iptables)) = (netns, &self.host.iptables) {
+            owned.extend(iptables.owned(node));
+            return Ok(owned);
+        }
         let items = visit
             .firewall(&everything)?
             .dump_ours()
@@ -261,6 +307,17 @@ impl Kernel for Linux {
     }
 
     fn let_pass(&self, node: NodeId, wanted: bool, polled_only: bool) -> Result<Vec<crate::Passage>> {
+        if let Some(iptables) = &self.host.iptables {
+            // Its own rules say what passes; the first to be judged by, they leave nothing to other people's.
+            return match iptables.verify(self.host.descriptor.as_fd(), polled_only) {
+                Ok(()) => Ok(Vec::new()),
+                Err(source) => Err(Error::System {
+                    object: "iptables".to_owned(),
+                    action: "looking at our rules",
+                    source,
+                }),
+            };
+        }
         let is_there = |table: &crate::ruleset::Table| {
             let key = Key::Firewall(Netns::Host, crate::ruleset::Key::Table(table.clone()));
             !polled_only && self.observe(&[key]).is_ok_and(|found| !found.is_empty())
@@ -270,6 +327,19 @@ impl Kernel for Linux {
             action: "letting our packets pass it",
             source,
         })
+    }
+
+    fn gathered(&self) -> Result<()> {
+        let Some(iptables) = &self.host.iptables else {
+            return Ok(());
+        };
+        iptables
+            .gathered(self.host.descriptor.as_fd())
+            .map_err(|source| Error::System {
+                object: "iptables".to_owned(),
+                action: "bringing our rules about",
+                source,
+            })
     }
 
     fn settle(&self, limit: Duration) -> bool {
@@ -298,6 +368,10 @@ fn observe_one(visits: &mut Visits<'_>, key: &Key) -> Result<Option<Object>> {
             neighbors::observe_fdb(visits.visit(netns, key)?, netns, link, *mac, key)
         }
         Key::Sysctl(..) => Ok(None),
+        Key::Firewall(Netns::Host, item) if let Some(iptables) = &visits.host().iptables => {
+            let found = iptables.observe(item);
+            Ok(found.map(|item| Object::Firewall(Netns::Host, item)))
+        }
         Key::Firewall(netns, item) => {
             let found = visits.visit(netns, key)?.firewall(key)?.observe(item);
             let found =

@@ -268,6 +268,13 @@ fn transaction(visits: &mut Visits<'_>, mark: &Mark, netns: &Netns, steps: &[Ste
     let changes: Vec<_> = steps.iter().filter_map(firewall_change).collect();
     let first = steps[0].object().key();
     if *netns == Netns::Host {
+        let host = visits.host();
+        if let Some(iptables) = &host.iptables {
+            return match iptables.commit(host.descriptor.as_fd(), mark, steps) {
+                Ok(()) => (all(), None),
+                Err(failure) => (Vec::new(), Some(failure)),
+            };
+        }
         note_tables(visits, steps);
     }
     let connection = match visits

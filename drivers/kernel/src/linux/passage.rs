@@ -115,7 +115,7 @@ fn open_one(program: &Program, node: NodeId, wanted: bool) -> io::Result<Option<
 }
 
 /// Runs a program of iptables in the calling thread's namespace.
-fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<String> {
+pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<String> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
