@@ -26,14 +26,15 @@ impl MacAddress {
     }
 
     /// The locally administered address `02:42:` + IPv4 (as the incumbent made them), or `02:43:` + the low
-    /// four bytes of an IPv6 address. On an overlay both ends can then compute it, and no two addresses of one
-    /// subnet share it.
+    /// four bytes of an IPv6 address, scrambled by what is in front of them: a segment may have several subnets. On an
+    /// overlay both ends can then compute it, and no two addresses of one subnet share it.
     pub fn from_ip(address: IpAddr) -> Self {
         let (kind, low) = match address {
             IpAddr::V4(v4) => (0x42, v4.octets()),
             IpAddr::V6(v6) => {
                 let o = v6.octets();
-                (0x43, [o[12], o[13], o[14], o[15]])
+                let front = scrambled(&o[..12]).to_be_bytes();
+                (0x43, std::array::from_fn(|at| o[12 + at] ^ front[at]))
             }
         };
         Self([0x02, kind, low[0], low[1], low[2], low[3]])
@@ -77,6 +78,13 @@ impl From<MacAddress> for String {
         address.to_string()
     }
 }
+/// FNV-1a: the same everywhere and for ever, unlike the standard library's hash.
+fn scrambled(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
 impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -103,5 +111,13 @@ mod tests {
         ] {
             assert!(bad.parse::<MacAddress>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn addresses_of_a_segments_subnets_make_different_ones() {
+        let of = |text: &str| MacAddress::from_ip(text.parse().expect("an address"));
+        assert_ne!(of("fd00:1::2"), of("fd00:2::2"));
+        assert_ne!(of("fd00:1::2"), of("fd00:1::3"));
+        assert_eq!(of("fd00:1::2"), of("fd00:1:0:0::2"));
     }
 }

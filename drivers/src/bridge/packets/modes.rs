@@ -100,13 +100,13 @@ fn a_network_of_ipv6_alone_is_published_and_reaches_out() {
         command(netns, &add).expect("an address");
     }
     let network = network("bridge", 1, &["fd00:1::/64", "fd00:2::/64"]);
-    let [one, two] = scene.with(&network, [&["fd00:1::2/64"], &["fd00:2::2/64"]]);
-    scene.publish(&network, &["fd00:2::2/64"], ["[::]:8080->80/tcp"]);
-    let by = seen(&scene.outside, "[2001:db8::1]:8080", &two, "[fd00:2::2]:80");
+    let [one, two] = scene.with(&network, [&["fd00:1::2/64"], &["fd00:2::3/64"]]);
+    scene.publish(&network, &["fd00:2::3/64"], ["[::]:8080->80/tcp"]);
+    let by = seen(&scene.outside, "[2001:db8::1]:8080", &two, "[fd00:2::3]:80");
     assert_eq!(by, ip("2001:db8::2"));
     let out = seen(&one, "[2001:db8::2]:80", &scene.outside, "[2001:db8::2]:80");
     assert_eq!(out, ip("2001:db8::1"));
-    let beside = seen(&one, "[fd00:2::2]:80", &two, "[fd00:2::2]:80");
+    let beside = seen(&one, "[fd00:2::3]:80", &two, "[fd00:2::3]:80");
     assert_eq!(beside, ip("fd00:1::2"), "both subnets are one network");
 }
 
