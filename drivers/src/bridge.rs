@@ -172,6 +172,10 @@ impl Planner for Bridge {
         base
     }
 
+    fn adoptable(&self, network: &Network) -> Option<InterfaceName> {
+        BridgeOptions::parse(&network.options).ok()?.device
+    }
+
     fn network(&self, network: &Network) -> Result<KernelState> {
         let options = BridgeOptions::parse(&network.options)?;
         let device = links::device(network, options.device.as_ref());
@@ -240,7 +244,9 @@ fn beside(network: &Network, endpoint: &Endpoint) -> Vec<StaticRoute> {
     let mut subnets: Vec<_> = network.pools.iter().map(|pool| pool.subnet).collect();
     subnets.retain(|subnet| {
         let same = |net: &&IpNet| AddressFamily::of(net.addr()) == subnet.family();
-        own.iter().find(same).is_some_and(|net| !subnet.contains(&net.addr()))
+        own.iter()
+            .find(same)
+            .is_some_and(|net| !subnet.contains(&net.addr()))
     });
     subnets
         .into_iter()

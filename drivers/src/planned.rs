@@ -181,7 +181,19 @@ impl Shell {
         let (tunnels, rest): (Vec<_>, Vec<_>) =
             planner.network(network)?.objects().cloned().partition(is_tunnel);
         self.remove(owner, &tunnels.into_iter().collect())?;
-        self.remove(owner, &rest.into_iter().collect())
+        let adopted = self.adopted(planner, network)?;
+        let stays = |object: &Object| matches!(object, Object::Address(on) if Some(&on.link) == adopted.as_ref());
+        self.remove(owner, &rest.into_iter().filter(|object| !stays(object)).collect())
+    }
+
+    /// The network's link, if it was there before the network: it stays, and its addresses with it.
+    fn adopted(&self, planner: &dyn Planner, network: &Network) -> Outcome<Option<InterfaceName>> {
+        let Some(name) = planner.adoptable(network) else {
+            return Ok(None);
+        };
+        let ours = self.kernel.observe_owned(&planner.home(network), self.node)?;
+        let is_it = |object: &Object| matches!(object, Object::Link(link) if link.name == name);
+        Ok((!ours.iter().any(|(_, object)| is_it(object))).then_some(name))
     }
 
     /// Whether the namespace of a network is there; without one there is nothing to keep up to date.
@@ -192,13 +204,27 @@ impl Shell {
         })
     }
 
-    /// What leads to an endpoint changes in one transaction of the firewall where it can.
-    fn publish(&self, owner: Owner, before: &KernelState, after: &KernelState) -> Outcome {
+    /// What leads to an endpoint changes in one transaction of the firewall where it can. What stays is not looked at:
+    /// there may be thousands of ports.
+    fn publish(
+        &self,
+        planner: &dyn Planner,
+        owner: Owner,
+        before: &KernelState,
+        after: &KernelState,
+    ) -> Outcome {
         let gone = before
             .objects()
             .filter(|object| after.get(&object.key()).is_none());
         self.remove(owner, &gone.cloned().collect())?;
-        self.ensure(owner, after)
+        let new = after
+            .objects()
+            .filter(|object| before.get(&object.key()) != Some(object));
+        let new: KernelState = new.cloned().collect();
+        match new.is_empty() {
+            true => Ok(()),
+            false => self.ensure_on_base(planner, owner, &new),
+        }
     }
 
     fn peers_changed(
@@ -368,7 +394,9 @@ impl<P: Planner> Driver for Planned<P> {
         let before = self.planner.access(network, endpoint, before)?;
         let after = self.planner.access(network, endpoint, access)?;
         let owner = Owner::Endpoint(endpoint.id);
-        self.run(doing, move |_, shell| shell.publish(owner, &before, &after))
+        self.run(doing, move |planner, shell| {
+            shell.publish(planner, owner, &before, &after)
+        })
             .await
     }
 

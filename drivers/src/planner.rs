@@ -3,7 +3,7 @@
 use std::fmt;
 
 use kernel::{KernelState, Netns};
-use model::{Endpoint, Network};
+use model::{Endpoint, InterfaceName, Network};
 
 use crate::{Access, Attachment, Capabilities, Draft, Needs, NetworkView, Peer, Result, Target};
 
@@ -24,6 +24,10 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
     /// The namespace that holds the network's objects.
     fn home(&self, _network: &Network) -> Netns {
         Netns::Host
+    }
+    /// A link of the network in its home that may have been there before it, because the user named it.
+    fn adoptable(&self, _network: &Network) -> Option<InterfaceName> {
+        None
     }
     /// The network's own objects.
     fn network(&self, network: &Network) -> Result<KernelState>;

@@ -138,6 +138,41 @@ fn a_link_opens_the_linked_ports_of_a_network_without_icc() {
 }
 
 #[test]
+fn an_adopted_bridge_stays_as_it_was() {
+    let scene = Scene::new();
+    let host = &scene.host.pin;
+    for words in [
+        "ip link add br-mine address 02:00:00:00:00:07 type bridge",
+        "ip address add 172.18.1.1/24 dev br-mine",
+        "ip address add 192.0.2.1/24 dev br-mine",
+    ] {
+        let words: Vec<_> = words.split(' ').collect();
+        command(host, &words).unwrap_or_else(|| panic!("{words:?}"));
+    }
+    let network = with(&[("bridge.name", "br-mine")]);
+    let [container] = scene.with(&network, [BOX]);
+    assert!(pings(&container, "172.18.1.1") && pings(&container, "198.51.100.2"));
+    let target = crate::Target {
+        netns: Some(container),
+        interface: crate::lab::interface("eth0"),
+    };
+    let driver = scene.host.driver("bridge");
+    let endpoint = wearing(&network, BOX);
+    scene
+        .lab
+        .run(driver.leave(&network, &endpoint, &target))
+        .expect("it leaves");
+    scene
+        .lab
+        .run(driver.delete_network(&network))
+        .expect("it is removed");
+    let left = command(host, &["ip", "address", "show", "br-mine"]).expect("it is there");
+    for kept in ["02:00:00:00:00:07", "172.18.1.1/24", "192.0.2.1/24"] {
+        assert!(left.contains(kept), "{kept} is gone: {left}");
+    }
+}
+
+#[test]
 fn the_users_chain_comes_first_and_survives_repair() {
     let scene = Scene::new();
     let network = network("bridge", 1, &["172.18.1.0/24"]);
