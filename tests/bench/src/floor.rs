@@ -36,6 +36,11 @@ impl Floor {
         })
     }
 
+    /// Waits until the kernel is done with what was removed.
+    pub(crate) fn settle(&self) {
+        self.linux.settle(std::time::Duration::from_secs(10));
+    }
+
     /// Makes or removes one object.
     pub(crate) fn apply(&self, step: Step) -> anyhow::Result<()> {
         self.linux

@@ -11,7 +11,10 @@ mod floor;
 mod networks;
 mod others;
 mod overlay;
+mod ports;
 mod report;
+mod scale;
+mod segment;
 mod setup;
 mod visible;
 
@@ -29,6 +32,9 @@ struct Arguments {
     /// Seconds of each throughput sample.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=60))]
     seconds: u16,
+    /// Networks, and endpoints on one network, at most: measured are the 1st, the 100th and the 1,000th.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    scale: u16,
     /// Only operations whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -50,6 +56,22 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("container") {
         containers::life(&setup, samples, &mut report)?;
+    }
+    let scale = usize::from(arguments.scale);
+    if wanted("scale of networks") {
+        scale::among_networks(&setup, scale, samples, &mut report)?;
+    }
+    if wanted("scale of endpoints") {
+        scale::among_endpoints(&setup, scale, samples, &mut report)?;
+    }
+    if wanted("ports") {
+        ports::start(&setup, samples, &mut report)?;
+    }
+    if wanted("daemon") {
+        scale::daemon(samples, 20, &mut report)?;
+    }
+    if wanted("segment") {
+        segment::throughput(&setup, arguments.seconds, &mut report)?;
     }
     if wanted("visible") {
         visible::on_the_other_host(&setup, samples, &mut report)?;

@@ -16,7 +16,8 @@ use crate::{
     setup::{Setup, create_network, sleeper},
 };
 
-const ROUNDS: usize = 3;
+/// Samples of a throughput.
+pub(crate) const ROUNDS: usize = 3;
 
 /// One and four TCP streams, in turns.
 pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> anyhow::Result<()> {
@@ -57,10 +58,10 @@ pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> an
 }
 
 /// Two ends and the far one's address.
-struct Path2 {
-    from: PathBuf,
-    to: PathBuf,
-    address: String,
+pub(crate) struct Path2 {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+    pub(crate) address: String,
 }
 
 /// A server that ends with its one client, or with this.
@@ -82,7 +83,8 @@ fn in_namespace(netns: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn sample(
+/// One TCP measurement from one end to the other.
+pub(crate) fn sample(
     setup: &Setup,
     path: &Path2,
     streams: u16,

@@ -14,6 +14,24 @@ pub(crate) enum Unit {
     Milliseconds,
     /// Gigabits in a second: more is better.
     GigabitsPerSecond,
+    /// Queries answered in a second: more is better.
+    QueriesPerSecond,
+    /// Mebibytes: less is better.
+    Mebibytes,
+    /// A number of things: less is better.
+    Count,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "ms",
+            Self::GigabitsPerSecond => "Gbit/s",
+            Self::QueriesPerSecond => "queries/s",
+            Self::Mebibytes => "MiB",
+            Self::Count => "in number",
+        }
+    }
 }
 
 /// Samples of one thing.
@@ -124,10 +142,7 @@ impl Report {
             "| operation | cnm (min to max) | floor by hand | ratio | others |\n|---|---|---|---|---|\n",
         );
         for row in &self.rows {
-            let unit = match row.unit {
-                Unit::Milliseconds => "ms",
-                Unit::GigabitsPerSecond => "Gbit/s",
-            };
+            let unit = row.unit.name();
             let ends = row
                 .ours
                 .ends()
@@ -172,7 +187,7 @@ impl Report {
                 .map(|(name, samples)| (name.clone(), samples.json()));
             json!({
                 "operation": row.name,
-                "unit": if row.unit == Unit::Milliseconds { "ms" } else { "Gbit/s" },
+                "unit": row.unit.name(),
                 "cnm": row.ours.json(),
                 "floor": row.floor.json(),
                 "floor_is": row.floor_is,

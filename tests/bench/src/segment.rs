@@ -1,0 +1,104 @@
+//! Two containers on a bridge network, beside two namespaces on a bridge by hand; and names asked for in a sandbox.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::Context as _;
+
+use crate::{
+    networks::namespace,
+    overlay::{Path2, ROUNDS, sample},
+    report::{Report, Row, Unit},
+    setup::{Setup, create_network, sleeper},
+};
+
+/// One TCP stream, in turns.
+pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> anyhow::Result<()> {
+    let api = setup.a.api();
+    create_network(&api, "bench-segment", "bridge")?;
+    let ends = [
+        sleeper(&api, "segment-from", "bench-segment")?,
+        sleeper(&api, "segment-to", "bench-segment")?,
+    ];
+    let inspected = api.get(&format!("/containers/{}/json", ends[1]))?;
+    let address = inspected["NetworkSettings"]["Networks"]["bench-segment"]["IPAddress"].as_str();
+    let ours = Path2 {
+        from: namespace(&api, &ends[0])?,
+        to: namespace(&api, &ends[1])?,
+        address: address.context("the container has an address")?.to_owned(),
+    };
+    let by_hand = by_hand(setup)?;
+    let mut row = Row::new(
+        "container to container on a bridge, 1 stream",
+        "veth and bridge by hand",
+        Unit::GigabitsPerSecond,
+    );
+    for _ in 0..ROUNDS {
+        sample(setup, &by_hand, 1, seconds, &mut row.floor)?;
+        sample(setup, &ours, 1, seconds, &mut row.ours)?;
+    }
+    report.add(row);
+    names(setup, &ours.from, seconds, report)?;
+    ends.iter()
+        .try_for_each(|id| api.delete(&format!("/containers/{id}?force=1")).map(drop))?;
+    api.delete("/networks/bench-segment").map(drop)
+}
+
+fn by_hand(setup: &Setup) -> anyhow::Result<Path2> {
+    let [from, to, segment] = ["by1", "by2", "bybr"].map(|name| setup.lab.netns(name));
+    let mut lines = vec![
+        format!("netns add {segment}"),
+        format!("-n {segment} link add br0 type bridge"),
+        format!("-n {segment} link set br0 up"),
+    ];
+    for (number, own) in [(1, &from), (2, &to)] {
+        lines.extend([
+            format!("netns add {own}"),
+            format!("-n {segment} link add veth{number} type veth peer name eth0 netns {own}"),
+            format!("-n {segment} link set veth{number} master br0 up"),
+            format!("-n {own} addr add 10.98.0.{number}/24 dev eth0"),
+            format!("-n {own} link set eth0 up"),
+        ]);
+    }
+    for line in lines {
+        let arguments: Vec<_> = line.split(' ').collect();
+        setup.lab.segment_host().run("ip", &arguments)?.ok()?;
+    }
+    let at = |name: &str| Path::new("/run/netns").join(name);
+    Ok(Path2 {
+        from: at(&from),
+        to: at(&to),
+        address: "10.98.0.2".to_owned(),
+    })
+}
+
+/// Names of a container asked by ten clients with dnsperf, where that is installed.
+fn names(setup: &Setup, netns: &Path, seconds: u16, report: &mut Report) -> anyhow::Result<()> {
+    let (host, queries) = (setup.a.host(), setup.a.host().folder().join("queries"));
+    fs::write(&queries, "segment-to A\nsegment-from A\n")?;
+    let mut row = Row::new("names in a sandbox, 10 clients", "-", Unit::QueriesPerSecond);
+    for _ in 0..ROUNDS {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", netns.display()));
+        command.args([
+            "dnsperf",
+            "-s",
+            "127.0.0.11",
+            "-c",
+            "10",
+            "-l",
+            &seconds.to_string(),
+            "-d",
+        ]);
+        command.arg(&queries);
+        let Ok(text) = host.run_command(command, &[])?.ok() else {
+            println!("dnsperf did not run: no figure for names");
+            return Ok(());
+        };
+        let figure = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Queries per second:"));
+        row.ours.push(figure.context("dnsperf's figure")?.trim().parse()?);
+    }
+    report.add(row);
+    Ok(())
+}
