@@ -7,13 +7,15 @@ mod program {
 }
 
 use std::{
-    net::{Ipv4Addr, TcpListener, UdpSocket},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
+use model::{Exposure, Protocol, PublishedPorts};
 use nix::sys::signal::{Signal, kill};
 use program::world::{World, answer_everything, time};
 
@@ -295,5 +297,73 @@ fn queries_are_answered_quickly_while_names_change() {
     println!("p50 {middle:?}, p99 {p99:?}, {rate:.0} q/s from 10, change {change:?}, helper {memory} KiB");
     assert!(middle < Duration::from_millis(20) && change < Duration::from_millis(200));
     assert!(world.is_resolved(&a, "b."));
+    world.stop(&client);
+}
+
+#[test]
+fn published_ports_are_relayed_while_the_daemon_is_gone_and_by_the_helper_that_follows_a_killed_one() {
+    let mut world = World::new();
+    let network = world.network("front", false);
+    let place = world.sandbox("a", network, &[]);
+    world.publish_port(
+        &place,
+        PublishedPorts {
+            protocol: Protocol::Tcp,
+            host_ip: Ipv6Addr::LOCALHOST.into(),
+            host: "8080".parse().expect("a port"),
+            container: "80".parse().expect("a port"),
+            exposure: Exposure::Open,
+        },
+    );
+    let container = TcpListener::bind(("10.9.0.2", 80)).expect("a server");
+    thread::spawn(move || {
+        for stream in container.incoming() {
+            stream.expect("a connection").write_all(b"hello").ok();
+        }
+    });
+    let greeted = || {
+        let mut said = String::new();
+        let stream = TcpStream::connect((Ipv6Addr::LOCALHOST, 8080));
+        stream.is_ok_and(|mut stream| stream.read_to_string(&mut said).is_ok() && said == "hello")
+    };
+    let client = world.client();
+    world.publish_and_wait(&client);
+    assert!(greeted());
+    let before = world.helper();
+    kill(before, Signal::SIGKILL).expect("killed");
+    let took = eventually("another helper", || {
+        world.is_resolved(&place, "a.") && world.try_helper() != Some(before)
+    });
+    assert!(greeted(), "after {took:?}");
+    world.stop(&client);
+    assert!(greeted(), "without the daemon");
+}
+
+#[test]
+fn what_was_asked_is_counted_for_every_sandbox() {
+    let mut world = World::new();
+    answer_everything(Ipv4Addr::new(9, 9, 9, 9)).expect("a server");
+    let network = world.network("front", false);
+    let (a, b) = (world.sandbox("a", network, &[]), world.sandbox("b", network, &[]));
+    let client = world.client();
+    world.publish_and_wait(&client);
+    for name in ["b.", "a.", "example.com.", "example.com.", "EXAMPLE.com."] {
+        assert_eq!(world.udp(&a, name, RecordType::A).addresses().len(), 1, "{name}");
+    }
+    let counted = world.counts(&client, &a);
+    assert_eq!(
+        (
+            counted.queries,
+            counted.local,
+            counted.forwarded,
+            counted.cached,
+            counted.failed
+        ),
+        (5, 2, 1, 2, 0)
+    );
+    // What one sandbox asked of the host's servers, another need not ask again.
+    world.udp(&b, "example.com.", RecordType::A);
+    let counted = world.counts(&client, &b);
+    assert_eq!((counted.queries, counted.forwarded, counted.cached), (1, 0, 1));
     world.stop(&client);
 }

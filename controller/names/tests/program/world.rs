@@ -20,8 +20,8 @@ use hickory_proto::{
 };
 use model::{
     DnsConfig, DnsPorts, DriverName, Endpoint, EndpointAddresses, EndpointId, IpamConfig, Ipv4Net, Labels,
-    Lifecycle, Network, NetworkId, NetworkName, NodeId, Sandbox, SandboxId, SandboxKind, Scope, Snapshot,
-    Timestamp,
+    Lifecycle, Network, NetworkId, NetworkName, NodeId, PublishedPorts, Sandbox, SandboxId, SandboxKind,
+    Scope, Snapshot, Timestamp,
 };
 use names::{Client, Settings};
 use nix::{
@@ -212,6 +212,27 @@ impl World {
         for id in endpoints {
             self.snapshot.remove_endpoint(&id);
         }
+    }
+
+    /// Publishes a port of the host that leads to one of a sandbox, whose address is put on the host's loopback.
+    pub(crate) fn publish_port(&mut self, place: &Place, ports: PublishedPorts) {
+        let mut changed = Sandbox::clone(&self.snapshot.sandboxes[&place.id]);
+        changed.ports.push(ports);
+        self.snapshot.sandboxes.insert(place.id, Arc::new(changed));
+        let mut endpoints = self.snapshot.endpoints_of(&place.id);
+        let address = endpoints.next().and_then(|endpoint| endpoint.addresses.ipv4);
+        let address = address.expect("an address").addr().to_string();
+        let added = Command::new("ip")
+            .args(["address", "add", &address, "dev", "lo"])
+            .status();
+        assert!(added.expect("ip").success());
+    }
+
+    /// What was asked in a sandbox, as its helper counts.
+    pub(crate) fn counts(&self, client: &Client, place: &Place) -> names::Counts {
+        let all = self.runtime.block_on(client.counters()).expect("counters");
+        let one = all.iter().find(|one| one.sandbox == place.id);
+        one.expect("a served sandbox").counts
     }
 
     /// Changes something that names see.
