@@ -168,6 +168,25 @@ pub(crate) fn assert_golden(name: &str, state: &KernelState) {
     assert_eq!(text, wanted, "differs from {path:?}; UPDATE_GOLDEN=1 accepts it");
 }
 
+/// The same rules by way of iptables, with the base that they stand on, compared with a file in `drivers/golden/iptables`.
+pub(crate) fn assert_golden_iptables(name: &str, base: &KernelState, state: &KernelState) {
+    let items: Vec<_> = base
+        .objects()
+        .chain(state.objects())
+        .filter_map(firewall)
+        .collect();
+    let [v4, v6] = kernel::linux::iptables::text(&items).expect("iptables has words for it");
+    let text = format!("# iptables\n{v4}\n# ip6tables\n{v6}");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/iptables");
+    let path = folder.join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(&path, &text).expect("the folder is there");
+    }
+    let wanted = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, wanted, "differs from {path:?}; UPDATE_GOLDEN=1 accepts it");
+}
+
 /// A state for people to read: objects line by line, then the firewall in nft's syntax.
 fn text(state: &KernelState) -> String {
     let lines = state.objects().filter_map(line).map(|line| line + "\n");

@@ -9,7 +9,7 @@ use super::{Bridge, BridgeHost};
 use crate::{
     Access, LinkAccess,
     planner::Planner,
-    samples::{assert_golden, endpoint, exposed, labels, network, node, ports, target},
+    samples::{self, endpoint, exposed, labels, network, node, ports, target},
 };
 
 const HOST: BridgeHost = BridgeHost {
@@ -19,6 +19,12 @@ const HOST: BridgeHost = BridgeHost {
     firewall: true,
     ip_forward: true,
 };
+
+/// Both spellings of a golden rule set.
+fn assert_golden(name: &str, state: &KernelState) {
+    samples::assert_golden(name, state);
+    samples::assert_golden_iptables(name, &Bridge::new(HOST).base(), state);
+}
 
 fn option(name: &str) -> String {
     format!("com.docker.network.{name}")

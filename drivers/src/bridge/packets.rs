@@ -1,5 +1,6 @@
 //! Packets over bridge networks, on the real kernel.
 
+mod backends;
 mod modes;
 mod ports;
 

@@ -9,8 +9,14 @@ use super::{Bridge, BridgeHost};
 use crate::{
     Draft, Error,
     planner::Planner,
-    samples::{assert_golden, bytes, endpoint, labels, network, node, target},
+    samples::{self, bytes, endpoint, labels, network, node, target},
 };
+
+/// Both spellings of a golden rule set.
+fn assert_golden(name: &str, state: &KernelState) {
+    samples::assert_golden(name, state);
+    samples::assert_golden_iptables(name, &planner().base(), state);
+}
 
 fn planner() -> Bridge {
     Bridge::new(BridgeHost {

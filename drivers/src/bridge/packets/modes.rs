@@ -184,14 +184,9 @@ fn the_users_chain_comes_first_and_survives_repair() {
     scene.let_in(&network, BOX, &Access::default(), &access);
     let asked = || seen(&scene.outside, "198.51.100.1:8080", &container, "172.18.1.2:80").is_some();
     assert!(asked());
-    let tables = command(&scene.host.pin, &["nft", "list", "tables"]).expect("nft(8) is there");
-    let table = tables
-        .split_whitespace()
-        .find(|word| word.starts_with("cnm-"))
-        .expect("ours");
-    let rule = ["ip", "saddr", "198.51.100.0/24", "drop"];
-    let add = ["nft", "add", "rule", "inet", table, "user"];
-    command(&scene.host.pin, &[&add[..], &rule[..]].concat()).expect("a rule");
+    let [add, list] = users_rule(&scene.host.pin);
+    let run = |script: &str| command(&scene.host.pin, &["sh", "-ec", script]).expect("it runs");
+    run(&add);
     assert!(!asked());
     let view = crate::NetworkView {
         network: network.clone().into(),
@@ -207,8 +202,34 @@ fn the_users_chain_comes_first_and_survives_repair() {
     };
     let driver = scene.host.driver("bridge");
     scene.lab.run(driver.repair(&view)).expect("it is repaired");
-    let list = ["nft", "list", "chain", "inet", table, "user"];
-    let listed = command(&scene.host.pin, &list).expect("it is there");
-    assert!(listed.contains("198.51.100.0/24 drop"), "{listed}");
+    let listed = run(&list);
+    assert!(listed.contains("198.51.100.0/24"), "{listed}");
     assert!(!asked());
+}
+
+/// What adds a rule to the user's chain, and what lists it.
+fn users_rule(host: &Path) -> [String; 2] {
+    let (list, begin) = match std::env::var_os(crate::lab::BACKEND) {
+        None => ("nft list tables", "cnm-"),
+        Some(_) => ("iptables -S | cut -d' ' -f2", "CNM-"),
+    };
+    let words = command(host, &["sh", "-ec", list]).expect("its program is there");
+    let ours = words
+        .split_whitespace()
+        .find(|word| word.starts_with(begin))
+        .expect("ours");
+    if begin == "cnm-" {
+        let rule = "ip saddr 198.51.100.0/24 drop";
+        let chain = format!("inet {ours} user");
+        return [
+            format!("nft add rule {chain} {rule}"),
+            format!("nft list chain {chain}"),
+        ];
+    }
+    let chain = format!("{}-user", ours.get(..12).expect("a node's digits"));
+    let rule = "-s 198.51.100.0/24 -j DROP";
+    [
+        format!("iptables -A {chain} {rule}"),
+        format!("iptables -S {chain}"),
+    ]
 }

@@ -9,6 +9,25 @@ use crate::{
     remove, ruleset::*,
 };
 
+/// The contract's cases, by this backend.
+mod contract {
+    use super::super::super::tests::{Pins, apart};
+    use crate::{
+        Linux,
+        contract::{Case, kernel_contract},
+    };
+
+    fn on_iptables(case: fn(&Case<'_>)) {
+        apart(|| {
+            let folder = Pins::new();
+            let linux = Linux::here().and_then(|linux| linux.with_iptables(super::node()));
+            case(&Case::new(&linux.expect("a kernel"), &folder.path()));
+        });
+    }
+
+    kernel_contract!(on_iptables);
+}
+
 fn node() -> NodeId {
     NodeId::from_bytes([0xaa; 32])
 }
