@@ -25,6 +25,8 @@ const LONGEST_NEGATIVE: u32 = 3600;
 const FAILURE: u32 = 1;
 /// How long after its time a reply may still be served when nobody answers.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+/// When no server answered a question, its old reply is given at once for so long.
+const SILENCE: Duration = Duration::from_secs(5);
 /// What a stale reply's records may be kept for (RFC 8767, section 5).
 const STALE_TTL: u32 = 30;
 /// What an entry costs beside its bytes.
@@ -80,6 +82,8 @@ struct Entry {
     stored: Instant,
     ttl: Duration,
     asked: bool,
+    /// When it was last asked for in vain.
+    silence: Option<Instant>,
 }
 
 impl Cache {
@@ -114,6 +118,19 @@ impl Cache {
         (useful && age < entry.ttl + STALE).then(|| entry.with_times(|ttl| ttl.min(STALE_TTL)))
     }
 
+    /// Whether nobody answered this question a moment ago.
+    pub(crate) fn is_silent(&self, key: &[u8], now: Instant) -> bool {
+        let silence = self.entries.get(key).and_then(|entry| entry.silence);
+        silence.is_some_and(|since| now.saturating_duration_since(since) < SILENCE)
+    }
+
+    /// Nobody answered this question: what is known of it will do for a while.
+    pub(crate) fn silent(&mut self, key: &[u8], now: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.silence = Some(now);
+        }
+    }
+
     /// Keeps a reply, if it may be kept. `kind` is what was asked for, `at` where its records begin.
     pub(crate) fn insert(&mut self, key: &[u8], reply: &[u8], kind: u16, at: usize, now: Instant) {
         let Some((ttl, ttls)) = keepable(reply, kind, at) else {
@@ -125,6 +142,7 @@ impl Cache {
             stored: now,
             ttl: Duration::from_secs(ttl.into()),
             asked: false,
+            silence: None,
         };
         let failed = entry.reply[3] & 0x0f == code::SERV_FAIL;
         if failed && self.stale(key, now).is_some() {

@@ -31,8 +31,6 @@ use crate::{
 const SERVERS: usize = 3;
 /// How long a client waits for servers while an old answer is at hand (RFC 8767, section 5).
 const ENOUGH: Duration = Duration::from_millis(1800);
-/// When no server answered, old answers are given at once for so long.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// How much of what servers said is kept.
 #[derive(Debug, Clone)]
@@ -57,7 +55,6 @@ struct State {
     health: Vec<Health>,
     cache: Cache,
     flights: HashMap<(Vec<u8>, Transport), WeakShared<Flight>>,
-    silent: Option<Instant>,
 }
 
 /// What a question to servers leads to; none when none of them said anything.
@@ -85,7 +82,6 @@ impl Upstreams {
             health: vec![Health::default(); servers.len()],
             cache: Cache::new(keeping.entries, keeping.bytes, keeping.room),
             flights: HashMap::new(),
-            silent: None,
         };
         Arc::new(Self {
             servers,
@@ -115,21 +111,18 @@ impl Upstreams {
         let key = request.key();
         let (old, at_once) = {
             let (state, now) = (self.state(), Instant::now());
-            let silent = state
-                .silent
-                .is_some_and(|since| now.saturating_duration_since(since) < SILENCE);
-            (state.cache.stale(&key, now), silent)
+            (state.cache.stale(&key, now), state.cache.is_silent(&key, now))
         };
         let over_udp = transport == Transport::Udp;
         let reply = match old {
             Some(old) if at_once => Some(old),
             Some(old) => {
-                let flight = self.flight(request, key, transport);
+                let flight = self.flight(request, key.clone(), transport);
                 let reply = timeout(ENOUGH, flight).await.ok().flatten();
                 // A failure is no better than silence.
                 let good = reply.filter(|reply| !is_failure(reply));
                 if good.is_none() {
-                    self.state().silent = Some(Instant::now());
+                    self.state().cache.silent(&key, Instant::now());
                 }
                 Some(good.map_or(old, |reply| reply.to_vec()))
             }
