@@ -2,6 +2,7 @@
 
 #[path = "../../engine/src/tests/bench.rs"]
 mod bench;
+mod changes;
 mod client;
 mod containers;
 mod images;

@@ -27,7 +27,8 @@ async fn a_network_goes_through_its_life() {
                 {"Subnet": "10.1.0.0/24", "IPRange": "10.1.0.128/25", "Gateway": "10.1.0.254", "AuxiliaryAddresses": {"nas": "10.1.0.5"}}
             ]},
             "Internal": false, "Attachable": true, "Ingress": false, "ConfigFrom": {"Network": ""}, "ConfigOnly": false,
-            "Containers": {}, "Options": {}, "Labels": {"a": "1"}
+            "Containers": {}, "Options": {}, "Labels": {"a": "1"},
+            "Status": {"IPAM": {"Subnets": {"10.1.0.0/24": {"IPsInUse": 4, "DynamicIPsAvailable": 126}}}}
         })
     );
     for text in [id.as_str(), &id[..12]] {
@@ -239,7 +240,7 @@ async fn wrong_networks_are_refused_with_a_hint_and_the_right_status() {
             "did you mean",
         ),
         (json!({"Name": "b a d"}), 400, "not a valid network name"),
-        (json!({"Name": "bad", "Ingress": true}), 501, "not supported yet"),
+        (json!({"Name": "bad", "Ingress": true}), 400, "Swarm mode"),
     ] {
         let reply = client.post("/networks/create", body.clone()).await;
         assert_eq!(reply.status, status, "{body}: {}", reply.message());
