@@ -13,7 +13,15 @@ use model::{EndpointId, SandboxId};
 struct State {
     joined: HashMap<EndpointId, Attachment>,
     applied: HashMap<SandboxId, KernelState>,
-    published: HashMap<EndpointId, Access>,
+    published: HashMap<EndpointId, Published>,
+}
+
+/// What leads to an endpoint that would not of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) access: Access,
+    /// A part of it may be missing: the driver has failed, or another process told it.
+    pub(crate) unsure: bool,
 }
 
 /// Attachments of this host's endpoints.
@@ -32,20 +40,19 @@ impl Attachments {
     }
 
     pub(crate) fn insert(&self, id: EndpointId, attachment: Attachment) {
+        self.state().joined.insert(id, attachment);
+    }
+
+    /// What the endpoint's driver was last told to let in.
+    pub(crate) fn published(&self, id: EndpointId) -> Published {
+        self.state().published.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_published(&self, id: EndpointId, published: Published) {
         let mut state = self.state();
-        state.joined.insert(id, attachment);
-        state.published.entry(id).or_default();
-    }
-
-    /// What the endpoint's driver was last told to let in; none where only a process before this one knew.
-    pub(crate) fn published(&self, id: EndpointId) -> Option<Access> {
-        self.state().published.get(&id).cloned()
-    }
-
-    pub(crate) fn set_published(&self, id: EndpointId, access: Option<Access>) {
-        match access {
-            Some(access) => self.state().published.insert(id, access),
-            None => self.state().published.remove(&id),
+        match published == Published::default() {
+            true => state.published.remove(&id),
+            false => state.published.insert(id, published),
         };
     }
 

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
 };
 
-pub(crate) use access::{access, forget_flows, give_up, sync};
+pub(crate) use access::{access, forget_flows, give_up, remember, sync};
 pub(crate) use create::{pin, pins, realize};
 pub(crate) use delete::finish_deleting;
 pub(crate) use ports::{Held, settle as settle_ports, unsettled};

@@ -8,6 +8,7 @@ mod linux;
 mod names;
 mod networks;
 mod ports;
+mod published;
 mod removals;
 mod repairs;
 mod restart;

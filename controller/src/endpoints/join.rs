@@ -7,6 +7,7 @@ use kernel::Survey;
 use model::{Endpoint, Network, Sandbox};
 
 use crate::{
+    attachments::Published,
     core::{Core, target},
     error::{Error, Result},
 };
@@ -63,7 +64,7 @@ pub(super) async fn leave(
     core.call(&network.driver, doing, driver.leave(network, endpoint, &target))
         .await?;
     core.attachments.remove(endpoint.id);
-    core.attachments.set_published(endpoint.id, None);
+    core.attachments.set_published(endpoint.id, Published::default());
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Scope, Snapshot};
 
-use crate::{core::Core, error::Result, networks, records};
+use crate::{core::Core, error::Result, networks, records, sandboxes};
 
 /// Reads the local store. What it holds of the cluster is stale until the cluster store has answered.
 pub(super) async fn local(core: &Arc<Core>) -> Result<()> {
@@ -41,6 +41,7 @@ pub(super) async fn local(core: &Arc<Core>) -> Result<()> {
         *current = snapshot;
         current.generation = generation;
     });
+    sandboxes::remember(core);
     Ok(())
 }
 

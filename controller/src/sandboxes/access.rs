@@ -14,7 +14,7 @@ use model::{
 };
 
 use super::{gateway, links};
-use crate::{core::Core, endpoints, error::Result, locks::LockKey};
+use crate::{attachments::Published, core::Core, endpoints, error::Result, locks::LockKey};
 
 /// Whether containers of a network reach each other; then links open nothing.
 const ICC: &str = "com.docker.network.bridge.enable_icc";
@@ -91,12 +91,25 @@ fn links(snapshot: &Snapshot, sandbox: &Sandbox, endpoint: &Endpoint) -> Vec<dri
     }
 }
 
-/// What may lead to an endpoint that a process before this one knew.
-fn possible(snapshot: &Snapshot, endpoint: &Endpoint) -> Access {
-    let sandbox = snapshot.sandboxes.get(&endpoint.sandbox);
-    Access {
-        ports: sandbox.map(|sandbox| sandbox.ports.clone()).unwrap_or_default(),
-        links: links::access(snapshot, endpoint),
+/// Notes what may lead to endpoints that a process before this one did not finish with: they are taken out before
+/// anything is realized, and nothing may be left of them.
+pub(crate) fn remember(core: &Core) {
+    let snapshot = core.records.snapshot();
+    let unfinished = snapshot
+        .endpoints
+        .values()
+        .filter(|endpoint| endpoint.node == core.node.id && endpoint.lifecycle != Lifecycle::Active);
+    for endpoint in unfinished {
+        let sandbox = snapshot.sandboxes.get(&endpoint.sandbox);
+        let possible = Access {
+            ports: sandbox.map(|sandbox| sandbox.ports.clone()).unwrap_or_default(),
+            links: links::access(&snapshot, endpoint),
+        };
+        let published = Published {
+            access: possible,
+            unsure: true,
+        };
+        core.attachments.set_published(endpoint.id, published);
     }
 }
 
@@ -106,7 +119,7 @@ pub(crate) async fn sync(core: &Arc<Core>, sandbox: SandboxId) -> Result<()> {
     let snapshot = core.records.snapshot();
     let mut own: Vec<_> = snapshot
         .endpoints_of(&sandbox)
-        .filter(|endpoint| endpoint.node == core.node.id && core.attachments.published(endpoint.id).is_some())
+        .filter(|endpoint| endpoint.node == core.node.id)
         .map(|endpoint| {
             let gains = !access(core, &snapshot, endpoint).ports.is_empty();
             (gains, endpoint.id)
@@ -136,7 +149,7 @@ fn linked(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> Vec<EndpointI
     networks
         .iter()
         .flat_map(|network| snapshot.endpoints_on(network))
-        .filter(|other| other.node == core.node.id && core.attachments.published(other.id).is_some())
+        .filter(|other| other.node == core.node.id)
         .filter(|other| {
             other
                 .container
@@ -149,13 +162,7 @@ fn linked(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> Vec<EndpointI
 /// Takes back whatever leads to an endpoint that is about to leave. It is no gateway any more from here on.
 pub(crate) async fn give_up(core: &Arc<Core>, endpoint: &Endpoint) -> Result<()> {
     core.attachments.remove(endpoint.id);
-    if core.attachments.published(endpoint.id).is_none() {
-        let before = possible(&core.records.snapshot(), endpoint);
-        core.attachments.set_published(endpoint.id, Some(before));
-    }
-    tell(core, endpoint.id).await?;
-    core.attachments.set_published(endpoint.id, None);
-    Ok(())
+    tell(core, endpoint.id).await
 }
 
 /// Brings one endpoint to what should lead to it now.
@@ -172,33 +179,58 @@ async fn tell(core: &Arc<Core>, id: EndpointId) -> Result<()> {
     else {
         return Ok(());
     };
-    let before = core.attachments.published(id).unwrap_or_default();
+    let Published {
+        access: before,
+        unsure,
+    } = core.attachments.published(id);
     let now = access(core, &snapshot, endpoint);
-    if before == now {
+    if before == now && !unsure {
         return Ok(());
     }
-    // Until the driver has done it, both may be there.
-    core.attachments.set_published(id, Some(both(&before, &now)));
+    // Until the driver has done it, all of both may be there.
+    let published = Published {
+        access: both(&before, &now),
+        unsure: true,
+    };
+    core.attachments.set_published(id, published);
+    // Of what may be missing, everything that stays is made again: it is told as if it were new.
+    let known = if unsure {
+        without(&before, &now)
+    } else {
+        before.clone()
+    };
     let driver = core.driver(&network.driver)?;
     let doing = format!("programming external connectivity on endpoint {}", endpoint.name);
     core.call(
         &network.driver,
         doing,
-        driver.publish(network, endpoint, &before, &now),
+        driver.publish(network, endpoint, &known, &now),
     )
     .await?;
     forget_past(core, &before, &now).await;
-    core.attachments.set_published(id, Some(now));
+    let published = Published {
+        access: now,
+        unsure: false,
+    };
+    core.attachments.set_published(id, published);
     Ok(())
 }
 
 fn both(before: &Access, now: &Access) -> Access {
-    let mut both = now.clone();
-    let ports = before.ports.iter().filter(|ports| !now.ports.contains(ports));
-    let links = before.links.iter().filter(|link| !now.links.contains(link));
-    both.ports.extend(ports.cloned());
-    both.links.extend(links.cloned());
+    let mut both = without(before, now);
+    both.ports.extend(now.ports.iter().cloned());
+    both.links.extend(now.links.iter().cloned());
     both
+}
+
+/// What is in one and not in the other.
+fn without(one: &Access, other: &Access) -> Access {
+    let ports = one.ports.iter().filter(|ports| !other.ports.contains(ports));
+    let links = one.links.iter().filter(|link| !other.links.contains(link));
+    Access {
+        ports: ports.cloned().collect(),
+        links: links.cloned().collect(),
+    }
 }
 
 /// Datagrams that went to the host itself on ports which now lead to the container would go on to do so.

@@ -1,5 +1,7 @@
 //! Every operation, failed at every step of the kernel and at every commit: nothing is left behind.
 
+mod ports;
+
 use std::future::Future;
 
 use kernel::KernelState;
@@ -428,4 +430,27 @@ async fn a_death_while_deleting_a_sandbox_leaves_nothing_of_it() {
         async |host| host.controller().sandboxes.list().is_empty(),
     )
     .await;
+}
+
+#[tokio::test]
+async fn changing_a_network_fails_cleanly_at_every_step() {
+    let host = Host::alone().await;
+    let network = host.network("lab", "bridge", Some("10.1.0.0/24")).await.unwrap();
+    let sandbox = host.sandbox("web").await.unwrap();
+    host.connect(network.id, &sandbox).await.unwrap();
+    let id = network.id;
+    let change = |controller: std::sync::Arc<Controller>| async move {
+        let change = crate::NetworkChange {
+            name: Some(model::NetworkName::new("store").unwrap()),
+            mtu: Some(1400),
+            masquerade: Some(false),
+            add_subnets: super::host::create("x", "bridge", Some("10.2.0.0/24"))
+                .ipam
+                .subnets,
+            ..crate::NetworkChange::default()
+        };
+        controller.networks.update(&id.to_string(), change, false).await
+    };
+    fails_cleanly_at_every_commit(&host, "change", 1, change).await;
+    fails_cleanly_at_every_step(&host, "change", change).await;
 }
