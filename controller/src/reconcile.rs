@@ -50,6 +50,9 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     // A fence of the process before this one is lifted: the lease is asked for anew.
     core.set_fence(Fence::Lifted);
     repair::realize_all(core).await;
+    if let Err(error) = core.worker.gathered().await {
+        tracing::warn!(%error, "the firewall is not what it should be; it will be tried again");
+    }
     core.set_fence(Fence::Never);
     if let Err(error) = ports::settle(core).await {
         tracing::warn!(%error, "claims of ports could not be settled; it will be tried again");

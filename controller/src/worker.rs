@@ -73,6 +73,14 @@ impl Worker {
         .await
     }
 
+    /// Everything that should be there has been asked for since the start.
+    pub(crate) async fn gathered(&self) -> Result<()> {
+        self.run("ending what a process before this one left", |kernel| {
+            kernel.gathered()
+        })
+        .await
+    }
+
     /// Has damage told of, until the answer is dropped.
     pub(crate) async fn watch(&self, tell: kernel::damage::Tell) -> Result<kernel::Watch> {
         self.run("listening to what others change", move |kernel| {

@@ -12,7 +12,16 @@ use model::{AddressFamily, DnsConfig, Labels, Node, NodeId, Subnet, Timestamp};
 use runtime::{Runtime, RuntimeConfig};
 use store::{Store, Stores, embedded::Embedded};
 
-use crate::{config::Config, identity, metrics::ThisHost, name_service::Names, programs::Programs};
+use crate::{
+    config::{Config, FirewallBackend},
+    identity,
+    metrics::ThisHost,
+    name_service::Names,
+    programs::Programs,
+};
+
+/// How long a stopped container finds its address again before others may get it.
+const ADDRESSES_KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// The daemon's parts, running.
 #[derive(Debug)]
@@ -50,7 +59,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         local: local.clone(),
         global: cluster_store(config)?,
     };
-    let linux = Arc::new(Linux::here().context("opening netlink sockets")?);
+    let linux = Arc::new(linux(config, node)?);
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
     let parts = Parts {
@@ -163,7 +172,8 @@ fn address_management(
         node,
         default_pools(config, node)?,
         Arc::new(routes),
-    ))
+    )
+    .remembering(ADDRESSES_KEPT))
 }
 
 /// What the administrator gives replaces the built-in pools of the same family.
@@ -201,6 +211,24 @@ fn catalog(
         ip_forward: config.ip_forward,
     };
     BuiltIn::new(&settings, kernel).context("looking at the host's links")
+}
+
+/// The kernel with the firewall backend that is asked for. What the other one made before a change of mind goes.
+fn linux(config: &Config, node: NodeId) -> anyhow::Result<Linux> {
+    let linux = Linux::here().context("opening netlink sockets")?;
+    if !config.firewall {
+        return Ok(linux);
+    }
+    let linux = match config.firewall_backend {
+        FirewallBackend::Nftables => linux,
+        FirewallBackend::Iptables => linux
+            .with_iptables(node)
+            .context("firewall-backend iptables: running iptables-restore and ip6tables-restore")?,
+    };
+    if let Err(error) = linux.remove_other_firewall(node) {
+        tracing::warn!(%error, "rules of the other firewall backend could not be removed");
+    }
+    Ok(linux)
 }
 
 fn settings(config: &Config) -> anyhow::Result<controller::Settings> {

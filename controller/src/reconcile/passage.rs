@@ -49,7 +49,7 @@ fn tell(core: &Core, found: &[Passage]) {
     for passage in found.iter().filter(|passage| !before.contains(passage)) {
         match passage {
             Passage::Opened { by, chain } => {
-                tracing::info!(by, chain, "two rules of ours let our packets pass")
+                tracing::info!(by, chain, "two rules of ours let our packets pass");
             }
             Passage::Blocked { by, hint } => tracing::warn!(by, hint, "may refuse packets of containers"),
         }
