@@ -124,6 +124,43 @@ impl Endpoints {
         disconnect::disconnect(&self.core, id, force).await
     }
 
+    /// Sets addresses of a network aside for a container that exists and need not run, until [`Self::forget`]. Only that
+    /// container is connected with them; asked for again, nothing changes.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` for an address that somebody has, naming the holder; `Invalid` for one of no pool.
+    pub async fn reserve(
+        &self,
+        network: NetworkId,
+        container: ContainerId,
+        name: &str,
+        wanted: &[IpAddr],
+    ) -> Result<()> {
+        let found = self.core.records.snapshot().networks.get(&network).cloned();
+        let found = found.ok_or_else(|| crate::networks::network_not_found(&network.short()))?;
+        addresses::reserve(&self.core, &found, container, name, wanted).await
+    }
+
+    /// Frees what is set aside or kept for a container on all networks of this host: it is gone for good.
+    ///
+    /// # Errors
+    /// When the store can't be written. Networks of a cluster store that does not answer are left out: what is kept there
+    /// ends by itself.
+    pub async fn forget(&self, container: ContainerId) -> Result<()> {
+        let owner = container.to_string();
+        for network in self.core.records.snapshot().networks.values() {
+            if network.pools.is_empty() || self.core.require_store(network.scope).is_err() {
+                continue;
+            }
+            let ipam = &self.core.ipam;
+            let txn = ipam.forget_owner(network.id, network.scope, &owner).await?;
+            if txn != store::Txn::new() {
+                self.core.stores.of(network.scope).commit(txn).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// One endpoint.
     ///
     /// # Errors

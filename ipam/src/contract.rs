@@ -53,6 +53,7 @@ impl Host {
                 scope: Scope::Global,
                 pool,
                 holder: holder.clone(),
+                owner: None,
                 node: self.node,
                 wanted,
                 avoid: &avoid,

@@ -83,6 +83,8 @@ pub struct AddressRequest<'a> {
     pub pool: &'a Pool,
     /// Whom it is for.
     pub holder: Holder,
+    /// The container it is for, which gets again what was kept or set aside for it.
+    pub owner: Option<String>,
     /// The host it is for, whose death frees it.
     pub node: NodeId,
     /// The address; none for the next free one.
@@ -171,6 +173,24 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
         pool: &Pool,
         address: IpAddr,
     ) -> Result<Txn>;
+    /// Gives an address back, and keeps it for a while for whoever had it.
+    async fn keep_address(
+        &self,
+        network: NetworkId,
+        scope: Scope,
+        pool: &Pool,
+        address: IpAddr,
+    ) -> Result<Txn> {
+        self.release_address(network, scope, pool, address).await
+    }
+    /// Sets an address aside for a container that exists and need not run.
+    async fn reserve_address(&self, _request: &AddressRequest<'_>, _owner: &str) -> Result<Txn> {
+        Ok(Txn::new())
+    }
+    /// Forgets what is set aside or kept for a container that is gone.
+    async fn forget_owner(&self, _network: NetworkId, _scope: Scope, _owner: &str) -> Result<Txn> {
+        Ok(Txn::new())
+    }
     /// How much of a pool is used.
     async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse>;
     /// The fragment that tells others the network's new name.

@@ -8,7 +8,7 @@
 mod leases;
 mod pools;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{NetworkId, NodeId, Pool, Scope, Subnet};
@@ -38,6 +38,14 @@ impl Stored {
             leases: Leases::new(stores),
         }
     }
+
+    /// The same, keeping addresses given back for whoever had them, for this long. Others get one earlier only when
+    /// nothing else is left.
+    #[must_use]
+    pub fn remembering(mut self, memory: Duration) -> Self {
+        self.leases = self.leases.remembering(memory);
+        self
+    }
 }
 
 #[async_trait]
@@ -48,7 +56,8 @@ impl Ipam for Stored {
 
     async fn release_pool(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<Txn> {
         self.leases.forget(network, pool.subnet);
-        Ok(self.pools.release(network, scope, pool.subnet))
+        let kept = self.leases.clear(network, scope, pool.subnet).await?;
+        Ok(self.pools.release(network, scope, pool.subnet).and(kept))
     }
 
     async fn request_address(&self, request: &AddressRequest<'_>) -> Result<AddressGrant> {
@@ -58,11 +67,33 @@ impl Ipam for Stored {
     async fn release_address(
         &self,
         network: NetworkId,
-        _: Scope,
+        scope: Scope,
         pool: &Pool,
         address: IpAddr,
     ) -> Result<Txn> {
-        Ok(self.leases.release(network, pool.subnet, address).await)
+        self.leases
+            .release(network, scope, pool.subnet, address, false)
+            .await
+    }
+
+    async fn keep_address(
+        &self,
+        network: NetworkId,
+        scope: Scope,
+        pool: &Pool,
+        address: IpAddr,
+    ) -> Result<Txn> {
+        self.leases
+            .release(network, scope, pool.subnet, address, true)
+            .await
+    }
+
+    async fn reserve_address(&self, request: &AddressRequest<'_>, owner: &str) -> Result<Txn> {
+        self.leases.reserve(request, owner).await
+    }
+
+    async fn forget_owner(&self, network: NetworkId, scope: Scope, owner: &str) -> Result<Txn> {
+        self.leases.forget_owner(network, scope, owner).await
     }
 
     async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse> {

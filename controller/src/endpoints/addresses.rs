@@ -3,7 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipam::{AddressRequest, Error as IpamError, Holder};
-use model::{AddressFamily, EndpointAddresses, EndpointId, IpNet, MacAddress, Network, Pool};
+use model::{
+    AddressFamily, ContainerId, Endpoint, EndpointAddresses, EndpointId, IpNet, Lifecycle, MacAddress,
+    Network, Pool,
+};
 use store::Txn;
 
 use super::Connect;
@@ -74,18 +77,62 @@ pub(super) async fn give_back(core: &Core, network: &Network, addresses: &Endpoi
     }
 }
 
-/// The transaction that gives addresses back.
-pub(super) async fn release(core: &Core, network: &Network, addresses: &EndpointAddresses) -> Result<Txn> {
+/// The transaction that gives an endpoint's addresses back. One that was in use is kept for its container for a while.
+pub(super) async fn release(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<Txn> {
     let mut txn = Txn::new();
-    for address in addresses.iter() {
-        if let Some(pool) = network.pool_around(address.addr()) {
-            let given_back = core
-                .ipam
-                .release_address(network.id, network.scope, pool, address.addr());
-            txn = txn.and(given_back.await?);
-        }
+    for address in endpoint.addresses.iter().map(|net| net.addr()) {
+        let Some(pool) = network.pool_around(address) else {
+            continue;
+        };
+        let ipam = &core.ipam;
+        let given_back = match endpoint.lifecycle {
+            Lifecycle::Deleting => ipam.keep_address(network.id, network.scope, pool, address).await,
+            _ => {
+                ipam.release_address(network.id, network.scope, pool, address)
+                    .await
+            }
+        };
+        txn = txn.and(given_back?);
     }
     Ok(txn)
+}
+
+/// Sets addresses aside for a container that need not run: all of them or none.
+pub(super) async fn reserve(
+    core: &Core,
+    network: &Network,
+    container: ContainerId,
+    name: &str,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    let owner = container.to_string();
+    let mut txn = Txn::new();
+    for address in addresses {
+        let pool = candidates(network, AddressFamily::of(*address), Some(*address))?[0];
+        let request = AddressRequest {
+            network: network.id,
+            scope: network.scope,
+            pool,
+            holder: Holder::Endpoint(EndpointId::random(), name.to_owned()),
+            owner: Some(owner.clone()),
+            node: core.node.id,
+            wanted: Some(*address),
+            avoid: &[],
+        };
+        txn = txn.and(core.ipam.reserve_address(&request, &owner).await?);
+    }
+    if txn != Txn::new() {
+        core.stores.of(network.scope).commit(txn).await?;
+    }
+    Ok(())
+}
+
+/// The container behind a connection.
+fn owner(core: &Core, request: &Connect) -> Option<String> {
+    let snapshot = core.records.snapshot();
+    let sandbox = snapshot.sandboxes.get(&request.sandbox);
+    let of_sandbox = sandbox.and_then(|sandbox| sandbox.container);
+    request.container.or(of_sandbox).map(|id| id.to_string())
 }
 
 fn refuse_disabled(
@@ -128,6 +175,7 @@ async fn one(
             scope: network.scope,
             pool,
             holder: Holder::Endpoint(id, request.name.clone()),
+            owner: owner(core, request),
             node: core.node.id,
             wanted,
             avoid: &lost,

@@ -162,7 +162,9 @@ pub(super) async fn forget(core: &Core, network: &Network, endpoint: &Endpoint) 
     let mut txn = records::endpoints(network.id).delete(endpoint.id);
     if core.records.shared(network.scope) {
         release_shared(core, network, endpoint, Txn::new()).await?;
-        addresses::give_back(core, network, &endpoint.addresses).await;
+        if endpoint.lifecycle != Lifecycle::Deleting {
+            addresses::give_back(core, network, &endpoint.addresses).await;
+        }
     } else {
         txn = txn.and(release(core, network, endpoint).await?);
     }
@@ -177,7 +179,7 @@ pub(super) async fn forget(core: &Core, network: &Network, endpoint: &Endpoint) 
 
 /// The transaction that frees what an endpoint holds.
 async fn release(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<Txn> {
-    let addresses = addresses::release(core, network, &endpoint.addresses).await?;
+    let addresses = addresses::release(core, network, endpoint).await?;
     Ok(addresses.delete(claims::endpoint_name(network.id, &endpoint.name)?))
 }
 

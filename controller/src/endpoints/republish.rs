@@ -116,6 +116,7 @@ async fn claim(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<()
             scope: network.scope,
             pool,
             holder: Holder::Endpoint(endpoint.id, endpoint.name.clone()),
+            owner: endpoint.container.map(|id| id.to_string()),
             node: core.node.id,
             wanted: Some(address.addr()),
             avoid: &[],

@@ -26,13 +26,14 @@ impl Shell {
         let owner = Owner::Network(before.network.id);
         // A sysctl is never gone: it is set to what it was, or to what it is on other links.
         let resting = self.kernel.observe(&settings(&new, &old))?;
+        let was = self.with_mtus(&old, &new)?;
         let done = self
             .go(&old, &new)
             .and_then(|()| self.ensure(owner, &self.usual(&settings(&old, &new))?));
         let Err(failure) = done else {
             return Ok(());
         };
-        let back = self.go(&new, &old).and_then(|()| self.ensure(owner, &resting));
+        let back = self.go(&new, &was).and_then(|()| self.ensure(owner, &resting));
         if let Err(again) = back {
             let error = match again {
                 super::Failure::Kernel(error) => error.to_string(),
@@ -58,6 +59,37 @@ impl Shell {
             self.remove(*owner, &gone.cloned().collect())?;
         }
         Ok(())
+    }
+
+    /// The old state, with the MTUs that it leaves to the kernel where the new one doesn't.
+    fn with_mtus(&self, old: &Parts, new: &Parts) -> Outcome<Parts> {
+        let mut was = old.clone();
+        for (owner, state) in &mut was {
+            let Some((_, next)) = new.iter().find(|(other, _)| other == owner) else {
+                continue;
+            };
+            let decided = next.objects().filter_map(|object| match object {
+                Object::Link(link) if link.mtu.is_some() => Some(link),
+                _ => None,
+            });
+            for link in decided {
+                let key = Key::Link(link.netns.clone(), link.name.clone());
+                let known = match state.get(&key) {
+                    Some(Object::Link(known)) => known.clone(),
+                    _ if link.kind == LinkKind::VethPeer => link.clone(),
+                    _ => continue,
+                };
+                let observed = self.kernel.observe(&[key])?;
+                if let Some(Object::Link(there)) = observed.objects().next() {
+                    let mtu = known
+                        .mtu
+                        .filter(|_| known.kind != LinkKind::VethPeer)
+                        .or(there.mtu);
+                    state.insert(Object::Link(Link { mtu, ..known }));
+                }
+            }
+        }
+        Ok(was)
     }
 
     /// These settings of links as new links have them.

@@ -1,69 +1,41 @@
 //! Addresses of pools: one key per lease, one book per pool in memory.
 
+mod record;
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use model::{NetworkId, NodeId, Pool, Scope, Subnet};
-use serde::{Deserialize, Serialize};
-use store::{Key, Stores, Table, Txn};
+use model::{NetworkId, Pool, Scope, Subnet, Timestamp};
+use store::{Key, Stores, Table, Txn, Versioned};
 use tokio::sync::Mutex as AsyncMutex;
 
+use self::record::{Kept, Lease, LeaseHolder, Reservation, Without};
 use crate::{
     AddressGrant, AddressRequest, Book, Error, Holder, PoolUse, Result, Unusable, unusable, usable, used,
 };
 
-/// Who holds an address, as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Lease {
-    /// Who it was given to.
-    holder: LeaseHolder,
-    /// The host whose death frees it.
-    node: NodeId,
+/// Forgotten in one commit, at most.
+const MOST: usize = Txn::MAX_OPERATIONS / 2;
+
+/// What is known of a pool: what is taken of it, and what of that is only kept.
+#[derive(Debug)]
+struct Shelf {
+    book: Book,
+    kept: Kept,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "kind")]
-enum LeaseHolder {
-    Gateway,
-    Endpoint { id: model::EndpointId, name: String },
-}
-
-impl LeaseHolder {
-    fn of(holder: &Holder) -> Self {
-        match holder {
-            Holder::Gateway(_) => Self::Gateway,
-            Holder::Endpoint(id, name) => Self::Endpoint {
-                id: *id,
-                name: name.clone(),
-            },
-        }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Gateway, Self::Gateway) => true,
-            (Self::Endpoint { id: a, .. }, Self::Endpoint { id: b, .. }) => a == b,
-            _ => false,
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Self::Gateway => "the network's gateway".to_owned(),
-            Self::Endpoint { name, .. } => format!("{name:?}"),
-        }
-    }
-}
-
-type Books = HashMap<(NetworkId, Subnet), Arc<AsyncMutex<Option<Book>>>>;
+type Books = HashMap<(NetworkId, Subnet), Arc<AsyncMutex<Option<Shelf>>>>;
 
 /// The leases of every pool this host has used.
 #[derive(Debug)]
 pub(super) struct Leases {
     stores: Stores,
+    /// How long an address given back is kept for whoever had it.
+    memory: Duration,
     /// A book is none until it is read from the store.
     books: Mutex<Books>,
 }
@@ -72,39 +44,161 @@ impl Leases {
     pub(super) fn new(stores: Stores) -> Self {
         Self {
             stores,
+            memory: Duration::ZERO,
             books: Mutex::new(HashMap::new()),
         }
     }
 
+    /// Keeps addresses given back for whoever had them, for this long.
+    pub(super) const fn remembering(mut self, memory: Duration) -> Self {
+        self.memory = memory;
+        self
+    }
+
     pub(super) async fn request(&self, request: &AddressRequest<'_>) -> Result<AddressGrant> {
         let pool = request.pool;
-        let address = match request.wanted {
+        let mut lease = Lease {
+            holder: LeaseHolder::of(&request.holder, request.owner.as_deref()),
+            node: request.node,
+            reserved: None,
+        };
+        let (address, before) = match request.wanted {
             Some(wanted) => match self.check_wanted(request, wanted).await? {
                 Held::ByHolder => return Ok(grant(pool, wanted, Txn::new())),
-                Held::Free => {
+                Held::Free(before) => {
                     self.note(request.network, pool.subnet, wanted).await;
-                    wanted
+                    (wanted, before)
                 }
             },
             None => self.next(request).await?,
         };
-        let lease = Lease {
-            holder: LeaseHolder::of(&request.holder),
-            node: request.node,
+        let table = table(request.network);
+        let txn = match before {
+            None => table.create(address, &lease),
+            Some(found) => {
+                lease.reserved = found.record.reserved;
+                table.replace(address, found.revision, &lease)
+            }
         };
-        let txn = table(request.network).create(address, &lease);
         Ok(grant(pool, address, txn))
     }
 
-    /// Frees an address in the book; the caller commits the fragment, if the lease ever was committed.
-    pub(super) async fn release(&self, network: NetworkId, subnet: Subnet, address: IpAddr) -> Txn {
+    /// Sets an address aside for a container that is not running.
+    pub(super) async fn reserve(&self, request: &AddressRequest<'_>, owner: &str) -> Result<Txn> {
+        let Some(wanted) = request.wanted else {
+            return Ok(Txn::new());
+        };
+        let Held::Free(before) = self.check_wanted(request, wanted).await? else {
+            return Ok(Txn::new());
+        };
+        let lease = Lease {
+            holder: LeaseHolder::Nobody,
+            node: request.node,
+            reserved: Some(Reservation {
+                owner: owner.to_owned(),
+                name: name_of(&request.holder),
+            }),
+        };
+        self.note(request.network, request.pool.subnet, wanted).await;
+        let table = table(request.network);
+        Ok(match before {
+            None => table.create(wanted, &lease),
+            Some(found) => table.replace(wanted, found.revision, &lease),
+        })
+    }
+
+    /// Frees an address in the book, unless it is set aside; the caller commits the fragment, if the lease ever was
+    /// committed. With `keep`, whoever had it finds it again for a while.
+    pub(super) async fn release(
+        &self,
+        network: NetworkId,
+        scope: Scope,
+        subnet: Subnet,
+        address: IpAddr,
+        keep: bool,
+    ) -> Result<Txn> {
+        let table = table(network);
+        let found = table.get(&**self.stores.of(scope), address).await?;
+        let lease = found.map(|found| found.record);
+        if let Some(lease) = lease.as_ref().filter(|lease| lease.reserved.is_some()) {
+            let idle = Lease {
+                holder: LeaseHolder::Nobody,
+                ..lease.clone()
+            };
+            return Ok(table.put(address, &idle));
+        }
+        let memory = lease.filter(|_| keep && !self.memory.is_zero());
+        let kept = memory.and_then(|lease| lease.kept(Timestamp::now()));
         let book = self.books().get(&(network, subnet)).cloned();
         if let Some(book) = book
-            && let Some(book) = book.lock().await.as_mut()
+            && let Some(shelf) = book.lock().await.as_mut()
         {
-            book.free(address);
+            match &kept {
+                Some(kept) => shelf.kept.put(address, &kept.holder),
+                None => {
+                    shelf.book.free(address);
+                    shelf.kept.forget(address);
+                }
+            }
         }
-        table(network).delete(address)
+        Ok(match kept {
+            Some(kept) => table.put(address, &kept),
+            None => table.delete(address),
+        })
+    }
+
+    /// Forgets what is set aside and kept for a container on a network.
+    pub(super) async fn forget_owner(&self, network: NetworkId, scope: Scope, owner: &str) -> Result<Txn> {
+        let table = table(network);
+        let mut txn = Txn::new();
+        let mut freed = Vec::new();
+        for (address, found) in self.list(network, scope).await? {
+            match found.record.without(owner) {
+                Without::Same => {}
+                Without::Less(lease) => txn = txn.and(table.put(address, &lease)),
+                Without::Nothing => {
+                    txn = txn.delete(table.key(address));
+                    freed.push(address);
+                }
+            }
+        }
+        let books: Vec<_> = self
+            .books()
+            .iter()
+            .filter(|((of, _), _)| *of == network)
+            .map(|((_, subnet), book)| (*subnet, Arc::clone(book)))
+            .collect();
+        for (subnet, book) in books {
+            if let Some(shelf) = book.lock().await.as_mut() {
+                for address in freed.iter().filter(|address| subnet.contains(*address)) {
+                    shelf.book.free(*address);
+                    shelf.kept.forget(*address);
+                }
+            }
+        }
+        Ok(txn)
+    }
+
+    /// The fragment that forgets what of a pool is only kept or set aside, when its network goes. What is more than fits
+    /// a commit is forgotten at once: it is a memory and no claim.
+    pub(super) async fn clear(&self, network: NetworkId, scope: Scope, subnet: Subnet) -> Result<Txn> {
+        let table = table(network);
+        let store = self.stores.of(scope);
+        let leases = self.list(network, scope).await?.into_iter();
+        let idle: Vec<_> = leases
+            .filter(|(address, found)| !found.record.is_held() && subnet.contains(address))
+            .map(|(address, _)| address)
+            .collect();
+        let (last, first) = idle.split_at(idle.len().min(MOST));
+        for chunk in first.chunks(MOST) {
+            let txn = chunk
+                .iter()
+                .fold(Txn::new(), |txn, address| txn.delete(table.key(address)));
+            store.commit(txn).await?;
+        }
+        Ok(last
+            .iter()
+            .fold(Txn::new(), |txn, address| txn.delete(table.key(address))))
     }
 
     /// Forgets a pool's book.
@@ -117,7 +211,7 @@ impl Leases {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn book(&self, network: NetworkId, subnet: Subnet) -> Arc<AsyncMutex<Option<Book>>> {
+    fn book(&self, network: NetworkId, subnet: Subnet) -> Arc<AsyncMutex<Option<Shelf>>> {
         self.books().entry((network, subnet)).or_default().clone()
     }
 
@@ -133,80 +227,129 @@ impl Leases {
         }
         let store = self.stores.of(request.scope);
         let Some(found) = table(request.network).get(&**store, wanted).await? else {
-            return Ok(Held::Free);
+            return Ok(Held::Free(None));
         };
-        if found.record.holder.is(&LeaseHolder::of(&request.holder)) {
+        let lease = &found.record;
+        if lease.holder.is(&request.holder) {
             return Ok(Held::ByHolder);
         }
-        Err(Error::AddressInUse {
-            address: wanted,
-            holder: found.record.holder.describe(),
-        })
+        let others = |reserved: &Reservation| Some(reserved.owner.as_str()) != request.owner.as_deref();
+        match lease.is_held() || lease.reserved.as_ref().is_some_and(others) {
+            true => Err(Error::AddressInUse {
+                address: wanted,
+                holder: lease.describe(),
+            }),
+            false => Ok(Held::Free(Some(found))),
+        }
     }
 
-    /// Counted from the store, which knows every host's.
+    /// Counted from the store, which knows every host's. What is only kept can be handed out.
     pub(super) async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse> {
-        let listing = self.stores.of(scope).list(table(network).root()).await?;
-        let held = listing
-            .entries
-            .iter()
-            .filter_map(|entry| entry.key.last().parse().ok());
+        let leases = self.list(network, scope).await?.into_iter();
+        let held = leases.filter(|(_, found)| found.record.is_held() || found.record.reserved.is_some());
         let taken: BTreeSet<IpAddr> = held
+            .map(|(address, _)| address)
             .chain(pool.aux_addresses.values().copied())
             .filter(|address| pool.subnet.contains(address))
             .collect();
         Ok(used(pool.subnet, pool.ip_range, &taken))
     }
 
+    async fn list(&self, network: NetworkId, scope: Scope) -> Result<Vec<(IpAddr, Versioned<Lease>)>> {
+        let table = table(network);
+        let listing = self.stores.of(scope).list(table.root()).await?;
+        let mut leases = Vec::new();
+        for entry in &listing.entries {
+            if let Ok(address) = entry.key.last().parse() {
+                leases.push((address, table.decode(entry)?));
+            }
+        }
+        Ok(leases)
+    }
+
     async fn note(&self, network: NetworkId, subnet: Subnet, address: IpAddr) {
-        if let Some(book) = self.book(network, subnet).lock().await.as_mut() {
-            book.take(address);
+        if let Some(shelf) = self.book(network, subnet).lock().await.as_mut() {
+            shelf.book.take(address);
+            shelf.kept.forget(address);
         }
     }
 
-    /// The next free address, noted as taken. The book is read from the store when there is none yet, when a lost
-    /// commit has shown it to be behind, and before an answer that nothing is left.
-    async fn next(&self, request: &AddressRequest<'_>) -> Result<IpAddr> {
+    /// The next free address, noted as taken, and the lease that it has in the store if it was kept. The book is read from
+    /// the store when there is none yet, when a lost commit has shown it to be behind, and before an answer that nothing
+    /// is left.
+    async fn next(&self, request: &AddressRequest<'_>) -> Result<(IpAddr, Option<Versioned<Lease>>)> {
         let slot = self.book(request.network, request.pool.subnet);
         let mut slot = slot.lock().await;
-        if let (Some(book), true) = (slot.as_mut(), request.avoid.is_empty())
-            && let Some(address) = next_of(book, &request.holder)
-        {
-            book.take(address);
-            return Ok(address);
-        }
-        let mut book = self.read(request.network, request.scope, request.pool).await?;
-        for lost in request.avoid {
-            book.take(*lost);
-        }
-        let found = next_of(&book, &request.holder);
-        if let Some(address) = found {
-            book.take(address);
-        }
-        *slot = Some(book);
-        found.ok_or_else(|| exhausted(request.pool))
+        let known = match (slot.as_mut(), request.avoid.is_empty()) {
+            (Some(shelf), true) => shelf.next(request, self.memory),
+            _ => None,
+        };
+        let found = match known {
+            Some(found) => Some(found),
+            None => {
+                let mut shelf = self.read(request.network, request.scope, request.pool).await?;
+                for lost in request.avoid {
+                    shelf.book.take(*lost);
+                    shelf.kept.forget(*lost);
+                }
+                slot.insert(shelf).next(request, self.memory)
+            }
+        };
+        let (address, was_kept) = found.ok_or_else(|| exhausted(request.pool))?;
+        let store = self.stores.of(request.scope);
+        let before = match was_kept {
+            true => table(request.network).get(&**store, address).await?,
+            false => None,
+        };
+        // Somebody else's by now: made anew, it is refused, and the caller asks again.
+        Ok((address, before.filter(|found| !found.record.is_held())))
     }
 
-    async fn read(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<Book> {
-        let mut book = Book::new(pool.subnet, pool.ip_range);
+    async fn read(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<Shelf> {
+        let mut shelf = Shelf {
+            book: Book::new(pool.subnet, pool.ip_range),
+            kept: Kept::default(),
+        };
         for address in pool.aux_addresses.values() {
-            book.take(*address);
+            shelf.book.take(*address);
         }
-        let listing = self.stores.of(scope).list(table(network).root()).await?;
-        let addresses = listing
-            .entries
-            .iter()
-            .filter_map(|entry| entry.key.last().parse().ok());
-        for address in addresses.filter(|address| pool.subnet.contains(address)) {
-            book.take(address);
+        for (address, found) in self.list(network, scope).await? {
+            if pool.subnet.contains(&address) {
+                shelf.book.take(address);
+                shelf.kept.put(address, &found.record.holder);
+            }
         }
-        Ok(book)
+        Ok(shelf)
+    }
+}
+
+impl Shelf {
+    /// The address this holder had, else one that nobody has had lately, else the one given back longest ago; and whether
+    /// it was kept.
+    fn next(&mut self, request: &AddressRequest<'_>, memory: Duration) -> Option<(IpAddr, bool)> {
+        let now = Timestamp::now();
+        let Holder::Endpoint(_, name) = &request.holder else {
+            let address = self.book.next_anywhere()?;
+            self.book.take(address);
+            return Some((address, false));
+        };
+        let own = self.kept.of(request.owner.as_deref(), name);
+        let kept = own.or_else(|| self.kept.oldest(now, Some(memory)));
+        let (address, was_kept) = match (kept, self.book.next()) {
+            (Some(address), _) => (address, true),
+            (None, Some(address)) => (address, false),
+            (None, None) => (self.kept.oldest(now, None)?, true),
+        };
+        self.book.take(address);
+        self.kept.forget(address);
+        Some((address, was_kept))
     }
 }
 
 /// Whose an address is that was asked for.
 enum Held {
-    Free,
+    /// Nobody's now; with the lease that tells whose it was or will be.
+    Free(Option<Versioned<Lease>>),
     ByHolder,
 }
 
@@ -221,10 +364,10 @@ fn grant(pool: &Pool, address: IpAddr, txn: Txn) -> AddressGrant {
     }
 }
 
-fn next_of(book: &Book, holder: &Holder) -> Option<IpAddr> {
+fn name_of(holder: &Holder) -> String {
     match holder {
-        Holder::Gateway(_) => book.next_anywhere(),
-        Holder::Endpoint(..) => book.next(),
+        Holder::Gateway(_) => "the network's gateway".to_owned(),
+        Holder::Endpoint(_, name) => name.clone(),
     }
 }
 

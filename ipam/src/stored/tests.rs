@@ -221,6 +221,7 @@ async fn auxiliary_addresses_are_set_aside_by_name() {
         scope: Scope::Local,
         pool: &pool,
         holder: Holder::Gateway(network),
+        owner: None,
         node: NodeId::random(),
         wanted: None,
         avoid: &[],
@@ -253,6 +254,7 @@ async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
             scope: Scope::Local,
             pool: &pool,
             holder: Holder::Gateway(network),
+            owner: None,
             node: NodeId::random(),
             wanted: None,
             avoid: &[],
@@ -267,3 +269,163 @@ async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
 }
 
 mod races;
+
+/// A host that keeps addresses, and one pool.
+struct Sticky {
+    ipam: Stored,
+    store: Arc<dyn Store>,
+    network: NetworkId,
+    pool: Pool,
+}
+
+impl Sticky {
+    fn over(store: &Arc<dyn Store>, network: NetworkId) -> Self {
+        let ipam = with_routes(store, &[]).remembering(std::time::Duration::from_secs(3600));
+        let pool = Pool {
+            id: "p".to_owned(),
+            subnet: subnet("10.0.0.0/29"),
+            ip_range: None,
+            gateway: None,
+            aux_addresses: BTreeMap::new(),
+        };
+        Self {
+            ipam,
+            store: Arc::clone(store),
+            network,
+            pool,
+        }
+    }
+
+    fn request<'a>(&'a self, container: &str, wanted: Option<&str>) -> AddressRequest<'a> {
+        AddressRequest {
+            network: self.network,
+            scope: Scope::Local,
+            pool: &self.pool,
+            holder: Holder::Endpoint(model::EndpointId::random(), container.to_owned()),
+            owner: Some(format!("id-of-{container}")),
+            node: NodeId::from_bytes([1; 32]),
+            wanted: wanted.map(|text| text.parse().expect("an address")),
+            avoid: &[],
+        }
+    }
+
+    async fn start(&self, container: &str, wanted: Option<&str>) -> Result<String, Error> {
+        let request = self.request(container, wanted);
+        let grant = self.ipam.request_address(&request).await?;
+        self.store.commit(grant.txn).await.expect("a grant is committed");
+        Ok(grant.address.addr().to_string())
+    }
+
+    async fn stop(&self, address: &str) {
+        let address = address.parse().expect("an address");
+        let txn = self
+            .ipam
+            .keep_address(self.network, Scope::Local, &self.pool, address)
+            .await;
+        self.store
+            .commit(txn.expect("a release"))
+            .await
+            .expect("a release is committed");
+    }
+
+    async fn remove(&self, container: &str) {
+        let owner = format!("id-of-{container}");
+        let txn = self.ipam.forget_owner(self.network, Scope::Local, &owner).await;
+        self.store
+            .commit(txn.expect("no refusal"))
+            .await
+            .expect("it is committed");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_container_finds_its_address_again_and_others_get_it_last() {
+    let (store, network) = (memory(), NetworkId::random());
+    let host = Sticky::over(&store, network);
+    let one = host.start("one", None).await.expect("room");
+    assert_eq!(one, "10.0.0.1");
+    host.stop(&one).await;
+    assert_eq!(
+        host.start("two", None).await.expect("room"),
+        "10.0.0.2",
+        "the kept one is stepped over"
+    );
+    assert_eq!(host.start("one", None).await.expect("kept"), one);
+    host.stop(&one).await;
+    // The daemon is started anew in between.
+    let host = Sticky::over(&store, network);
+    assert_eq!(host.start("one", None).await.expect("kept"), one);
+    host.stop(&one).await;
+    for n in 3..=6 {
+        assert_eq!(
+            host.start(&format!("c{n}"), None).await.expect("room"),
+            format!("10.0.0.{n}")
+        );
+    }
+    assert_eq!(host.start("late", None).await.expect("nothing else is left"), one);
+    assert!(matches!(
+        host.start("one", None).await,
+        Err(Error::Exhausted { .. })
+    ));
+    let used = host
+        .ipam
+        .utilisation(network, Scope::Local, &host.pool)
+        .await
+        .expect("counted");
+    assert_eq!((used.in_use, used.available), (8, 0));
+}
+
+#[tokio::test]
+async fn a_static_address_is_its_containers_until_that_is_removed() {
+    let (store, network) = (memory(), NetworkId::random());
+    let host = Sticky::over(&store, network);
+    let request = host.request("db", Some("10.0.0.1"));
+    let txn = host
+        .ipam
+        .reserve_address(&request, "id-of-db")
+        .await
+        .expect("free");
+    store.commit(txn).await.expect("committed");
+    assert_eq!(host.start("web", None).await.expect("room"), "10.0.0.2");
+    let error = host
+        .start("thief", Some("10.0.0.1"))
+        .await
+        .expect_err("set aside");
+    assert_eq!(
+        error.to_string(),
+        "address 10.0.0.1 is already in use by \"db\", which is not running"
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            host.start("db", Some("10.0.0.1")).await.expect("its own"),
+            "10.0.0.1"
+        );
+        host.stop("10.0.0.1").await;
+    }
+    host.start("thief", Some("10.0.0.1"))
+        .await
+        .expect_err("still set aside");
+    host.remove("db").await;
+    assert_eq!(
+        host.start("thief", Some("10.0.0.1")).await.expect("free"),
+        "10.0.0.1"
+    );
+}
+
+#[tokio::test]
+async fn a_network_that_goes_leaves_no_memory() {
+    let (store, network) = (memory(), NetworkId::random());
+    let host = Sticky::over(&store, network);
+    for n in 0..3 {
+        let address = host.start(&format!("c{n}"), None).await.expect("room");
+        host.stop(&address).await;
+    }
+    let txn = host
+        .ipam
+        .release_pool(network, Scope::Local, &host.pool)
+        .await
+        .expect("a release");
+    store.commit(txn).await.expect("committed");
+    let left = store.list(&store::Key::root("leases")).await.expect("listed");
+    assert_eq!(left.entries.len(), 0);
+}

@@ -154,6 +154,7 @@ async fn gateway(
         scope: checked.scope,
         pool,
         holder: Holder::Gateway(id),
+        owner: None,
         node: core.node.id,
         wanted: wanted.gateway,
         avoid: &[],

@@ -94,7 +94,7 @@ async fn a_new_mtu_reaches_the_bridge_and_both_ends_and_nothing_else_is_touched(
 
 #[tokio::test]
 async fn a_change_that_fails_at_any_step_leaves_everything_as_it_was() {
-    let (before, mut after) = (view(&[(MTU, "1500")]), view(&[(MTU, "1400"), (ICC, "false")]));
+    let (before, mut after) = (view(&[]), view(&[(MTU, "1400"), (ICC, "false")]));
     let mut network = Arc::unwrap_or_clone(after.network);
     network.pools = samples::network("bridge", 1, &["10.1.0.0/24", "10.2.0.0/24"]).pools;
     after.network = Arc::new(network);
