@@ -61,26 +61,10 @@ async fn ports_of_a_stopped_container_are_recorded_and_shown_as_they_were_asked(
     assert_eq!(listed[0]["Ports"], json!([]));
 }
 
-#[tokio::test]
-async fn ports_that_make_no_sense_are_refused_and_change_nothing() {
-    let client = Client::new().await;
-    client
-        .create(
-            "web",
-            json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}),
-        )
-        .await;
-    client
-        .create("on-host", json!({"HostConfig": {"NetworkMode": "host"}}))
-        .await;
-    client
-        .create("alone", json!({"HostConfig": {"NetworkMode": "none"}}))
-        .await;
-    client
-        .create("guest", json!({"HostConfig": {"NetworkMode": "container:web"}}))
-        .await;
+/// A name, the container, what is sent, the status, and how the answer begins.
+fn senseless() -> Vec<(&'static str, &'static str, Value, u16, &'static str)> {
     let one = json!({"PortBindings": {"81/tcp": [{"HostPort": "8081"}]}});
-    for (name, container, body, status, says) in [
+    vec![
         ("nothing", "web", json!({}), 400, "no ports given"),
         (
             "no port",
@@ -153,7 +137,28 @@ async fn ports_that_make_no_sense_are_refused_and_change_nothing() {
             400,
             "invalid JSON",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn ports_that_make_no_sense_are_refused_and_change_nothing() {
+    let client = Client::new().await;
+    client
+        .create(
+            "web",
+            json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}),
+        )
+        .await;
+    client
+        .create("on-host", json!({"HostConfig": {"NetworkMode": "host"}}))
+        .await;
+    client
+        .create("alone", json!({"HostConfig": {"NetworkMode": "none"}}))
+        .await;
+    client
+        .create("guest", json!({"HostConfig": {"NetworkMode": "container:web"}}))
+        .await;
+    for (name, container, body, status, says) in senseless() {
         let path = format!("/containers/{container}/ports");
         let replies = [
             client.post(&path, body.clone()).await,
@@ -164,6 +169,21 @@ async fn ports_that_make_no_sense_are_refused_and_change_nothing() {
             assert!(reply.message().starts_with(says), "{name}: {}", reply.message());
         }
     }
+    assert_eq!(
+        bindings(&client, "web").await,
+        json!({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]})
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_published_can_not_be_given_back_and_nothing_else_goes_with_it() {
+    let client = Client::new().await;
+    client
+        .create(
+            "web",
+            json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}),
+        )
+        .await;
     for missing in [
         json!({"81/tcp": null}),
         json!({"80/udp": null}),
