@@ -38,6 +38,10 @@ pub(super) fn in_namespaces_of_its_own(test: impl AsyncFnOnce() + Send + 'static
 }
 
 pub(super) async fn start(folder: &Path, stores: &Stores) -> Arc<Controller> {
+    start_on(Linux::here().unwrap(), folder, stores).await
+}
+
+pub(super) async fn start_on(linux: Linux, folder: &Path, stores: &Stores) -> Arc<Controller> {
     let mut settings = Settings::new(folder.join("run"));
     settings.host_files.resolv_conf = vec![folder.join("host-resolv.conf")];
     let node = Node {
@@ -46,7 +50,7 @@ pub(super) async fn start(folder: &Path, stores: &Stores) -> Arc<Controller> {
         address: "127.0.0.1".parse().unwrap(),
         started: Timestamp::ZERO,
     };
-    let kernel: Arc<dyn Kernel> = Arc::new(Linux::here().unwrap());
+    let kernel: Arc<dyn Kernel> = Arc::new(linux);
     let routes = Arc::clone(&kernel);
     let routes = move || {
         let routes = routes.host_routes().unwrap_or_default();

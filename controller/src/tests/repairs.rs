@@ -8,15 +8,15 @@ use std::{
     time::Duration,
 };
 
-use kernel::netns;
-use model::Sandbox;
+use kernel::{Linux, netns};
+use model::{NodeId, Sandbox};
 use store::{Stores, memory::Memory};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::{
     host::create,
-    linux::{in_namespaces_of_its_own, inside, run, sandbox, start},
+    linux::{in_namespaces_of_its_own, inside, run, sandbox, start_on},
 };
 use crate::{Connect, Controller};
 
@@ -34,9 +34,13 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::on(Linux::here().unwrap()).await
+    }
+
+    async fn on(linux: Linux) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("host-resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
-        let controller = start(folder.path(), &Stores::alone(Arc::new(Memory::new()))).await;
+        let controller = start_on(linux, folder.path(), &Stores::alone(Arc::new(Memory::new()))).await;
         let request = create("lab", "bridge", Some("10.1.0.0/24"));
         let network = controller.networks.create(request).await.unwrap().id;
         let one = sandbox(&controller, folder.path(), "one").await;
@@ -295,5 +299,30 @@ fn somebodys_policy_to_drop_what_is_forwarded_does_not_cut_containers_off() {
                 .await;
         }
         netns::remove(&pin).unwrap();
+    });
+}
+
+#[test]
+fn rules_of_iptables_that_somebody_flushes_are_back_while_connections_go_on() {
+    in_namespaces_of_its_own(async || {
+        let node = NodeId::from_bytes([7; 32]);
+        let scene = Scene::on(Linux::here().unwrap().with_iptables(node).unwrap()).await;
+        let rules = || run("iptables-save", &[]).1;
+        let ours = || rules().lines().filter(|line| line.contains("CNM-")).count();
+        let before = ours();
+        assert!(before > 10, "{}", rules());
+        assert!(!run("nft", &["list", "tables"]).1.contains("cnm-"));
+        let mut flow = connection(&scene.one, &scene.two, "10.1.0.3:80");
+        for damage in [
+            "iptables -F",
+            "iptables -t nat -F; iptables -t nat -X",
+            "iptables -P FORWARD DROP; iptables -F FORWARD",
+        ] {
+            scene.shell(damage);
+            assert!(ours() < before, "{damage}");
+            scene.comes(damage, || ours() == before).await;
+            still_works(&mut flow);
+        }
+        assert!(scene.one_reaches("10.1.0.1") && scene.one_reaches("10.1.0.3"));
     });
 }
