@@ -196,6 +196,31 @@ async fn a_running_containers_ports_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_row_is_given_back() {
+    let host = Host::alone().await;
+    let network = lab(&host).await;
+    let sandbox = publishing(&host, "web", &["127.0.0.1:8080-8089:80-89"])
+        .await
+        .unwrap();
+    host.connect(network.id, &sandbox).await.unwrap();
+    let part = PublishedPorts {
+        host: "8085".parse().unwrap(),
+        container: "85".parse().unwrap(),
+        ..sandbox.ports[0].clone()
+    };
+    let sandboxes = &host.controller().sandboxes;
+    sandboxes.unpublish(sandbox.id, &[part]).await.unwrap();
+    let left = sandboxes.get(sandbox.id).unwrap().ports.clone();
+    let left: Vec<_> = left.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        left,
+        ["127.0.0.1:8080-8084->80-84/tcp", "127.0.0.1:8086-8089->86-89/tcp"]
+    );
+    publishing(&host, "other", &["8085:85"]).await.expect("it is free");
+    publishing(&host, "third", &["8086:85"]).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn what_is_taken_is_refused_with_its_holder_and_changes_nothing() {
     let host = Host::alone().await;
     publishing(&host, "first", &["8080:80"]).await.unwrap();
