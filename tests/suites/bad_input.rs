@@ -172,19 +172,19 @@ fn port_refusals() -> Vec<Refusal> {
         ),
         (
             at,
-            json!({"Image": "busybox", "HostConfig": {"Links": ["absent:db"]}}),
+            json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Links": ["absent:db"]}}),
             400,
             "absent",
         ),
         (
             at,
-            json!({"Image": "busybox", "HostConfig": {"Dns": ["nowhere"]}}),
+            json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Dns": ["nowhere"]}}),
             400,
             "nowhere",
         ),
         (
             at,
-            json!({"Image": "busybox", "HostConfig": {"ExtraHosts": ["printer"]}}),
+            json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"ExtraHosts": ["printer"]}}),
             400,
             "printer",
         ),
@@ -331,8 +331,8 @@ fn each_wrong_request_is_refused_with_its_reason_and_nothing_changes() -> Test {
 fn everything_that_is_wrong_with_a_network_is_said_at_once() -> Test {
     let host = Single::start(&[])?;
     let body = json!({"Name": "x", "IPAM": {"Config": [
-        {"Subnet": "10.50.0.1/24", "Gateway": "10.51.0.1"},
-        {"Subnet": "10.60.0.0/24", "IPRange": "10.61.0.0/25", "AuxiliaryAddresses": {"a": "10.62.0.1"}},
+        {"Subnet": "10.50.0.1/24"},
+        {"Subnet": "10.60.0.0/24", "Gateway": "10.51.0.1", "IPRange": "10.61.0.0/25", "AuxiliaryAddresses": {"a": "10.62.0.1"}},
     ]}});
     let answer = host
         .daemon

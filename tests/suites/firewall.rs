@@ -23,8 +23,9 @@ fn nft(host: &Host, script: &str) -> anyhow::Result<()> {
     host.run_command(command, script.as_bytes())?.ok().map(drop)
 }
 
+/// Every rule, without its counters.
 fn rules(host: &Host) -> anyhow::Result<String> {
-    host.run("nft", &["list", "ruleset"])?.ok()
+    host.run("nft", &["-s", "list", "ruleset"])?.ok()
 }
 
 /// Whether there is a table that isn't ours.
@@ -96,7 +97,7 @@ fn n15_an_open_port_passes_the_hosts_policy_and_a_guarded_one_obeys_it() -> Test
 
 #[test]
 fn n15_a_daemon_can_make_every_port_obey() -> Test {
-    on_each_backend(&["--publish-firewall", "host"], |host| {
+    on_each_backend(&["--firewall", "host"], |host| {
         let docker = &host.daemon;
         nft(docker.host(), CLOSED)?;
         docker.web("web", "-p 8080:80")?;

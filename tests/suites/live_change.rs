@@ -46,7 +46,7 @@ fn mtu_icc_and_masquerade_change_and_flows_go_on() -> Test {
         docker.ok("network create --opt com.docker.network.bridge.name=lan0 lan")?;
         docker.web("web", "--network lan -p 8080:80")?;
         docker.ok("run -d --name two --network lan busybox sleep 600")?;
-        let before = docker.host().run("nft", &["list", "ruleset"])?.ok()?;
+        let before = docker.host().run("nft", &["-s", "list", "ruleset"])?.ok()?;
         let steps = docker.cnm_ok("network update --dry-run --mtu 1400 --icc=false lan")?;
         contains(&steps, "1400");
         assert!(
@@ -54,7 +54,7 @@ fn mtu_icc_and_masquerade_change_and_flows_go_on() -> Test {
             "a dry run"
         );
         assert_eq!(
-            docker.host().run("nft", &["list", "ruleset"])?.ok()?,
+            docker.host().run("nft", &["-s", "list", "ruleset"])?.ok()?,
             before,
             "a dry run"
         );
