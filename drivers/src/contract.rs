@@ -17,7 +17,7 @@ use crate::{
     Access, BuiltIn, Catalog as _, Driver, Error, HostSettings, Local, NetworkView, Peer, Result, Target,
     VXLAN_PORT,
     lab::{Lab, interface},
-    samples::{endpoint, network, node, peer, target},
+    samples::{endpoint, network, node, peer, ports, target},
 };
 
 /// A driver with everything that its verbs take.
@@ -328,6 +328,30 @@ fn a_failure_at_any_step_leaves_nothing() {
             fails_at_every_step(fake, || subject.meet());
         }
     }
+}
+
+#[test]
+fn a_failed_publishing_leaves_what_was_published() {
+    let subject = Subject::new("bridge", true);
+    let fake = subject.fake.as_ref().expect("the fake");
+    subject.create().expect("it is made");
+    subject.join().expect("it joins");
+    let access = |texts: &[&str]| Access {
+        ports: texts.iter().map(|text| ports(text)).collect(),
+        ..Access::default()
+    };
+    let first = access(&["127.0.0.1:80->80/tcp", "0.0.0.0:8000-8009->8000-8009/tcp"]);
+    let second = access(&["127.0.0.1:80->81/tcp", "0.0.0.0:8000-8019->8000-8019/tcp"]);
+    let publish = |before, after| {
+        let verb = subject
+            .driver
+            .publish(&subject.network, &subject.endpoint, before, after);
+        subject.lab.run(verb)
+    };
+    let nothing = Access::default();
+    fails_at_every_step(fake, || publish(&nothing, &first));
+    publish(&nothing, &first).expect("it is published");
+    fails_at_every_step(fake, || publish(&first, &second));
 }
 
 /// Lets a verb fail at its first step, its second, … until it has no more, and sees that it left everything as it was.

@@ -182,7 +182,8 @@ impl Shell {
             planner.network(network)?.objects().cloned().partition(is_tunnel);
         self.remove(owner, &tunnels.into_iter().collect())?;
         let adopted = self.adopted(planner, network)?;
-        let stays = |object: &Object| matches!(object, Object::Address(on) if Some(&on.link) == adopted.as_ref());
+        let stays =
+            |object: &Object| matches!(object, Object::Address(on) if Some(&on.link) == adopted.as_ref());
         self.remove(owner, &rest.into_iter().filter(|object| !stays(object)).collect())
     }
 
@@ -204,8 +205,8 @@ impl Shell {
         })
     }
 
-    /// What leads to an endpoint changes in one transaction of the firewall where it can. What stays is not looked at:
-    /// there may be thousands of ports.
+    /// What leads to an endpoint changes: what is gone goes first, for the kernel refuses intervals that overlap, and
+    /// comes back should the rest fail. What stays is not looked at: there may be thousands of ports.
     fn publish(
         &self,
         planner: &dyn Planner,
@@ -213,18 +214,28 @@ impl Shell {
         before: &KernelState,
         after: &KernelState,
     ) -> Outcome {
-        let gone = before
-            .objects()
-            .filter(|object| after.get(&object.key()).is_none());
-        self.remove(owner, &gone.cloned().collect())?;
-        let new = after
-            .objects()
-            .filter(|object| before.get(&object.key()) != Some(object));
-        let new: KernelState = new.cloned().collect();
-        match new.is_empty() {
-            true => Ok(()),
-            false => self.ensure_on_base(planner, owner, &new),
+        let beyond = |these: &KernelState, those: &KernelState, same: fn(&Object, &Object) -> bool| {
+            let objects = these.objects().filter(|object| {
+                let other = those.get(&object.key());
+                other.is_none_or(|other| !same(object, other))
+            });
+            objects.cloned().collect::<KernelState>()
+        };
+        let gone = beyond(before, after, |_, _| true);
+        let new = beyond(after, before, |one, other| one == other);
+        if new.is_empty() {
+            return self.remove(owner, &gone);
         }
+        let done = self
+            .remove(owner, &gone)
+            .and_then(|()| self.ensure_on_base(planner, owner, &new));
+        if done.is_err() && self.ensure(owner, &gone).is_err() {
+            tracing::warn!(
+                ?owner,
+                "what led to an endpoint could not be put back; the repair does it"
+            );
+        }
+        done
     }
 
     fn peers_changed(
@@ -397,7 +408,7 @@ impl<P: Planner> Driver for Planned<P> {
         self.run(doing, move |planner, shell| {
             shell.publish(planner, owner, &before, &after)
         })
-            .await
+        .await
     }
 
     async fn peers_changed(&self, network: &Network, gone: &[Peer], come: &[Peer]) -> Result<()> {

@@ -163,6 +163,7 @@ macro_rules! kernel_contract {
             a_survey_stands_for_many_looks,
             removing_what_is_gone_is_no_error,
             firewall_steps_are_all_or_none,
+            a_users_chain_is_made_once_and_left_alone,
             routes_and_mtu_of_the_host_are_known,
             errors_name_their_object,
         }

@@ -9,7 +9,7 @@ use crate::{
     Error, KernelState, Key, Mark, Netns, Object, Step, ensure, holds,
     object::{BridgePort, Link, LinkKind},
     remove,
-    ruleset::{Item, Table},
+    ruleset::{Chain, Item, Rule, Table, Verdict},
 };
 
 pub(super) const HOST: Netns = Netns::Host;
@@ -473,6 +473,32 @@ pub(crate) fn firewall_steps_are_all_or_none(case: &Case<'_>) {
     assert!(failure.done.is_empty() && !case.is_there(&element("other")));
     case.remove(&table).expect("removing a table");
     assert!(!case.is_there(&set) && !case.is_there(&element("br")));
+}
+
+pub(crate) fn a_users_chain_is_made_once_and_left_alone(case: &Case<'_>) {
+    let table = Object::Firewall(HOST, Item::Table(Table::inet("cnm-test")));
+    let chain = |users, rules: usize| {
+        let accept = Rule::verdict(Verdict::Accept);
+        Object::Firewall(
+            HOST,
+            Item::Chain(Chain {
+                table: Table::inet("cnm-test"),
+                name: "user".to_owned(),
+                base: None,
+                rules: vec![accept; rules],
+                users,
+            }),
+        )
+    };
+    let wanted: KernelState = [table, chain(true, 0)].into_iter().collect();
+    ensure(case.kernel, &case.mark, &wanted).expect("it is made");
+    case.change(&chain(false, 0), &chain(false, 1))
+        .expect("the user writes a rule");
+    ensure(case.kernel, &case.mark, &wanted).expect("it is there");
+    let Some(Object::Firewall(_, Item::Chain(there))) = case.observe(&chain(true, 0)) else {
+        panic!("the chain is gone");
+    };
+    assert_eq!(there.rules.len(), 1, "the user's rule is kept");
 }
 
 pub(crate) fn routes_and_mtu_of_the_host_are_known(case: &Case<'_>) {
