@@ -126,7 +126,7 @@ fn senseless() -> Vec<(&'static str, &'static str, Value, u16, &'static str)> {
         (
             "another's",
             "guest",
-            one.clone(),
+            one,
             400,
             "conflicting options: port publishing and the container",
         ),

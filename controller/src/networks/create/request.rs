@@ -43,7 +43,7 @@ impl Checked {
             .iter()
             .flat_map(|pool| violations(pool, &families))
             .collect();
-        refuse_all(wrong)?;
+        refuse_all(&wrong)?;
         let pools: Vec<_> = added
             .iter()
             .map(|pool| (family(pool).unwrap_or(AddressFamily::V4), pool.clone()))
@@ -204,7 +204,8 @@ fn pools(request: &CreateNetwork, families: &[AddressFamily]) -> Result<Vec<(Add
         );
     }
     let asked = &request.ipam.subnets;
-    refuse_all(asked.iter().flat_map(|pool| violations(pool, families)).collect())?;
+    let wrong: Vec<_> = asked.iter().flat_map(|pool| violations(pool, families)).collect();
+    refuse_all(&wrong)?;
     let mut pools = Vec::new();
     for wanted in families {
         let of = |pool: &&SubnetRequest| family(pool).unwrap_or(AddressFamily::V4) == *wanted;
@@ -234,7 +235,7 @@ fn automatic() -> SubnetRequest {
 type Violation = (String, &'static str);
 
 /// One error for all that is wrong, as Docker's clients know it. A single one keeps its hint.
-fn refuse_all(wrong: Vec<Violation>) -> Result<()> {
+fn refuse_all(wrong: &[Violation]) -> Result<()> {
     let Some((_, hint)) = wrong.first() else {
         return Ok(());
     };

@@ -99,8 +99,8 @@ fn a_family_that_is_off_has_no_subnets() {
 #[test]
 fn the_error_reads_as_dockers() {
     let wrong = vec![("one".to_owned(), "do this"), ("two".to_owned(), "do that")];
-    let error = refuse_all(wrong).unwrap_err();
+    let error = refuse_all(&wrong).unwrap_err();
     assert_eq!(error.to_string(), "invalid network config:\none\ntwo");
-    let error = refuse_all(vec![("one".to_owned(), "do this")]).unwrap_err();
+    let error = refuse_all(&[("one".to_owned(), "do this")]).unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("do this"));
 }
