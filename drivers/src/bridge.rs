@@ -226,7 +226,8 @@ impl Planner for Bridge {
             let address = net?.addr();
             let mut pools = network.pools_of(AddressFamily::of(address));
             let pool = pools.find(|pool| pool.subnet.contains(&address))?;
-            pool.gateway.filter(|_| !network.internal)
+            let elsewhere = pool.aux_addresses.get(gateway_elsewhere(pool.subnet.family()));
+            elsewhere.copied().or(pool.gateway).filter(|_| !network.internal)
         };
         Attachment {
             link: Some(Link::InPlace),
@@ -265,6 +266,14 @@ fn families(network: &Network) -> impl Iterator<Item = AddressFamily> {
     all.into_iter()
         .filter(|(_, enabled)| *enabled)
         .map(|(family, _)| family)
+}
+
+/// The auxiliary address that is the containers' gateway instead of the bridge's own (`--default-gateway`).
+const fn gateway_elsewhere(family: AddressFamily) -> &'static str {
+    match family {
+        AddressFamily::V4 => "DefaultGatewayIPv4",
+        AddressFamily::V6 => "DefaultGatewayIPv6",
+    }
 }
 
 /// Whether the bridge wears the gateway's address.
