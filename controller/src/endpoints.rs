@@ -141,14 +141,15 @@ impl Endpoints {
         addresses::reserve(&self.core, &found, container, name, wanted).await
     }
 
-    /// Frees what is set aside or kept for a container on all networks of this host: it is gone for good.
+    /// Frees what is set aside or kept for a container on these networks: it is gone for good.
     ///
     /// # Errors
     /// When the store can't be written. Networks of a cluster store that does not answer are left out: what is kept there
     /// ends by itself.
-    pub async fn forget(&self, container: ContainerId) -> Result<()> {
+    pub async fn forget(&self, container: ContainerId, networks: &[NetworkId]) -> Result<()> {
         let owner = container.to_string();
-        for network in self.core.records.snapshot().networks.values() {
+        let snapshot = self.core.records.snapshot();
+        for network in networks.iter().filter_map(|id| snapshot.networks.get(id)) {
             if network.pools.is_empty() || self.core.require_store(network.scope).is_err() {
                 continue;
             }

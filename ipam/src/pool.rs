@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn what_is_used_and_what_is_left_is_counted_by_range() {
-        let rows: [(&str, Option<&str>, &[&str], u64, u64); 6] = [
+        type Row<'a> = (&'a str, Option<&'a str>, &'a [&'a str], u64, u64);
+        let rows: [Row<'_>; 6] = [
             ("10.0.0.0/24", None, &["10.0.0.1"], 3, 253),
             (
                 "10.0.0.0/24",

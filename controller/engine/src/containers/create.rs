@@ -1,6 +1,8 @@
 //! `create`: the image is found, what was asked is checked and merged with it, a name is claimed. Nothing runs yet.
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap, fs, io, net::IpAddr, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc,
+};
 
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
 use runtime::spec::{HostFacts, Namespace};
@@ -89,6 +91,7 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     };
     match created {
         Ok(container) => {
+            reserve(core, &container).await;
             core.events.send(container.event("create", &[]));
             Ok(container)
         }
@@ -98,6 +101,26 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
                 tracing::warn!(path = %home.display(), error = %undo, "undoing a creation");
             }
             Err(error)
+        }
+    }
+}
+
+/// Sets static addresses aside for as long as the container exists. One that somebody has is told by the start, as Docker
+/// does: it may be free by then.
+async fn reserve(core: &Core, container: &Container) {
+    let record = container.record();
+    for (network, wishes) in &record.networks {
+        let (v4, v6) = (wishes.ipv4.map(IpAddr::V4), wishes.ipv6.map(IpAddr::V6));
+        let wanted: Vec<_> = v4.into_iter().chain(v6).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let endpoints = &core.controller.endpoints;
+        if let Err(error) = endpoints
+            .reserve(*network, record.id, &record.name, &wanted)
+            .await
+        {
+            tracing::info!(container = %record.name, %error, "its address is not set aside");
         }
     }
 }

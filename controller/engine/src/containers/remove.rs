@@ -51,6 +51,10 @@ pub(super) async fn remove(core: &Arc<Core>, container: &Container, force: bool)
 
 async fn forget(core: &Core, container: &Container) -> Result<()> {
     release::release(core, container).await?;
+    let networks: Vec<_> = container.record().networks.keys().copied().collect();
+    if let Err(error) = core.controller.endpoints.forget(container.id(), &networks).await {
+        tracing::warn!(container = %container.id(), %error, "its addresses stay set aside");
+    }
     let home = core.paths(&container.id()).home;
     super::blocking(move || match std::fs::remove_dir_all(&home) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
