@@ -1,7 +1,5 @@
 //! What is recorded of a container: what was asked, merged with its image, and how it is.
 
-mod ports;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -53,7 +51,7 @@ pub struct Settings {
     /// `80/tcp` and so on.
     pub exposed_ports: BTreeSet<String>,
     /// What is published on the host when it starts.
-    #[serde(default, with = "ports")]
+    #[serde(default)]
     pub ports: Vec<PortBinding>,
     /// So is every exposed port that is not among them, each on a free one.
     #[serde(default)]

@@ -69,9 +69,16 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
     };
     let image = config.image.clone();
     let links = links(&host, &mode)?;
+    // Ports are in the settings, put together: ten thousand as typed would not fit into the record once more.
     let echo = serde_json::to_value(Echo {
-        config,
-        host_config: host,
+        config: Config {
+            exposed_ports: None,
+            ..config
+        },
+        host_config: HostConfig {
+            port_bindings: None,
+            ..host
+        },
     });
     let echo = echo.map_err(|error| Refusal::bad_request(error.to_string()))?;
     let settings = Settings { echo, ..settings };
