@@ -36,6 +36,9 @@ pub struct BridgeHost {
     pub ip_forward: bool,
 }
 
+/// RFC 8200, section 5.
+const SMALLEST_IPV6_MTU: u32 = 1280;
+
 /// Plans bridge networks.
 #[derive(Debug, Clone)]
 pub struct Bridge {
@@ -54,7 +57,14 @@ impl Bridge {
         options.mtu.or(self.host.mtu)
     }
 
+    fn is_too_small_for_ipv6(&self, options: &BridgeOptions) -> bool {
+        self.mtu(options).is_some_and(|mtu| mtu < SMALLEST_IPV6_MTU)
+    }
+
     fn ipv6(&self, network: &Network, options: &BridgeOptions) -> Ipv6 {
+        if self.is_too_small_for_ipv6(options) {
+            return Ipv6::Absent;
+        }
         match (network.enable_ipv6, options.mode_v6) {
             (false, _) | (true, GatewayMode::Isolated) => Ipv6::Off,
             (true, _) if self.host.ip_forward => Ipv6::Forwarded,
@@ -131,6 +141,12 @@ impl Planner for Bridge {
             return Err(Error::Invalid {
                 message: "this host has no IPv6".to_owned(),
                 hint: Some("create the network without \"--ipv6\"".to_owned()),
+            });
+        }
+        if draft.families.contains(&AddressFamily::V6) && self.is_too_small_for_ipv6(&options) {
+            return Err(Error::Invalid {
+                message: "the network's MTU is too small for IPv6".to_owned(),
+                hint: Some(format!("{SMALLEST_IPV6_MTU} bytes and more carry it")),
             });
         }
         let isolated = |family: &&AddressFamily| options.mode(**family) == GatewayMode::Isolated;

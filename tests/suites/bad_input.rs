@@ -116,7 +116,7 @@ fn endpoint_refusals() -> Vec<Refusal> {
 fn option_refusals() -> Vec<Refusal> {
     let rows = [
         ("com.docker.network.bridge.gateway_mode_ipv4", "sideways"),
-        ("com.docker.network.bridge.gateway_mode_ipv6", "isolated"),
+        ("com.docker.network.bridge.gateway_mode_ipv6", "upside-down"),
         ("com.docker.network.bridge.host_binding_ipv4", "everywhere"),
         ("com.docker.network.bridge.inhibit_ipv4", "perhaps"),
         ("com.docker.network.bridge.name", "a-name-that-is-too-long"),
@@ -126,7 +126,6 @@ fn option_refusals() -> Vec<Refusal> {
         ("cnm.dns.host", "perhaps"),
         ("cnm.dns.forward.corp.example", "nowhere"),
         ("cnm.dns.record.printer", "10.1.2"),
-        ("cnm.routes", "10.0.0.0/8"),
     ];
     let refusal = |(key, value): (&'static str, &'static str)| {
         let mut options = serde_json::Map::new();

@@ -55,6 +55,8 @@ pub(super) fn network<'a>(
 /// What of IPv6 happens on the bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ipv6 {
+    /// The kernel has none on a link of so small an MTU, nor its settings.
+    Absent,
     /// Nothing: the host takes no part in it.
     Off,
     /// It has addresses.
@@ -70,6 +72,7 @@ pub(super) fn ipv6(device: &InterfaceName, is: Ipv6) -> Vec<Object> {
     // containers would wait a second or two.
     let router = [here("accept_dad", "0"), here("accept_ra", "0")];
     match is {
+        Ipv6::Absent => Vec::new(),
         Ipv6::Off => vec![here("disable_ipv6", "1")],
         Ipv6::On => router.into(),
         Ipv6::Forwarded => {

@@ -108,6 +108,7 @@ pub(super) fn check(
     let mut options = defaults.unwrap_or_default();
     options.extend(request.options);
     refuse_name_options(&options)?;
+    refuse_exposure(&options)?;
     Ok(Checked {
         subnets: pools.iter().filter_map(|(_, pool)| pool.subnet).collect(),
         name: request.name,
@@ -135,6 +136,17 @@ fn refuse_name_options(options: &Labels) -> Result<()> {
             "for example cnm.dns.record.api.dev.local=10.0.0.9, cnm.dns.forward.corp=10.1.1.1, cnm.dns.host=true",
         )
     })
+}
+
+/// Whose rules its ports obey. A slip of the pen must not leave them open.
+fn refuse_exposure(options: &Labels) -> Result<()> {
+    match options.get("cnm.firewall").map(String::as_str) {
+        None | Some("open" | "host") => Ok(()),
+        Some(other) => Err(
+            Error::invalid(format!("option \"cnm.firewall\" can't be {other:?}"))
+                .with_hint("\"open\", or \"host\" for ports that obey the host's own firewall"),
+        ),
+    }
 }
 
 fn scope(request: &CreateNetwork, driver: &DriverName, own: Scope) -> Result<Scope> {
