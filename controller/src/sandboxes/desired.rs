@@ -118,7 +118,7 @@ fn endpoint(
             address,
         }));
     }
-    if rules.ipv6 && !has_ipv6(addresses) {
+    if rules.ipv6 && !has_ipv6(addresses) && carries_ipv6(one.network) {
         // Without this the kernel gives it a link-local address and listens to router advertisements.
         state.push(sysctl(
             netns,
@@ -131,6 +131,13 @@ fn endpoint(
     }
     state.extend(sysctls(one.endpoint, interface, netns)?);
     Ok(state)
+}
+
+/// On a link with a smaller MTU the kernel has no IPv6, nor its settings (RFC 8200, section 5).
+fn carries_ipv6(network: &Network) -> bool {
+    let asked = network.options.get("com.docker.network.driver.mtu");
+    let mtu = asked.and_then(|text| text.parse::<u32>().ok());
+    mtu.is_none_or(|mtu| mtu == 0 || mtu >= 1280)
 }
 
 fn has_ipv6(addresses: &model::EndpointAddresses) -> bool {
