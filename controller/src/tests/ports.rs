@@ -216,7 +216,9 @@ async fn a_part_of_a_row_is_given_back() {
         left,
         ["127.0.0.1:8080-8084->80-84/tcp", "127.0.0.1:8086-8089->86-89/tcp"]
     );
-    publishing(&host, "other", &["8085:85"]).await.expect("it is free");
+    publishing(&host, "other", &["8085:85"])
+        .await
+        .expect("it is free");
     publishing(&host, "third", &["8086:85"]).await.unwrap_err();
 }
 
