@@ -37,6 +37,8 @@ if ! command -v cargo-deny >/dev/null && [ ! -x "$deny" ]; then
     rm -rf "$CNM_TEST_CACHE/cargo-deny/target"
 fi
 export PATH="$PATH:${deny%/*}"
+# The crates of every platform are looked at, also of those that a build here never fetches.
+cargo fetch --locked --quiet
 cargo deny --offline --log-level error check bans licenses sources
 if advisories=$(timeout 60 cargo deny --log-level error check advisories 2>&1); then
     printf '%s\n' "$advisories"
