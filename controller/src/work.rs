@@ -13,7 +13,7 @@ pub(crate) struct Work {
     nanoseconds: AtomicU64,
 }
 
-/// [`Work`] at one moment.
+/// `Work` at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WorkDone {
     /// Times that everything was compared with the kernel.
