@@ -214,15 +214,8 @@ impl Shell {
         before: &KernelState,
         after: &KernelState,
     ) -> Outcome {
-        let beyond = |these: &KernelState, those: &KernelState, same: fn(&Object, &Object) -> bool| {
-            let objects = these.objects().filter(|object| {
-                let other = those.get(&object.key());
-                other.is_none_or(|other| !same(object, other))
-            });
-            objects.cloned().collect::<KernelState>()
-        };
-        let gone = beyond(before, after, |_, _| true);
-        let new = beyond(after, before, |one, other| one == other);
+        let gone = before.filtered(|key, _| after.get(key).is_none());
+        let new = after.filtered(|key, object| before.get(key) != Some(object));
         if new.is_empty() {
             return self.remove(owner, &gone);
         }

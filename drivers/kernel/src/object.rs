@@ -282,6 +282,20 @@ impl Link {
 }
 
 impl Object {
+    /// The namespace that it is in; none for a namespace.
+    pub const fn netns(&self) -> Option<&Netns> {
+        match self {
+            Self::Namespace(_) => None,
+            Self::Link(o) => Some(&o.netns),
+            Self::Address(o) => Some(&o.netns),
+            Self::Route(o) => Some(&o.netns),
+            Self::Neighbor(o) => Some(&o.netns),
+            Self::Fdb(o) => Some(&o.netns),
+            Self::Sysctl(o) => Some(&o.netns),
+            Self::Firewall(netns, _) => Some(netns),
+        }
+    }
+
     /// What identifies it.
     pub fn key(&self) -> Key {
         match self {

@@ -54,15 +54,15 @@ impl Step {
 pub fn plan(actual: &KernelState, desired: &KernelState) -> Vec<Step> {
     let lost = Lost::between(actual, desired);
     let mut phases = Phases::default();
-    for object in actual.objects() {
-        match desired.get(&object.key()) {
+    for (key, object) in actual.iter() {
+        match desired.get(key) {
             Some(wanted) if !replaced(object, wanted) => {}
             _ if removable(object) && !lost.goes_in_time(object) => phases.remove(object.clone()),
             _ => {}
         }
     }
-    for wanted in desired.objects() {
-        match actual.get(&wanted.key()).filter(|object| !lost.takes(object)) {
+    for (key, wanted) in desired.iter() {
+        match actual.get(key).filter(|object| !lost.takes(object)) {
             None if comes_with_its_maker(wanted, desired) => {}
             None => phases.create(wanted.clone()),
             Some(object) if satisfied(object, wanted) => {}
@@ -161,9 +161,8 @@ impl Lost {
             namespaces: BTreeSet::new(),
             links: BTreeSet::new(),
         };
-        for object in actual.objects() {
-            let key = object.key();
-            let goes = desired.get(&key).is_none_or(|wanted| replaced(object, wanted));
+        for (key, object) in actual.iter() {
+            let goes = desired.get(key).is_none_or(|wanted| replaced(object, wanted));
             match object {
                 Object::Namespace(path) if goes => {
                     lost.namespaces.insert(Netns::Pinned(path.clone()));
@@ -187,7 +186,9 @@ impl Lost {
     }
 
     fn with_namespace(&self, object: &Object) -> bool {
-        !matches!(object, Object::Namespace(_)) && self.namespaces.contains(&object.key().netns())
+        object
+            .netns()
+            .is_some_and(|netns| self.namespaces.contains(netns))
     }
 
     fn takes(&self, object: &Object) -> bool {
@@ -252,7 +253,8 @@ impl Phases {
         self.removed.sort_by_key(|object| std::cmp::Reverse(rank(object)));
         self.made.sort_by_key(|step| rank(step.object()));
         // One transaction for each namespace; what goes before what inside of it is the firewall's own affair.
-        self.firewall.sort_by_key(|step| step.object().key().netns());
+        self.firewall
+            .sort_by(|one, other| one.object().netns().cmp(&other.object().netns()));
         let behind = self
             .made
             .partition_point(|step| rank(step.object()) < Rank::FIREWALL);

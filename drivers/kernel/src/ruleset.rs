@@ -147,6 +147,25 @@ impl Item {
     }
 }
 
+impl Item {
+    /// The table it is, or is in.
+    pub const fn table(&self) -> &Table {
+        match self {
+            Self::Table(table) => table,
+            Self::Chain(chain) => &chain.table,
+            Self::Set(set) => &set.table,
+            Self::Element(element) => &element.table,
+        }
+    }
+}
+
+impl Element {
+    /// Whether the other is in the same set.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        self.set == other.set && self.table == other.table
+    }
+}
+
 impl Key {
     /// The table it is, or is in.
     pub fn table(&self) -> &Table {

@@ -36,9 +36,25 @@ impl KernelState {
         self.objects.keys()
     }
 
+    /// Keys with their objects, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Object)> {
+        self.objects.iter()
+    }
+
     /// Objects in key order.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()
+    }
+
+    /// The objects for which this holds.
+    #[must_use]
+    pub fn filtered(&self, holds: impl Fn(&Key, &Object) -> bool) -> Self {
+        let objects = self.objects.iter().filter(|(key, object)| holds(key, object));
+        Self {
+            objects: objects
+                .map(|(key, object)| (key.clone(), object.clone()))
+                .collect(),
+        }
     }
 
     /// How many.

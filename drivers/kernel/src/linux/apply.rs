@@ -1,6 +1,6 @@
 //! Steps in runs of what can go to the kernel together.
 
-use std::os::fd::AsFd;
+use std::{collections::BTreeSet, os::fd::AsFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 
@@ -40,15 +40,15 @@ pub(super) fn apply(visits: &mut Visits<'_>, mark: &Mark, steps: &[Step]) -> Res
 
 /// What steps of a run have in common.
 #[derive(PartialEq)]
-enum Together {
-    Datagram(Netns),
-    Transaction(Netns),
-    Sysctls(Netns),
+enum Together<'a> {
+    Datagram(&'a Netns),
+    Transaction(&'a Netns),
+    Sysctls(&'a Netns),
 }
 
-fn together(step: &Step) -> Option<Together> {
+fn together(step: &Step) -> Option<Together<'_>> {
     let object = step.object();
-    let netns = object.key().netns();
+    let netns = object.netns()?;
     match object {
         Object::Namespace(_) | Object::Link(_) => None,
         Object::Address(_) | Object::Route(_) | Object::Neighbor(_) | Object::Fdb(_) => {
@@ -73,9 +73,9 @@ fn carry_out(visits: &mut Visits<'_>, mark: &Mark, steps: &[Step]) -> Outcome {
             Ok(()) => (vec![0], None),
             Err(error) => (Vec::new(), Some((0, error))),
         },
-        Some(Together::Datagram(netns)) => datagram(visits, &netns, steps),
-        Some(Together::Transaction(netns)) => transaction(visits, mark, &netns, steps),
-        Some(Together::Sysctls(netns)) => sysctls(visits, &netns, steps),
+        Some(Together::Datagram(netns)) => datagram(visits, netns, steps),
+        Some(Together::Transaction(netns)) => transaction(visits, mark, netns, steps),
+        Some(Together::Sysctls(netns)) => sysctls(visits, netns, steps),
     }
 }
 
@@ -297,10 +297,12 @@ fn transaction(visits: &mut Visits<'_>, mark: &Mark, netns: &Netns, steps: &[Ste
 
 /// Says which tables are ours before anything of them is announced.
 fn note_tables(visits: &Visits<'_>, steps: &[Step]) {
-    for step in steps {
-        if let Object::Firewall(_, item) = step.object() {
-            visits.host().own.add_table(item.key().table());
-        }
+    let tables = steps.iter().filter_map(|step| match step.object() {
+        Object::Firewall(_, item) => Some(item.table()),
+        _ => None,
+    });
+    for table in tables.collect::<BTreeSet<_>>() {
+        visits.host().own.add_table(table);
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Visits<'a> {
 
 impl<'a> Visits<'a> {
     pub(super) fn new(host: &'a Host) -> Self {
+        host.removals.call_begins();
         Self {
             host,
             open: BTreeMap::new(),
@@ -72,6 +73,7 @@ impl Drop for Visits<'_> {
             visit.connections.route = visit.connections.route.filter(Connection::is_sound);
             self.host.keep_connections(visit.connections);
         }
+        self.host.removals.call_ends();
     }
 }
 

@@ -20,7 +20,7 @@ impl Attributes {
         let length = u16::try_from(value.len() + 4).expect("no attribute of ours is near 64 KiB");
         self.0.extend(length.to_ne_bytes());
         self.0.extend(kind.to_ne_bytes());
-        self.0.extend(value);
+        self.0.extend_from_slice(value);
         self.0.resize(self.0.len().next_multiple_of(4), 0);
         self
     }
@@ -43,6 +43,12 @@ impl Attributes {
     pub(super) fn list(kind: u16, entries: impl IntoIterator<Item = Self>) -> Self {
         let add = |list: Self, entry: Self| list.nested(kind, &entry);
         entries.into_iter().fold(Self::new(), add)
+    }
+
+    /// These and then those.
+    pub(super) fn and(mut self, more: &Self) -> Self {
+        self.0.extend_from_slice(&more.0);
+        self
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -206,7 +206,8 @@ pub(super) fn delete_set(set: &Set) -> Message {
     Message::new(kind::DELETE_SET, set.table.family, attributes)
 }
 
-pub(super) fn new_element(element: &Element, comment: &str) -> Message {
+/// A list of elements made: the entries of one.
+pub(super) fn made(element: &Element, comment: &str) -> Attributes {
     let first = key_of(element, Value::first);
     let attributes = Attributes::new().nested(1, &data(&first));
     let attributes = match &element.to {
@@ -214,38 +215,40 @@ pub(super) fn new_element(element: &Element, comment: &str) -> Message {
         Mapped::Verdict(verdict) => attributes.nested(2, &verdict_data(verdict)),
         Mapped::Data(values) => attributes.nested(2, &data(&concatenate(values, Value::first))),
     };
-    elements(
-        kind::NEW_ELEMENT,
-        element,
-        attributes.bytes(6, &userdata(0, comment)),
-    )
-    .flags(CREATE)
+    entries(element, attributes.bytes(6, &userdata(0, comment)))
 }
 
-pub(super) fn delete_element(element: &Element) -> Message {
+/// A list of elements removed: the entries of one.
+pub(super) fn lost(element: &Element) -> Attributes {
     let first = key_of(element, Value::first);
-    elements(
-        kind::DELETE_ELEMENT,
-        element,
-        Attributes::new().nested(1, &data(&first)),
-    )
+    entries(element, Attributes::new().nested(1, &data(&first)))
+}
+
+/// Makes elements, of which the first is this.
+pub(super) fn new_elements(first: &Element, list: &Attributes) -> Message {
+    elements(kind::NEW_ELEMENT, first, list).flags(CREATE)
+}
+
+/// Removes elements, of which the first is this.
+pub(super) fn delete_elements(first: &Element, list: &Attributes) -> Message {
+    elements(kind::DELETE_ELEMENT, first, list)
 }
 
 pub(super) fn get_element(element: &Element) -> Message {
-    let first = key_of(element, Value::first);
-    elements(
-        kind::GET_ELEMENT,
-        element,
-        Attributes::new().nested(1, &data(&first)),
-    )
+    elements(kind::GET_ELEMENT, element, &lost(element))
+}
+
+fn elements(kind: u8, first: &Element, list: &Attributes) -> Message {
+    let attributes = in_table(&first.table).string(2, &first.set).nested(3, list);
+    Message::new(kind, first.table.family, attributes)
 }
 
 /// A range of a concatenation is one element with two keys; a single value's range is two elements, its first value and
 /// the one behind its last, unless nothing is behind it.
-fn elements(kind: u8, element: &Element, first: Attributes) -> Message {
+fn entries(element: &Element, first: Attributes) -> Attributes {
     let last = key_of(element, Value::last);
     let ranged = element.key.iter().any(Value::is_range);
-    let list = match (ranged, element.key.len()) {
+    match (ranged, element.key.len()) {
         (true, 1) => {
             let end =
                 following(last).map(|end| Attributes::new().nested(1, &data(&end)).u32(3, INTERVAL_END));
@@ -253,9 +256,7 @@ fn elements(kind: u8, element: &Element, first: Attributes) -> Message {
         }
         (true, _) => Attributes::list(1, [first.nested(10, &data(&last))]),
         (false, _) => Attributes::list(1, [first]),
-    };
-    let attributes = in_table(&element.table).string(2, &element.set).nested(3, &list);
-    Message::new(kind, element.table.family, attributes)
+    }
 }
 
 /// The next number of that width, if there is one.

@@ -1,4 +1,7 @@
 //! Changes in one transaction, in an order that the kernel accepts.
+//!
+//! Elements of one set that follow each other share messages: ten thousand ports are a few dozen. A message is refused
+//! whole, so when one of many elements is, the transaction is tried again with a message for each, to know which it was.
 
 use std::{collections::BTreeSet, io};
 
@@ -6,13 +9,17 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use nix::libc;
 
 use super::{
+    attributes::Attributes,
     connection::{Connection, Content},
     message::{self, Message},
 };
 use crate::{
     Mark,
-    ruleset::{Chain, Item, Table},
+    ruleset::{Chain, Element, Item, Table},
 };
+
+/// Bytes of elements in one message: a list is an attribute, whose length has 16 bits.
+const MOST: usize = 60_000;
 
 /// One change of the firewall.
 #[derive(Debug, Clone, Copy)]
@@ -35,17 +42,32 @@ pub(in crate::linux) struct Refused {
 }
 
 /// A message of a transaction and the change that it is for.
+#[derive(Clone)]
 struct Part {
     change: usize,
     /// That the object isn't there is as good.
     removal: bool,
+    /// It is for the changes after that one as well.
+    shared: bool,
     message: Message,
 }
 
 impl Connection {
     /// Does all changes or none.
     pub(in crate::linux) fn commit(&mut self, mark: &Mark, changes: &[Change<'_>]) -> Result<(), Refused> {
-        let mut parts = Phases::of(mark, changes).in_order();
+        let phases = Phases::of(mark, changes);
+        let shared = phases.parts(true);
+        if shared.iter().all(|part| !part.shared) {
+            return self.commit_parts(shared);
+        }
+        match self.try_commit(&shared) {
+            Ok(failures) if failures.is_empty() => Ok(()),
+            Ok(_) => self.commit_parts(phases.parts(false)),
+            Err(source) => Err(Refused { change: 0, source }),
+        }
+    }
+
+    fn commit_parts(&mut self, mut parts: Vec<Part>) -> Result<(), Refused> {
         loop {
             let failures = self
                 .try_commit(&parts)
@@ -120,22 +142,26 @@ fn is_gone(part: &Part, errno: i32) -> bool {
     part.removal && errno == libc::ENOENT
 }
 
+/// Elements with the change that each is for.
+type Elements<'a> = Vec<(usize, &'a Element)>;
+
 /// Messages by what must come before what.
 #[derive(Default)]
-struct Phases {
-    lost_elements: Vec<Part>,
+struct Phases<'a> {
+    comment: String,
+    lost_elements: Elements<'a>,
     flushed: Vec<Part>,
     lost: Vec<Part>,
     lost_tables: Vec<Part>,
     tables: Vec<Part>,
     chains: Vec<Part>,
     sets: Vec<Part>,
-    elements: Vec<Part>,
+    elements: Elements<'a>,
     rules: Vec<Part>,
 }
 
-impl Phases {
-    fn of(mark: &Mark, changes: &[Change<'_>]) -> Self {
+impl<'a> Phases<'a> {
+    fn of(mark: &Mark, changes: &[Change<'a>]) -> Self {
         let comment = mark.to_string();
         let removed: BTreeSet<&Table> = changes
             .iter()
@@ -143,13 +169,13 @@ impl Phases {
             .collect();
         let mut phases = Self::default();
         for (at, change) in changes.iter().enumerate() {
-            match change {
+            match *change {
                 Change::Create(item) => phases.create(at, item, &comment),
                 Change::Remove(Item::Table(table)) => {
                     phases.lost_tables.push(removal(at, message::delete_table(table)));
                 }
                 // It goes with its table.
-                Change::Remove(item) if removed.contains(item.key().table()) => {}
+                Change::Remove(item) if removed.contains(item.table()) => {}
                 Change::Remove(item) => phases.remove(at, item),
                 Change::Replace {
                     from: Item::Chain(from),
@@ -170,16 +196,14 @@ impl Phases {
                 }
             }
         }
-        phases
+        Self { comment, ..phases }
     }
 
-    fn create(&mut self, at: usize, item: &Item, comment: &str) {
+    fn create(&mut self, at: usize, item: &'a Item, comment: &str) {
         match item {
             Item::Table(table) => self.tables.push(part(at, message::new_table(table, comment))),
             Item::Set(set) => self.sets.push(part(at, message::new_set(set, comment))),
-            Item::Element(element) => self
-                .elements
-                .push(part(at, message::new_element(element, comment))),
+            Item::Element(element) => self.elements.push((at, element)),
             Item::Chain(chain) => {
                 self.chains.push(part(at, message::new_chain(chain, comment)));
                 self.append_rules(at, chain, comment);
@@ -192,14 +216,11 @@ impl Phases {
         self.rules.extend(chain.rules.iter().map(append));
     }
 
-    fn remove(&mut self, at: usize, item: &Item) {
+    fn remove(&mut self, at: usize, item: &'a Item) {
         match item {
             Item::Table(table) => self.lost_tables.push(removal(at, message::delete_table(table))),
             Item::Set(set) => self.lost.push(removal(at, message::delete_set(set))),
-            Item::Element(element) => {
-                self.lost_elements
-                    .push(removal(at, message::delete_element(element)));
-            }
+            Item::Element(element) => self.lost_elements.push((at, element)),
             Item::Chain(chain) => {
                 self.flushed.push(removal(at, message::flush(chain)));
                 self.lost.push(removal(at, message::delete_chain(chain)));
@@ -207,20 +228,59 @@ impl Phases {
         }
     }
 
-    fn in_order(self) -> Vec<Part> {
-        let phases = [
-            self.lost_elements,
-            self.flushed,
-            self.lost,
-            self.lost_tables,
-            self.tables,
-            self.chains,
-            self.sets,
-            self.elements,
-            self.rules,
+    /// All messages in order, elements sharing theirs or each in its own.
+    fn parts(&self, sharing: bool) -> Vec<Part> {
+        let most = if sharing { MOST } else { 0 };
+        let lost = messages(&self.lost_elements, most, message::lost, message::delete_elements);
+        let lost = lost
+            .into_iter()
+            .map(|part| Part {
+                removal: true,
+                ..part
+            })
+            .collect::<Vec<_>>();
+        let made = |element: &Element| message::made(element, &self.comment);
+        let new = messages(&self.elements, most, made, message::new_elements);
+        let phases: [&[Part]; 9] = [
+            &lost,
+            &self.flushed,
+            &self.lost,
+            &self.lost_tables,
+            &self.tables,
+            &self.chains,
+            &self.sets,
+            &new,
+            &self.rules,
         ];
-        phases.into_iter().flatten().collect()
+        phases.concat()
     }
+}
+
+/// Messages about elements; those of one set share one until it has so many bytes.
+fn messages(
+    elements: &Elements<'_>,
+    most: usize,
+    entries: impl Fn(&Element) -> Attributes,
+    message: fn(&Element, &Attributes) -> Message,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = elements.iter().peekable();
+    while let Some((change, first)) = rest.next() {
+        let mut list = entries(first);
+        let mut shared = false;
+        while list.as_bytes().len() < most
+            && let Some((_, next)) = rest.next_if(|(_, next)| next.is_beside(first))
+        {
+            list = list.and(&entries(next));
+            shared = true;
+        }
+        let message = message(first, &list);
+        parts.push(Part {
+            shared,
+            ..part(*change, message)
+        });
+    }
+    parts
 }
 
 impl<'a> Change<'a> {
@@ -236,6 +296,7 @@ fn part(change: usize, message: Message) -> Part {
     Part {
         change,
         removal: false,
+        shared: false,
         message,
     }
 }
