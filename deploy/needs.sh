@@ -6,19 +6,21 @@
 #   build   compiler and libraries that the programs are built with
 #   run     what the demo and the tests type besides our own programs
 #   test    more that only the tests and benchmarks use
+#   vm      what tests/vm.sh makes a machine of
 set -euo pipefail
 
 declare -A wanted=(
     [build]="gcc libc6-dev pkg-config libseccomp-dev protobuf-compiler libprotobuf-dev"
     [run]="libseccomp2 iproute2 nftables ca-certificates"
-    [test]="iperf3 jq procps iputils-ping conntrack util-linux"
+    [test]="iperf3 iptables jq procps iputils-ping conntrack python3 util-linux"
+    [vm]="binutils e2fsprogs iptables"
 )
 
 fail() { printf 'deploy/needs.sh: %s\n' "$*" >&2; exit 1; }
 
 missing=()
 for group; do
-    [ -n "${wanted[$group]:-}" ] || fail "unknown group \"$group\": build, run and test are known"
+    [ -n "${wanted[$group]:-}" ] || fail "unknown group \"$group\": build, run, test and vm are known"
     for package in ${wanted[$group]}; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
     done

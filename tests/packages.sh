@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Brings programs that Debian 12 lacks, or has too old, from other Debian releases into a cache folder.
 #
-#   tests/packages.sh [busybox] [consul] [docker] [etcd]     (all of them when none is named)
+#   tests/packages.sh [busybox] [consul] [docker] [dockerd] [dockerd-26] [etcd] [firewalld] [ufw]
+#                                                            (all of these when none is named)
+#   tests/packages.sh dockerd-28                             (one more neighbour for the suite "beside")
+#   tests/packages.sh linux qemu                             (what tests/vm.sh needs besides)
 #
 # Nothing is installed: a package is downloaded with apt's signature checks, in a state folder of our own, and unpacked
 # with `dpkg -x`. The machine's /etc/apt is read (for its mirror) and never written.
@@ -9,7 +12,12 @@
 #   busybox   1.37 from trixie: bookworm's static build crashes in wget
 #   consul    1.8.7 from bullseye, the last one Debian carried
 #   docker    the docker command line 26 from trixie
+#   dockerd   20.10 from bookworm with containerd and runc; dockerd-26 from trixie and dockerd-28 from sid lie over it
 #   etcd      3.4 from bookworm: unpacked, not installed, so that no service of that name starts on this machine
+#   firewalld 1.3 from bookworm with a message bus and what else of it is no part of every machine
+#   ufw       0.36 from bookworm; neither is installed, because their services would start on this machine
+#   linux     Debian's cloud kernel of bookworm with its modules
+#   qemu      an emulated machine, from bookworm, with those of its libraries that this machine lacks
 #
 # CNM_TEST_CACHE  the cache folder (default /var/cache/cnm-tests)
 set -euo pipefail
@@ -17,9 +25,20 @@ set -euo pipefail
 cache=${CNM_TEST_CACHE:-/var/cache/cnm-tests}
 
 # name → suite, package, program inside it
-declare -A suite=([busybox]=trixie [consul]=bullseye [docker]=trixie [etcd]=bookworm)
-declare -A package=([busybox]=busybox-static [consul]=consul [docker]=docker-cli [etcd]=etcd-server)
-declare -A program=([busybox]=usr/bin/busybox [consul]=usr/bin/consul [docker]=usr/bin/docker [etcd]=usr/bin/etcd)
+declare -A suite=([busybox]=trixie [consul]=bullseye [docker]=trixie [etcd]=bookworm [linux]=bookworm [qemu]=bookworm)
+declare -A package=([busybox]=busybox-static [consul]=consul [docker]=docker-cli [etcd]=etcd-server
+    [linux]=linux-image-cloud-amd64 [qemu]=qemu-system-x86)
+declare -A program=([busybox]=usr/bin/busybox [consul]=usr/bin/consul [docker]=usr/bin/docker [etcd]=usr/bin/etcd
+    [linux]=boot/vmlinuz [qemu]=usr/bin/qemu-system-x86_64)
+
+# Neighbours of ours on a host of the lab: whole package trees, mounted over the machine's own.
+suite+=([dockerd]=bookworm [dockerd-26]=trixie [dockerd-28]=sid [firewalld]=bookworm [ufw]=bookworm)
+package+=([dockerd]="docker.io containerd runc tini libdevmapper1.02.1" [dockerd-26]=docker.io [dockerd-28]=docker.io
+    [firewalld]="firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng gir1.2-glib-2.0
+        libgirepository-1.0-1 libglib2.0-0 dbus-daemon dbus-bin libdbus-1-3 libapparmor1 libaudit1 libcap-ng0"
+    [ufw]=ufw)
+program+=([dockerd]=usr/sbin/dockerd [dockerd-26]=usr/sbin/dockerd [dockerd-28]=usr/sbin/dockerd
+    [firewalld]=usr/sbin/firewalld [ufw]=usr/sbin/ufw)
 
 fail() { printf 'tests/packages.sh: %s\n' "$*" >&2; exit 1; }
 
@@ -56,18 +75,57 @@ refresh() {
     apt_of "$1" update || fail "the package lists of $1 can't be fetched"
 }
 
+# Whether what was brought is there and, if it needs libraries of this machine, still finds them.
+is_there() {
+    local root=$cache/$1
+    case $1 in
+        linux) [ -e "$root/${program[$1]}" ] ;;
+        qemu) [ -x "$root/${program[$1]}" ] &&
+            LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu \
+                "$root/${program[$1]}" --version >/dev/null 2>&1 ;;
+        *) [ -x "$root/${program[$1]}" ] ;;
+    esac
+}
+
+# Downloads a package into the current folder.
+download() {
+    local name=$1 from=${suite[$1]}
+    case $name in
+        # The package of that name only names the newest one.
+        linux)
+            apt_of "$from" download "${package[$name]}" || return
+            set -- "$(dpkg-deb -f ./*.deb Depends | sed -n 's/^\(linux-image-[^ ,]*\).*/\1/p')"
+            rm ./*.deb
+            apt_of "$from" download "$1" ;;
+        qemu)
+            mkdir partial
+            apt_of "$from" -y --no-install-recommends --download-only \
+                -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache::archives="$PWD" \
+                install "${package[$name]}" >/dev/null ;;
+        # One or more, separated by blanks.
+        *) apt_of "$from" download ${package[$name]} ;;
+    esac
+}
+
 bring() {
-    local name=$1 target=$cache/$1 from=${suite[$1]} work
-    [ -x "$target/${program[$name]}" ] && return
+    local name=$1 target=$cache/$1 from=${suite[$1]} work archive
+    ! is_there "$name" || return 0
     [ -n "${refreshed[$from]:-}" ] || { refresh "$from"; refreshed[$from]=1; }
     work=$(mktemp -d "$cache/.$name.XXXXXX")
-    (cd "$work" && apt_of "$from" download "${package[$name]}") || fail "package ${package[$name]} of $from can't be fetched"
+    (cd "$work" && download "$name") || fail "package ${package[$name]} of $from can't be fetched"
     mkdir "$work/root"
-    dpkg -x "$work"/*.deb "$work/root"
-    [ -x "$work/root/${program[$name]}" ] || fail "package ${package[$name]} of $from has no ${program[$name]}"
+    for archive in "$work"/*.deb; do dpkg -x "$archive" "$work/root"; done
+    # Debian's folders have moved below /usr, while some packages still name them without it.
+    case $name in
+        dockerd* | firewalld | ufw)
+            [ ! -d "$work/root/lib" ] || { cp -a "$work/root/lib" "$work/root/usr" && rm -r "$work/root/lib"; } ;;
+    esac
+    [ "$name" != linux ] || mv "$work"/root/boot/vmlinuz-* "$work/root/boot/vmlinuz"
+    [ -e "$work/root/${program[$name]}" ] || fail "package ${package[$name]} of $from has no ${program[$name]}"
     rm -rf "$target"
     mv -T "$work/root" "$target"
     rm -rf "$work"
+    is_there "$name" || fail "${program[$name]} of package ${package[$name]} does not run here"
     printf 'brought %s from %s into %s\n' "${package[$name]}" "$from" "$target"
 }
 
@@ -76,8 +134,8 @@ mkdir -p "$cache"
 trap 'rm -rf "$cache"/.*.??????' EXIT
 exec 9>"$cache/.lock"
 flock 9
-[ $# -gt 0 ] || set -- busybox consul docker etcd
+[ $# -gt 0 ] || set -- busybox consul docker dockerd dockerd-26 etcd firewalld ufw
 for name; do
-    [ -n "${suite[$name]:-}" ] || fail "unknown package \"$name\": busybox, consul, docker and etcd are known"
+    [ -n "${suite[$name]:-}" ] || fail "unknown package \"$name\": ${!suite[*]} are known"
     bring "$name"
 done

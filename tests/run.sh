@@ -3,6 +3,7 @@
 #
 #   tests/run.sh                 checks, then all tests
 #   tests/run.sh --check         checks only: format, lints, documentation, dependencies
+#   tests/run.sh --vm [SUITE…]   only what this machine's kernel may lack, in an emulated machine: see tests/vm.sh
 #   tests/run.sh [ARGUMENT…]     more arguments go to the test runner, e.g. -p store or --test demo
 #
 # What is missing is installed from Debian; what Debian 12 lacks is unpacked into a cache folder
@@ -16,6 +17,8 @@ say() { printf '\n== %s\n' "$*"; }
 [ "$(id -u)" = 0 ] || fail "namespaces and mounts need root: try \"sudo $0\""
 export PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || fail "a Rust toolchain is missing: see https://rustup.rs"
+
+[ "${1:-}" != --vm ] || { shift; exec tests/vm.sh "$@"; }
 
 only_check=
 [ "${1:-}" != --check ] || { only_check=1; shift; }

@@ -3,6 +3,8 @@
 mod backends;
 mod modes;
 mod ports;
+#[cfg(feature = "vm")]
+mod sctp;
 
 use std::{
     net::{IpAddr, SocketAddr},
