@@ -4,10 +4,14 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
-use crate::process::{Finished, Process, run_in, spawn_in};
+use crate::{
+    mounts::Mounts,
+    process::{Finished, Place, Process, run_in, spawn_in},
+};
 
 /// A host of the lab.
 #[derive(Debug, Clone)]
@@ -16,6 +20,7 @@ pub struct Host {
     netns: PathBuf,
     address: Ipv4Addr,
     folder: PathBuf,
+    mounts: Option<Arc<Mounts>>,
 }
 
 impl Host {
@@ -25,6 +30,24 @@ impl Host {
             netns,
             address,
             folder,
+            mounts: None,
+        }
+    }
+
+    /// The same host with programs that the machine lacks: packages as `tests/packages.sh` brings them, those in front
+    /// over those behind. `/run` is its own, and what is written to `/etc` and `/usr` goes with the lab.
+    ///
+    /// # Errors
+    /// When a package wasn't brought, or the mounts can't be made.
+    pub fn with_packages(mut self, packages: &[&str]) -> anyhow::Result<Self> {
+        self.mounts = Some(Arc::new(Mounts::new(&self.netns, &self.folder, packages)?));
+        Ok(self)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            netns: self.netns.clone(),
+            mounts: self.mounts.as_ref().map(|mounts| mounts.path()),
         }
     }
 
@@ -63,7 +86,7 @@ impl Host {
     /// # Errors
     /// As [`Host::run`].
     pub fn run_command(&self, command: Command, input: &[u8]) -> anyhow::Result<Finished> {
-        run_in(&self.netns, command, input, Duration::from_secs(60))
+        run_in(&self.place(), command, input, Duration::from_secs(60))
     }
 
     /// Starts a process that goes on until it is stopped or dropped; it logs to `NAME.log` in the host's folder.
@@ -72,7 +95,7 @@ impl Host {
     /// When it can't be started.
     pub fn start(&self, name: &str, command: Command) -> anyhow::Result<Process> {
         Process::start(
-            &self.netns,
+            &self.place(),
             name,
             command,
             self.folder.join(format!("{name}.log")),
@@ -84,6 +107,6 @@ impl Host {
     /// # Errors
     /// When it can't be started.
     pub fn spawn(&self, command: Command) -> anyhow::Result<std::process::Child> {
-        spawn_in(&self.netns, command)
+        spawn_in(&self.place(), command)
     }
 }

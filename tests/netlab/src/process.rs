@@ -12,20 +12,38 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use nix::{
-    sched::{CloneFlags, setns},
+    sched::{CloneFlags, setns, unshare},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
 use crate::wait::{Interrupted, interrupted};
 
+/// Where a process starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Its network namespace.
+    pub(crate) netns: PathBuf,
+    /// Its mount namespace, if not the machine's.
+    pub(crate) mounts: Option<PathBuf>,
+}
+
 /// A namespace belongs to a thread, and a child starts in the namespace of the thread that starts it: so a thread of its
 /// own enters, starts the child, and ends.
-pub(crate) fn spawn_in(netns: &Path, mut command: Command) -> anyhow::Result<Child> {
+pub(crate) fn spawn_in(place: &Place, mut command: Command) -> anyhow::Result<Child> {
     let shown = format!("{command:?}");
-    let file = File::open(netns).with_context(|| format!("opening the namespace {}", netns.display()))?;
+    let open = |path: &Path| {
+        File::open(path).with_context(|| format!("opening the namespace {}", path.display()))
+    };
+    let netns = open(&place.netns)?;
+    let mounts = place.mounts.as_deref().map(open).transpose()?;
     let start = move || -> anyhow::Result<Child> {
-        setns(file, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+        setns(netns, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+        if let Some(mounts) = mounts {
+            // Threads share root and working directory, which is for nobody to enter another's mounts with.
+            unshare(CloneFlags::CLONE_FS)?;
+            setns(mounts, CloneFlags::CLONE_NEWNS).context("entering the host's mounts")?;
+        }
         Ok(command.spawn()?)
     };
     let joined = thread::scope(|scope| scope.spawn(start).join());
@@ -87,7 +105,7 @@ fn code(status: ExitStatus) -> i32 {
 
 /// Runs a command to its end inside a namespace, killing it at the deadline.
 pub(crate) fn run_in(
-    netns: &Path,
+    place: &Place,
     mut command: Command,
     input: &[u8],
     limit: Duration,
@@ -97,7 +115,7 @@ pub(crate) fn run_in(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = spawn_in(netns, command)?;
+    let mut child = spawn_in(place, command)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
@@ -163,7 +181,7 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn start(
-        netns: &Path,
+        place: &Place,
         name: &str,
         mut command: Command,
         log: PathBuf,
@@ -177,7 +195,7 @@ impl Process {
             .process_group(0);
         Ok(Self {
             name: name.to_owned(),
-            child: spawn_in(netns, command)?,
+            child: spawn_in(place, command)?,
             log,
         })
     }
