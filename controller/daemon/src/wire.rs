@@ -1,6 +1,6 @@
 //! Constructs every part and hands it its dependencies. The order is the order of need, and of nothing else.
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use controller::{BridgeSettings, Controller, Parts};
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a stopped container finds its address again before others may get it.
-const ADDRESSES_KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
+const ADDRESSES_KEPT: Duration = Duration::from_secs(3600);
 
 /// The daemon's parts, running.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub struct Daemon {
     controller: Arc<Controller>,
     names: Arc<Names>,
     runtime: Runtime,
+    kernel: Arc<Linux>,
 }
 
 impl Daemon {
@@ -44,6 +45,10 @@ impl Daemon {
         }
         // It stays while a container runs.
         self.runtime.remove_cgroup_parent();
+        // Links whose removal was promised; what is left is swept at the next start.
+        let kernel = Arc::clone(&self.kernel);
+        let settled = tokio::task::spawn_blocking(move || kernel.settle(Duration::from_secs(1)));
+        let _ = settled.await;
     }
 }
 
@@ -103,7 +108,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let engine = engine.await.context("starting the containers")?;
     let world = ThisHost {
         node,
-        kernel: linux,
+        kernel: linux.clone(),
         controller: controller.clone(),
         names: names.clone(),
     };
@@ -113,6 +118,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         controller,
         names,
         runtime,
+        kernel: linux,
     })
 }
 
