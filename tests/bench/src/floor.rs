@@ -9,6 +9,8 @@ use kernel::{
 use model::{InterfaceName, NodeId};
 use netlab::Host;
 
+use crate::inside;
+
 /// The kernel of one host, by hand.
 #[derive(Debug)]
 pub(crate) struct Floor {
@@ -19,16 +21,8 @@ pub(crate) struct Floor {
 impl Floor {
     /// Opens its sockets inside the host's namespace.
     pub(crate) fn on(host: &Host) -> anyhow::Result<Self> {
-        let netns = host.netns().to_owned();
-        let open = move || -> anyhow::Result<Linux> {
-            nix::sched::setns(std::fs::File::open(netns)?, nix::sched::CloneFlags::CLONE_NEWNET)?;
-            Ok(Linux::here()?)
-        };
-        let linux = std::thread::spawn(open)
-            .join()
-            .map_err(|_| anyhow::anyhow!("opening sockets panicked"))??;
         Ok(Self {
-            linux,
+            linux: inside::run(host.netns(), || Ok(Linux::here()?))?,
             mark: Mark {
                 node: NodeId::random(),
                 owner: Owner::Host,

@@ -8,6 +8,9 @@
 
 mod containers;
 mod floor;
+mod inside;
+mod loopback;
+mod names;
 mod networks;
 mod others;
 mod overlay;
@@ -66,6 +69,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("ports") {
         ports::start(&setup, samples, &mut report)?;
+    }
+    if wanted("loopback") {
+        loopback::published(&setup, arguments.seconds, &mut report)?;
     }
     if wanted("daemon") {
         scale::daemon(samples, 20, &mut report)?;

@@ -123,12 +123,13 @@ pub(crate) fn connect_and_disconnect(
     Ok(())
 }
 
-fn links_on(host: &Host) -> anyhow::Result<usize> {
+/// How many links a host has.
+pub(crate) fn links_on(host: &Host) -> anyhow::Result<usize> {
     Ok(host.run("ip", &["-o", "link"])?.ok()?.lines().count())
 }
 
 /// Waits until the kernel is done with removals, so that the next one is measured alone.
-fn quiet(host: &Host, links: usize) -> anyhow::Result<()> {
+pub(crate) fn quiet(host: &Host, links: usize) -> anyhow::Result<()> {
     wait_for("removals to end", Duration::from_secs(10), || {
         let left = links_on(host)?;
         anyhow::ensure!(left <= links, "{left} links, not {links}");

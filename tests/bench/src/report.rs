@@ -16,6 +16,10 @@ pub(crate) enum Unit {
     GigabitsPerSecond,
     /// Queries answered in a second: more is better.
     QueriesPerSecond,
+    /// Requests answered in a second: more is better.
+    RequestsPerSecond,
+    /// Microseconds: less is better.
+    Microseconds,
     /// Mebibytes: less is better.
     Mebibytes,
     /// A number of things: less is better.
@@ -28,6 +32,8 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::GigabitsPerSecond => "Gbit/s",
             Self::QueriesPerSecond => "queries/s",
+            Self::RequestsPerSecond => "requests/s",
+            Self::Microseconds => "µs",
             Self::Mebibytes => "MiB",
             Self::Count => "in number",
         }

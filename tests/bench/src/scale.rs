@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     floor::{self, Floor},
-    networks::namespace,
+    networks::{links_on, namespace, quiet},
     report::{Report, Row, Unit, milliseconds},
     setup::{Setup, create_network, import, sleeper},
 };
@@ -46,6 +46,15 @@ pub(crate) fn among_networks(
             );
         }
         report.add(row);
+        let title = format!("network rm, bridge, among {size}, one after another");
+        let mut row = Row::new(title, "-", Unit::Milliseconds);
+        let links = links_on(setup.a.host())?;
+        for _ in 0..samples {
+            let id = made.pop().context("it was made above")?;
+            row.ours.time(|| api.delete(&format!("/networks/{id}")))?;
+        }
+        report.add(row);
+        quiet(setup.a.host(), links - samples)?;
     }
     rules(setup, made.len(), report)?;
     made.iter()

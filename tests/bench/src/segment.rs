@@ -1,10 +1,11 @@
 //! Two containers on a bridge network, beside two namespaces on a bridge by hand; and names asked for in a sandbox.
 
-use std::{fs, path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::Context as _;
 
 use crate::{
+    names,
     networks::namespace,
     overlay::{Path2, ROUNDS, sample},
     report::{Report, Row, Unit},
@@ -37,7 +38,7 @@ pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> an
         sample(setup, &ours, 1, seconds, &mut row.ours)?;
     }
     report.add(row);
-    names(setup, &ours.from, seconds, report)?;
+    names::asked(setup, &ours.from, seconds, report)?;
     ends.iter()
         .try_for_each(|id| api.delete(&format!("/containers/{id}?force=1")).map(drop))?;
     api.delete("/networks/bench-segment").map(drop)
@@ -69,36 +70,4 @@ fn by_hand(setup: &Setup) -> anyhow::Result<Path2> {
         to: at(&to),
         address: "10.98.0.2".to_owned(),
     })
-}
-
-/// Names of a container asked by ten clients with dnsperf, where that is installed.
-fn names(setup: &Setup, netns: &Path, seconds: u16, report: &mut Report) -> anyhow::Result<()> {
-    let (host, queries) = (setup.a.host(), setup.a.host().folder().join("queries"));
-    fs::write(&queries, "segment-to A\nsegment-from A\n")?;
-    let mut row = Row::new("names in a sandbox, 10 clients", "-", Unit::QueriesPerSecond);
-    for _ in 0..ROUNDS {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", netns.display()));
-        command.args([
-            "dnsperf",
-            "-s",
-            "127.0.0.11",
-            "-c",
-            "10",
-            "-l",
-            &seconds.to_string(),
-            "-d",
-        ]);
-        command.arg(&queries);
-        let Ok(text) = host.run_command(command, &[])?.ok() else {
-            println!("dnsperf did not run: no figure for names");
-            return Ok(());
-        };
-        let figure = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Queries per second:"));
-        row.ours.push(figure.context("dnsperf's figure")?.trim().parse()?);
-    }
-    report.add(row);
-    Ok(())
 }
