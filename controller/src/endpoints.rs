@@ -162,6 +162,14 @@ impl Endpoints {
         Ok(())
     }
 
+    /// Whether a connection to a network could have these options, as far as they are ours: for one that is made later.
+    ///
+    /// # Errors
+    /// `Invalid`, with everything that is wrong.
+    pub fn check_options(network: &model::Network, options: &Labels) -> Result<()> {
+        check::check_routes(network, options)
+    }
+
     /// One endpoint.
     ///
     /// # Errors

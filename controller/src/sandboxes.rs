@@ -11,6 +11,7 @@ mod ports;
 mod publish;
 mod redirect;
 mod refresh;
+mod routes;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -12,5 +12,6 @@ mod published;
 mod removals;
 mod repairs;
 mod restart;
+mod routes;
 mod spy;
 mod updates;

@@ -27,12 +27,12 @@ use model::{Endpoint, InterfaceName, Network, Scope};
 
 pub use catalog::{BuiltIn, HostSettings, VXLAN_PORT};
 pub use host::Host;
+pub use model::StaticRoute;
 pub use null::Null;
 pub use planned::Planned;
 pub use planner::{Planner, desired};
 pub use view::{
-    Access, Attachment, Capabilities, Draft, Link, LinkAccess, Local, Needs, NetworkView, Peer, StaticRoute,
-    Target,
+    Access, Attachment, Capabilities, Draft, Link, LinkAccess, Local, Needs, NetworkView, Peer, Target,
 };
 
 /// Why a driver refused or failed.

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use model::{
     AddressFamily, Endpoint, ExposedPorts, InterfaceName, Labels, Network, NetworkId, PublishedPorts, Scope,
-    Subnet,
+    StaticRoute, Subnet,
 };
 
 /// What a driver can do at all.
@@ -80,15 +80,6 @@ pub enum Link {
     InPlace,
     /// It is on the host under this name (a plugin's): the controller moves and renames it.
     OnHost(InterfaceName),
-}
-
-/// A route that a driver wants in the sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaticRoute {
-    /// Destination.
-    pub destination: Subnet,
-    /// Next hop; none for a connected route.
-    pub next_hop: Option<IpAddr>,
 }
 
 /// An endpoint of another host.

@@ -19,6 +19,7 @@ mod port;
 mod sandbox;
 mod scope;
 mod snapshot;
+mod static_route;
 mod timestamp;
 mod vni;
 
@@ -38,6 +39,7 @@ pub use port::{
 pub use sandbox::{DnsConfig, DnsPorts, HostEntry, NAME_SERVER_V6, Sandbox, SandboxKind, SandboxLink};
 pub use scope::{Lifecycle, Scope};
 pub use snapshot::Snapshot;
+pub use static_route::{StaticRoute, StaticRouteError};
 pub use timestamp::Timestamp;
 pub use vni::{Vni, VniError};
 

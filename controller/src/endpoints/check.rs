@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Endpoint, Lifecycle, Network, Sandbox, SandboxKind, Scope, Snapshot};
+use model::{Endpoint, Labels, Lifecycle, Network, Sandbox, SandboxKind, Scope, Snapshot, StaticRoute};
 
 use super::Connect;
 use crate::{
@@ -24,10 +24,23 @@ pub(super) fn check(core: &Core, request: &Connect) -> Result<(Arc<Network>, Arc
     let sandbox =
         sandbox.ok_or_else(|| Error::not_found(format!("sandbox {} not found", request.sandbox.short())))?;
     refuse_template(&network)?;
+    check_routes(&network, &request.options)?;
     refuse_mixed(core, &snapshot, &network, &sandbox)?;
     refuse_on_default_bridge(&network, request)?;
     refuse_twice(&snapshot, &network, request)?;
     Ok((network, sandbox))
+}
+
+/// Refuses routes of a connection (`cnm.routes`) that its network can't have; all of them at once.
+pub(crate) fn check_routes(network: &Network, options: &Labels) -> Result<()> {
+    let subnets: Vec<_> = network.pools.iter().map(|pool| pool.subnet).collect();
+    StaticRoute::parse_for(options, &subnets)
+        .map(drop)
+        .map_err(|wrong| {
+            let all: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+            Error::invalid(format!("invalid endpoint settings:\n{}", all.join("\n")))
+                .with_hint("routes are written cnm.routes=10.9.0.0/16=172.18.0.5,10.8.0.0/16=link")
+        })
 }
 
 /// What other networks are made from is none itself.

@@ -5,6 +5,7 @@
 
 pub(super) mod allocate;
 pub(super) mod request;
+mod violations;
 
 use std::sync::Arc;
 

@@ -1,17 +1,15 @@
 //! Pure: what a sandbox's namespace should look like, from its record and its joined endpoints.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
 use drivers::Attachment;
 use kernel::{
     KernelState, Netns, Object,
-    object::{Address, Link, LinkKind, Route, Sysctl},
+    object::{Address, Link, LinkKind, Sysctl},
 };
-use model::{
-    AddressFamily, Endpoint, InterfaceName, IpNet, Ipv6Net, NAME_SERVER_V6, Network, Sandbox, Subnet,
-};
+use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Ipv6Net, NAME_SERVER_V6, Network, Sandbox};
 
-use super::{gateway, redirect};
+use super::{redirect, routes};
 use crate::error::{Error, Result};
 
 /// An endpoint that has joined, with everything its sandbox's side depends on.
@@ -49,7 +47,7 @@ pub(crate) fn desired(sandbox: &Sandbox, joined: &[Joined<'_>], rules: Rules<'_>
     if rules.ipv6 && joined.iter().any(|one| one.endpoint.addresses.ipv6.is_some()) {
         state.extend(name_service_v6(sandbox, &netns));
     }
-    state.extend(default_routes(joined, &netns));
+    state.extend(routes::all(joined, &netns));
     Ok(state)
 }
 
@@ -126,9 +124,6 @@ fn endpoint(
             "1",
         ));
     }
-    for route in &one.attachment.routes {
-        state.push(self::route(netns, interface, route.destination, route.next_hop));
-    }
     state.extend(sysctls(one.endpoint, interface, netns)?);
     Ok(state)
 }
@@ -151,50 +146,6 @@ fn sysctl(netns: &Netns, name: String, value: &str) -> Object {
         name,
         value: value.to_owned(),
     })
-}
-
-fn route(netns: &Netns, link: &InterfaceName, destination: Subnet, gateway: Option<IpAddr>) -> Object {
-    Object::Route(Route {
-        netns: netns.clone(),
-        destination,
-        gateway,
-        link: link.clone(),
-        source: None,
-    })
-}
-
-fn default_routes(joined: &[Joined<'_>], netns: &Netns) -> Vec<Object> {
-    let with_interface = joined.iter().filter(|one| one.endpoint.interface.is_some());
-    let candidates: Vec<_> = with_interface.map(candidate).collect();
-    let choice = gateway::choose(&candidates);
-    let chosen = [(AddressFamily::V4, choice.v4), (AddressFamily::V6, choice.v6)];
-    let routes = chosen.into_iter().filter_map(|(family, chosen)| {
-        let (endpoint, gateway) = chosen?;
-        let one = joined.iter().find(|one| one.endpoint.id == endpoint)?;
-        let link = one.endpoint.interface.as_ref()?;
-        Some(route(netns, link, everything(family), Some(gateway)))
-    });
-    routes.collect()
-}
-
-fn candidate(one: &Joined<'_>) -> gateway::Candidate {
-    gateway::Candidate {
-        endpoint: one.endpoint.id,
-        priority: one.endpoint.gateway_priority,
-        gateway_bridge: one.gateway_bridge,
-        internal: one.network.internal,
-        network: one.network.name.to_string(),
-        v4: one.attachment.gateway_v4,
-        v6: one.attachment.gateway_v6,
-    }
-}
-
-fn everything(family: AddressFamily) -> Subnet {
-    let text = match family {
-        AddressFamily::V4 => "0.0.0.0/0",
-        AddressFamily::V6 => "::/0",
-    };
-    text.parse().expect("a literal without host bits")
 }
 
 /// `net.ipv4.conf.IFNAME.log_martians=1,…` of the endpoint's options.

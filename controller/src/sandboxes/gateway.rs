@@ -26,10 +26,16 @@ pub(crate) struct Choice {
     pub(crate) v6: Option<(EndpointId, IpAddr)>,
 }
 
-/// Chooses.
-pub(crate) fn choose(candidates: &[Candidate]) -> Choice {
+/// The candidates, the best first.
+pub(crate) fn ordered(candidates: &[Candidate]) -> Vec<&Candidate> {
     let mut ordered: Vec<_> = candidates.iter().collect();
     ordered.sort_by_key(|candidate| rank(candidate));
+    ordered
+}
+
+/// Chooses.
+pub(crate) fn choose(candidates: &[Candidate]) -> Choice {
+    let ordered = ordered(candidates);
     Choice {
         v4: ordered
             .iter()

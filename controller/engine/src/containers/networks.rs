@@ -106,7 +106,7 @@ pub(super) fn check(network: &Network, wishes: &Wishes) -> Result<()> {
             .with_hint(format!("network {} has {}", network.name, pools.join(" and "))));
         }
     }
-    Ok(())
+    controller::Endpoints::check_options(network, &wishes.options).map_err(Error::from)
 }
 
 /// Refuses connections that the container's mode rules out.

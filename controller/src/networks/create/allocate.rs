@@ -7,7 +7,7 @@ use ipam::{AddressRequest, Error as IpamError, Holder, Ipam, Null, PoolRequest};
 use model::{AddressFamily, NetworkId, Pool, Scope, Subnet, SubnetRequest, Vni};
 use store::Txn;
 
-use super::request::Checked;
+use super::{request::Checked, violations};
 use crate::{
     claims,
     core::Core,
@@ -48,7 +48,10 @@ pub(in crate::networks) async fn allocate(
         vnis: Vec::new(),
         txn: Txn::new(),
     };
-    let result = choose(core, &*ipam, checked, id, needs, &mut allocation).await;
+    let mut result = choose(core, &*ipam, checked, id, needs, &mut allocation).await;
+    if result.is_ok() && !allocation.pools.is_empty() {
+        result = check_routes(checked, &allocation);
+    }
     match result {
         Ok(()) => Ok(allocation),
         Err(error) => {
@@ -56,6 +59,13 @@ pub(in crate::networks) async fn allocate(
             Err(error)
         }
     }
+}
+
+/// Routes of the network, now that all its subnets are known.
+fn check_routes(checked: &Checked, allocation: &Allocation) -> Result<()> {
+    let granted = allocation.pools.iter().map(|pool| pool.subnet);
+    let subnets: Vec<_> = granted.chain(checked.known_subnets()).collect();
+    violations::refuse_all(&violations::of_routes_between(&checked.options, &subnets))
 }
 
 fn management(core: &Core, checked: &Checked) -> Result<Arc<dyn Ipam>> {

@@ -2,10 +2,11 @@
 
 use drivers::{Draft, Driver};
 use model::{
-    AddressFamily, DriverName, IpamConfig, Labels, NameOptions, Network, NetworkId, NetworkName, Scope,
-    Subnet, SubnetRequest,
+    AddressFamily, DriverName, IpamConfig, Labels, Network, NetworkId, NetworkName, Scope, Subnet,
+    SubnetRequest,
 };
 
+use super::violations::{self, Violation, family, refuse_all};
 use crate::{
     core::Core,
     error::{Error, Result},
@@ -41,7 +42,7 @@ impl Checked {
         families.extend(after.enable_ipv6.then_some(AddressFamily::V6));
         let wrong: Vec<_> = added
             .iter()
-            .flat_map(|pool| violations(pool, &families))
+            .flat_map(|pool| violations::of_subnet(pool, &families))
             .collect();
         refuse_all(&wrong)?;
         let pools: Vec<_> = added
@@ -66,6 +67,12 @@ impl Checked {
             pools,
             families,
         })
+    }
+
+    /// Subnets that are asked for, and those that the network has already.
+    pub(super) fn known_subnets(&self) -> impl Iterator<Item = Subnet> {
+        let concrete = |subnet: &&Subnet| !subnet.network().is_unspecified();
+        self.subnets.iter().filter(concrete).copied()
     }
 
     /// What the driver is asked about.
@@ -95,20 +102,25 @@ pub(super) fn check(
     let mut families = Vec::new();
     families.extend(request.enable_ipv4.then_some(AddressFamily::V4));
     families.extend(request.enable_ipv6.then_some(AddressFamily::V6));
-    let pools = match capabilities.addresses && request.ipam.driver.as_str() != "null" {
-        true => pools(&request, &families)?,
-        // A template's are asked for when a network is made from it, and should make sense by then.
-        false if request.config_only => pools(&request, &families).map(|_| Vec::new())?,
+    let defaults = core.settings.default_options.get(driver_name.as_str()).cloned();
+    let mut options = defaults.unwrap_or_default();
+    options.extend(request.options.clone());
+    let mut wrong = violations::of_options(&options);
+    let with_addresses = capabilities.addresses && request.ipam.driver.as_str() != "null";
+    // A template's are asked for when a network is made from it, and should make sense by then.
+    let pools = match with_addresses || request.config_only {
+        true => pools(&request, &families, &mut wrong)?,
         false => no_pools(&request, &driver_name)?,
     };
+    wrong.extend(violations::of_routes(
+        &options,
+        pools.iter().map(|(_, pool)| pool),
+    ));
+    refuse_all(&wrong)?;
+    let pools = if with_addresses { pools } else { Vec::new() };
     if !capabilities.several_pools {
         refuse_several(&pools, &driver_name)?;
     }
-    let defaults = core.settings.default_options.get(driver_name.as_str()).cloned();
-    let mut options = defaults.unwrap_or_default();
-    options.extend(request.options);
-    refuse_name_options(&options)?;
-    refuse_exposure(&options)?;
     Ok(Checked {
         subnets: pools.iter().filter_map(|(_, pool)| pool.subnet).collect(),
         name: request.name,
@@ -126,27 +138,6 @@ pub(super) fn check(
         pools,
         families,
     })
-}
-
-/// What a network says about names is no driver's business, so it is checked here; all that is wrong at once.
-fn refuse_name_options(options: &Labels) -> Result<()> {
-    NameOptions::parse(options).map(drop).map_err(|wrong| {
-        let all: Vec<_> = wrong.iter().map(ToString::to_string).collect();
-        Error::invalid(all.join("; ")).with_hint(
-            "for example cnm.dns.record.api.dev.local=10.0.0.9, cnm.dns.forward.corp=10.1.1.1, cnm.dns.host=true",
-        )
-    })
-}
-
-/// Whose rules its ports obey. A slip of the pen must not leave them open.
-fn refuse_exposure(options: &Labels) -> Result<()> {
-    match options.get("cnm.firewall").map(String::as_str) {
-        None | Some("open" | "host") => Ok(()),
-        Some(other) => Err(
-            Error::invalid(format!("option \"cnm.firewall\" can't be {other:?}"))
-                .with_hint("\"open\", or \"host\" for ports that obey the host's own firewall"),
-        ),
-    }
 }
 
 fn scope(request: &CreateNetwork, driver: &DriverName, own: Scope) -> Result<Scope> {
@@ -203,21 +194,22 @@ fn no_pools(request: &CreateNetwork, driver: &DriverName) -> Result<Vec<(Address
     }
 }
 
-/// The family of a subnet request: its subnet's, or else that of what came with it.
-fn family(request: &SubnetRequest) -> Option<AddressFamily> {
-    let subnet = request.subnet.or(request.ip_range).map(Subnet::family);
-    subnet.or_else(|| request.gateway.map(AddressFamily::of))
-}
-
-fn pools(request: &CreateNetwork, families: &[AddressFamily]) -> Result<Vec<(AddressFamily, SubnetRequest)>> {
+/// The pools to be, as far as they make sense; what does not is added to `wrong`.
+fn pools(
+    request: &CreateNetwork,
+    families: &[AddressFamily],
+    wrong: &mut Vec<Violation>,
+) -> Result<Vec<(AddressFamily, SubnetRequest)>> {
     if families.is_empty() {
         return Err(
             Error::invalid("IPv4 or IPv6 must be enabled").with_hint("leave out --ipv4=false, or add --ipv6")
         );
     }
     let asked = &request.ipam.subnets;
-    let wrong: Vec<_> = asked.iter().flat_map(|pool| violations(pool, families)).collect();
-    refuse_all(&wrong)?;
+    let of_subnets = asked
+        .iter()
+        .flat_map(|pool| violations::of_subnet(pool, families));
+    wrong.extend(of_subnets);
     let mut pools = Vec::new();
     for wanted in families {
         let of = |pool: &&SubnetRequest| family(pool).unwrap_or(AddressFamily::V4) == *wanted;
@@ -242,116 +234,3 @@ fn automatic() -> SubnetRequest {
         aux_addresses: std::collections::BTreeMap::new(),
     }
 }
-
-/// What is wrong with a request, and what to do about it.
-type Violation = (String, &'static str);
-
-/// One error for all that is wrong, as Docker's clients know it. A single one keeps its hint.
-fn refuse_all(wrong: &[Violation]) -> Result<()> {
-    let Some((_, hint)) = wrong.first() else {
-        return Ok(());
-    };
-    let hint = match wrong.len() {
-        1 => *hint,
-        _ => "each line names one thing to put right",
-    };
-    let lines: Vec<_> = wrong.iter().map(|(message, _)| message.as_str()).collect();
-    Err(Error::invalid(format!("invalid network config:\n{}", lines.join("\n"))).with_hint(hint))
-}
-
-/// Pure: everything that is wrong with one subnet request.
-fn violations(pool: &SubnetRequest, families: &[AddressFamily]) -> Vec<Violation> {
-    let of = family(pool).unwrap_or(AddressFamily::V4);
-    let mut wrong = disabled(pool, of, families);
-    match pool.subnet {
-        None => wrong.extend(orphans(pool)),
-        Some(subnet) => wrong.extend(strays(pool, subnet)),
-    }
-    wrong
-}
-
-fn disabled(pool: &SubnetRequest, of: AddressFamily, families: &[AddressFamily]) -> Vec<Violation> {
-    if families.contains(&of) {
-        return Vec::new();
-    }
-    let what = pool
-        .subnet
-        .map_or_else(|| "its options".to_owned(), |subnet| subnet.to_string());
-    let hint = match of {
-        AddressFamily::V4 => "leave out --ipv4=false",
-        AddressFamily::V6 => "add --ipv6",
-    };
-    vec![(
-        format!("{what} is given, but {of} is not enabled on this network"),
-        hint,
-    )]
-}
-
-/// A gateway, range or auxiliary address needs to know its subnet.
-fn orphans(pool: &SubnetRequest) -> Vec<Violation> {
-    let range = pool.ip_range.map(|range| format!("ip-range {range}"));
-    let gateway = pool.gateway.map(|gateway| format!("gateway {gateway}"));
-    let aux = pool.aux_addresses.iter();
-    let aux = aux.map(|(name, address)| format!("auxiliary address {name:?} ({address})"));
-    let all = range.into_iter().chain(gateway).chain(aux);
-    all.map(|what| {
-        (
-            format!("{what} is given without the subnet it belongs to"),
-            "add --subnet",
-        )
-    })
-    .collect()
-}
-
-/// What lies outside of its subnet. Of a subnet whose size alone is asked for nobody knows yet what does.
-fn strays(pool: &SubnetRequest, subnet: Subnet) -> Vec<Violation> {
-    if subnet.network().is_unspecified() {
-        return sized(pool, subnet);
-    }
-    let mut wrong = Vec::new();
-    if let Some(range) = pool.ip_range
-        && !(range.family() == subnet.family() && subnet.contains(&range.net()))
-    {
-        wrong.push((
-            format!("ip-range {range} is outside of the subnet {subnet}"),
-            "an ip-range is a part of its subnet",
-        ));
-    }
-    if let Some(gateway) = pool.gateway.filter(|gateway| !subnet.contains(gateway)) {
-        wrong.push((
-            format!("gateway {gateway} is outside of the subnet {subnet}"),
-            "choose an address of the subnet, or none to get its first one",
-        ));
-    }
-    for (name, address) in pool
-        .aux_addresses
-        .iter()
-        .filter(|(_, address)| !subnet.contains(*address))
-    {
-        wrong.push((
-            format!("auxiliary address {name:?} ({address}) is outside of the subnet {subnet}"),
-            "leave it out, or choose one of the subnet",
-        ));
-    }
-    wrong
-}
-
-/// A size alone leaves the subnet to us, so nothing can be said about addresses in it.
-fn sized(pool: &SubnetRequest, subnet: Subnet) -> Vec<Violation> {
-    let alone = SubnetRequest {
-        subnet: None,
-        ..pool.clone()
-    };
-    orphans(&alone)
-        .into_iter()
-        .map(|(message, _)| {
-            (
-                format!("{message}: {subnet} asks for a size alone"),
-                "give the subnet itself with --subnet, or leave these out",
-            )
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests;

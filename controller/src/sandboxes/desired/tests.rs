@@ -292,3 +292,95 @@ fn what_goes_with_a_link_that_left_is_not_removed_once_more() {
     assert_eq!(texts(&ensure).is_empty(), !moved);
     assert_eq!(difference(&new, &new), (KernelState::new(), KernelState::new()));
 }
+
+fn with_routes(options: &mut Labels, routes: &str) {
+    options.insert("cnm.routes".to_owned(), routes.to_owned());
+}
+
+/// The routes that have a next hop or a user's destination, as text.
+fn routes(state: &KernelState) -> Vec<String> {
+    let text = |object: &Object| match object {
+        Object::Route(route) => {
+            let hop = route
+                .gateway
+                .map_or_else(|| "the link".to_owned(), |hop| hop.to_string());
+            Some(format!("{} by {hop} on {}", route.destination, route.link))
+        }
+        _ => None,
+    };
+    state.objects().filter_map(text).collect()
+}
+
+#[test]
+fn users_routes_are_a_connections_own_then_its_networks_then_those_of_the_next_gateway() {
+    let (mut first, mut second) = (network("b", Scope::Local), network("a", Scope::Local));
+    with_routes(
+        &mut first.options,
+        "10.8.0.0/16=10.0.0.5,10.9.0.0/16=10.0.0.5,10.7.0.0/16=link,2001:db8::/32=fd00::5",
+    );
+    with_routes(&mut second.options, "10.9.0.0/16=10.1.0.5,10.6.0.0/16=10.1.0.5");
+    let mut here = endpoint("eth0", "10.0.0.2/24", None);
+    here.gateway_priority = 1;
+    with_routes(&mut here.options, "10.8.0.0/16=10.0.0.6");
+    let there = endpoint("eth1", "10.1.0.2/24", None);
+    let attachment = Attachment::default();
+    let both = [
+        joined(&here, &first, &attachment),
+        joined(&there, &second, &attachment),
+    ];
+    let state = desired(&own(), &both, rules()).unwrap();
+    assert_eq!(
+        routes(&state),
+        [
+            "10.6.0.0/16 by 10.1.0.5 on eth1",
+            "10.7.0.0/16 by the link on eth0",
+            "10.8.0.0/16 by 10.0.0.6 on eth0",
+            "10.9.0.0/16 by 10.0.0.5 on eth0",
+        ],
+        "and none of IPv6, which it has no address of"
+    );
+    // The one that had it leaves: the other's takes its place.
+    let left = desired(&own(), &both[1..], rules()).unwrap();
+    assert_eq!(
+        routes(&left),
+        [
+            "10.6.0.0/16 by 10.1.0.5 on eth1",
+            "10.9.0.0/16 by 10.1.0.5 on eth1"
+        ]
+    );
+}
+
+#[test]
+fn no_users_route_leads_to_the_sandbox_itself_or_takes_the_place_of_an_interfaces_subnet() {
+    let mut network = network("a", Scope::Local);
+    with_routes(
+        &mut network.options,
+        "10.9.0.0/16=10.0.0.2,10.1.0.0/24=10.0.0.5,10.3.0.0/24=10.0.0.5,10.2.0.0/24=10.0.0.5",
+    );
+    let router = endpoint("eth0", "10.0.0.2/24", None);
+    let other = endpoint("eth1", "10.1.0.2/24", None);
+    let (plain, attachment) = (
+        network.clone(),
+        Attachment {
+            routes: vec![StaticRoute {
+                destination: "10.3.0.0/24".parse().unwrap(),
+                next_hop: None,
+            }],
+            ..Attachment::default()
+        },
+    );
+    let (mut plain, none) = (plain, Attachment::default());
+    plain.options.clear();
+    let both = [
+        joined(&router, &network, &attachment),
+        joined(&other, &plain, &none),
+    ];
+    let state = desired(&own(), &both, rules()).unwrap();
+    assert_eq!(
+        routes(&state),
+        [
+            "10.2.0.0/24 by 10.0.0.5 on eth0",
+            "10.3.0.0/24 by the link on eth0"
+        ]
+    );
+}

@@ -76,7 +76,7 @@ fn every_violation_is_told_and_told_at_once() {
         ),
     ];
     for (name, pool, wanted) in rows {
-        let wrong = violations(&pool, &both);
+        let wrong = of_subnet(&pool, &both);
         assert_eq!(wrong.len(), wanted.len(), "{name}: {wrong:?}");
         for (found, wanted) in wrong.iter().zip(wanted) {
             assert!(found.0.contains(wanted), "{name}: {found:?}");
@@ -86,7 +86,7 @@ fn every_violation_is_told_and_told_at_once() {
 
 #[test]
 fn a_family_that_is_off_has_no_subnets() {
-    let wrong = violations(&request(Some("fd00::/64"), None, None, &[]), &[AddressFamily::V4]);
+    let wrong = of_subnet(&request(Some("fd00::/64"), None, None, &[]), &[AddressFamily::V4]);
     assert_eq!(
         wrong,
         [(
@@ -103,4 +103,30 @@ fn the_error_reads_as_dockers() {
     assert_eq!(error.to_string(), "invalid network config:\none\ntwo");
     let error = refuse_all(&[("one".to_owned(), "do this")]).unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("do this"));
+}
+
+#[test]
+fn options_and_routes_are_told_with_everything_else() {
+    let options = Labels::from([
+        ("cnm.firewall".to_owned(), "closed".to_owned()),
+        ("cnm.dns.hosts".to_owned(), "true".to_owned()),
+        (
+            "cnm.routes".to_owned(),
+            "10.0.0.0/25=link,10.9.0.0/16=10.1.0.5".to_owned(),
+        ),
+    ]);
+    let asked = [request(Some("10.0.0.0/24"), None, None, &[])];
+    let mut wrong = of_options(&options);
+    wrong.extend(of_routes(&options, asked.iter()));
+    let told: Vec<_> = wrong.iter().map(|(message, _)| message.as_str()).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (told, part) in told
+        .iter()
+        .zip(["cnm.dns.hosts", "cnm.firewall", "overlaps", "in no subnet"])
+    {
+        assert!(told.contains(part), "{told} lacks {part}");
+    }
+    // Of a subnet that is still to be chosen nothing is known yet.
+    let later = [request(Some("0.0.0.0/24"), None, None, &[])];
+    assert_eq!(of_routes(&options, later.iter()), []);
 }
