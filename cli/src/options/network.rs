@@ -27,7 +27,7 @@ pub(crate) fn choice(text: &str) -> Result<NetworkChoice, String> {
         choice.target = text.to_owned();
         return Ok(choice);
     }
-    for field in text.split(',') {
+    for field in &fields(text) {
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
         match key.trim().to_ascii_lowercase().as_str() {
             "name" => choice.target = value.to_owned(),
@@ -54,6 +54,20 @@ pub(crate) fn choice(text: &str) -> Result<NetworkChoice, String> {
         return Err(format!("{text:?} names no network: write name=NETWORK,…"));
     }
     Ok(choice)
+}
+
+/// Fields with commas between them; one in quotes may have commas itself (RFC 4180).
+fn fields(text: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            letter => fields.last_mut().expect("there is one from the start").push(letter),
+        }
+    }
+    fields
 }
 
 impl NetworkChoice {
@@ -145,6 +159,19 @@ pub(crate) fn extra_host(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quoted_field_may_have_commas() {
+        let rows = [
+            ("a", vec!["a"]),
+            ("a=1,b=2", vec!["a=1", "b=2"]),
+            ("a=1,\"b=2,3\",c", vec!["a=1", "b=2,3", "c"]),
+            ("a=\"1,2\"", vec!["a=1,2"]),
+        ];
+        for (text, wanted) in rows {
+            assert_eq!(fields(text), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn the_long_form_says_all_about_an_endpoint() {
