@@ -105,6 +105,17 @@ impl Daemon {
             .map(drop)
     }
 
+    /// Puts copies of the programs at another place, ends the running daemon with SIGTERM and starts the new one: what an
+    /// upgrade does. Helpers and shims of the old programs go on.
+    ///
+    /// # Errors
+    /// When the programs can't be copied, or as [`Daemon::stop`] and [`Daemon::start_again`].
+    pub fn upgrade(&mut self) -> anyhow::Result<()> {
+        self.programs = self.programs.copied_to(&self.host.folder().join("upgrade"))?;
+        self.stop()?;
+        self.start_again()
+    }
+
     /// Its process id.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)

@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::Context as _;
 
 use crate::{
-    image::busybox_archive,
     host::Host,
+    image::busybox_archive,
     process::{Finished, Process},
     programs::Programs,
     wait::wait_for,
@@ -35,7 +35,9 @@ impl Dockerd {
         let archive = busybox_archive(host.folder())?;
         let mut import = docker.client()?;
         import.args(["import", "-", "busybox"]);
-        host.run_command(import, &archive)?.ok().context("importing busybox")?;
+        host.run_command(import, &archive)?
+            .ok()
+            .context("importing busybox")?;
         Ok(docker)
     }
 
@@ -52,7 +54,9 @@ impl Dockerd {
         command.arg("--data-root").arg(self.host.folder().join("docker"));
         command.args(["--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"]);
         command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
-        command.arg("--cgroup-parent").arg(format!("/{}-docker", lab.to_string_lossy()));
+        command
+            .arg("--cgroup-parent")
+            .arg(format!("/{}-docker", lab.to_string_lossy()));
         command.args(["--host", &self.url(), "--log-level", "warn"]);
         command.args(&self.flags);
         let mut process = self.host.start("dockerd", command)?;

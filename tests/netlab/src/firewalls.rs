@@ -37,7 +37,9 @@ impl Firewalld {
         fs::write(&config, BUS)?;
         host.run("mkdir", &["-p", "/run/dbus"])?.ok()?;
         let mut command = Command::new("dbus-daemon");
-        command.args(["--nofork", "--nopidfile", "--config-file"]).arg(config);
+        command
+            .args(["--nofork", "--nopidfile", "--config-file"])
+            .arg(config);
         let bus = host.start("dbus", command)?;
         wait_for("the message bus", Duration::from_secs(10), || {
             host.run("test", &["-S", "/run/dbus/system_bus_socket"])?.ok()
@@ -71,7 +73,11 @@ impl Firewalld {
     /// # Errors
     /// When it isn't running or does not end within ten seconds.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        self.process.take().context("firewalld isn't running")?.stop().map(drop)
+        self.process
+            .take()
+            .context("firewalld isn't running")?
+            .stop()
+            .map(drop)
     }
 
     /// `firewall-cmd` with one line of arguments, which must succeed: what it printed.
@@ -79,7 +85,9 @@ impl Firewalld {
     /// # Errors
     /// When it fails.
     pub fn cmd(&self, line: &str) -> anyhow::Result<String> {
-        self.host.run("firewall-cmd", &line.split(' ').collect::<Vec<_>>())?.ok()
+        self.host
+            .run("firewall-cmd", &line.split(' ').collect::<Vec<_>>())?
+            .ok()
     }
 }
 
@@ -88,6 +96,7 @@ impl Firewalld {
 /// # Errors
 /// When they can't be copied.
 pub fn prepare_ufw(host: &Host) -> anyhow::Result<()> {
-    let copy = "cd /usr/share/ufw && cp iptables/*.rules *.init ufw.conf /etc/ufw/ && chmod 640 /etc/ufw/*.rules";
+    let copy =
+        "cd /usr/share/ufw && cp iptables/*.rules *.init ufw.conf /etc/ufw/ && chmod 640 /etc/ufw/*.rules";
     host.run("sh", &["-c", copy])?.ok().map(drop)
 }

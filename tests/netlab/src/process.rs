@@ -32,9 +32,8 @@ pub(crate) struct Place {
 /// own enters, starts the child, and ends.
 pub(crate) fn spawn_in(place: &Place, mut command: Command) -> anyhow::Result<Child> {
     let shown = format!("{command:?}");
-    let open = |path: &Path| {
-        File::open(path).with_context(|| format!("opening the namespace {}", path.display()))
-    };
+    let open =
+        |path: &Path| File::open(path).with_context(|| format!("opening the namespace {}", path.display()));
     let netns = open(&place.netns)?;
     let mounts = place.mounts.as_deref().map(open).transpose()?;
     let start = move || -> anyhow::Result<Child> {

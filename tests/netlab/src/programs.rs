@@ -42,6 +42,9 @@ impl FromStr for Store {
     }
 }
 
+/// All of them.
+const OURS: [&str; 4] = ["cnmd", "cnm", "cnm-shim", "cnm-names"];
+
 impl Programs {
     /// Beside the running program; for a test, the folder that its build put the programs in.
     ///
@@ -58,7 +61,7 @@ impl Programs {
         let programs = Self {
             folder: folder.to_owned(),
         };
-        for name in ["cnmd", "cnm", "cnm-shim", "cnm-names"] {
+        for name in OURS {
             let path = programs.ours(name);
             if !path.is_file() {
                 bail!(
@@ -68,6 +71,21 @@ impl Programs {
             }
         }
         Ok(programs)
+    }
+
+    /// Copies of our programs in another folder, which is made.
+    ///
+    /// # Errors
+    /// When they can't be copied.
+    pub fn copied_to(&self, folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        for name in OURS {
+            let (from, to) = (self.ours(name), folder.join(name));
+            std::fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
     }
 
     /// One of our programs.
