@@ -10,7 +10,9 @@ mod text;
 
 use std::fmt;
 
-pub use rule::{Action, AddressType, Field, Match, NatTarget, Rule, State, Test, Verdict};
+pub use rule::{
+    Action, AddressType, Field, Match, NatTarget, PortField, Rule, State, Test, Transport, Verdict,
+};
 pub use set::{Content, Element, Mapped, Set, Type, Value};
 pub use text::text;
 

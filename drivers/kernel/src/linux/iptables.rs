@@ -8,6 +8,7 @@
 //! and then what is as it should be stays untouched.
 
 mod compile;
+mod edits;
 mod script;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use model::{AddressFamily, NodeId};
 
 use self::{
-    compile::{Compiled, compile},
+    compile::{Compiled, Content, compile},
     script::Look,
 };
 use super::{netns, passage::run};
@@ -44,6 +45,8 @@ struct State {
     items: Items,
     /// What the kernel has, as far as it is known: by family.
     looks: BTreeMap<AddressFamily, Look>,
+    /// What was last written.
+    written: Compiled,
     gathering: bool,
     legacy: bool,
 }
@@ -83,7 +86,7 @@ impl Iptables {
         let mut state = self.state();
         state.gathering = false;
         let compiled = all(&state.items).map_err(io::Error::other)?;
-        self.write(&mut state, host, &compiled)
+        self.write(&mut state, host, compiled)
     }
 
     /// Looks whether somebody changed something, and puts it right. With `polled_only` only where nobody announces it.
@@ -94,7 +97,14 @@ impl Iptables {
         }
         state.looks = self.look(host)?;
         let compiled = all(&state.items).map_err(io::Error::other)?;
-        self.write(&mut state, host, &compiled)
+        self.write(&mut state, host, compiled)
+    }
+
+    /// How many chains and rules there should be, in both families: no look at the kernel.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.state();
+        let rules = state.written.values().map(Content::count);
+        (state.written.len(), rules.sum())
     }
 
     /// One object.
@@ -129,7 +139,7 @@ impl Iptables {
             (0, error)
         })?;
         if !state.gathering
-            && let Err(source) = self.write(&mut state, host, &compiled)
+            && let Err(source) = self.write(&mut state, host, compiled)
         {
             self.take_back(&mut state, host);
             let error = Error::System {
@@ -147,7 +157,7 @@ impl Iptables {
     fn take_back(&self, state: &mut State, host: BorrowedFd<'_>) {
         let undone = all(&state.items).map_err(io::Error::other).and_then(|before| {
             state.looks = self.look(host)?;
-            self.write(state, host, &before)
+            self.write(state, host, before)
         });
         if let Err(error) = undone {
             tracing::error!(%error, "iptables: undoing a change; it is tried again with the next");
@@ -164,10 +174,10 @@ impl Iptables {
         })
     }
 
-    fn write(&self, state: &mut State, host: BorrowedFd<'_>, compiled: &Compiled) -> io::Result<()> {
+    fn write(&self, state: &mut State, host: BorrowedFd<'_>, compiled: Compiled) -> io::Result<()> {
         for family in families() {
             let look = state.looks.get(&family).cloned().unwrap_or_default();
-            let Some(text) = script::script(&look, compiled, family) else {
+            let Some(text) = script::script(&look, &state.written, &compiled, family) else {
                 continue;
             };
             tracing::debug!(
@@ -178,8 +188,9 @@ impl Iptables {
             netns::inside(host, || run(programs(family).1, &["--noflush", "-w", "5"], &text))?;
             state
                 .looks
-                .insert(family, script::assumed(&look, compiled, family));
+                .insert(family, script::assumed(&look, &compiled, family));
         }
+        state.written = compiled;
         Ok(())
     }
 
@@ -256,6 +267,23 @@ fn missing(items: &Items, item: &Item) -> Option<String> {
 pub fn text<'a>(items: impl IntoIterator<Item = &'a Item>) -> Result<[String; 2], String> {
     let compiled = compile(items).map_err(|unsayable| unsayable.to_string())?;
     Ok([AddressFamily::V4, AddressFamily::V6].map(|family| script::text(&compiled, family)))
+}
+
+/// The transactions of both families that lead from some items to others: what a change costs, for tests and people.
+///
+/// # Errors
+/// Where iptables has no word for something.
+pub fn change<'a>(
+    before: impl IntoIterator<Item = &'a Item>,
+    after: impl IntoIterator<Item = &'a Item>,
+) -> Result<[String; 2], String> {
+    let [before, after] = [compile(before), compile(after)];
+    let before = before.map_err(|unsayable| unsayable.to_string())?;
+    let after = after.map_err(|unsayable| unsayable.to_string())?;
+    Ok([AddressFamily::V4, AddressFamily::V6].map(|family| {
+        let there = script::assumed(&Look::new(), &before, family);
+        script::script(&there, &before, &after, family).unwrap_or_default()
+    }))
 }
 
 #[cfg(test)]

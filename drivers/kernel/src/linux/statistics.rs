@@ -76,11 +76,20 @@ impl Linux {
             .collect())
     }
 
-    /// How many objects there are in our tables of the host's namespace.
+    /// How many objects there are in our tables of the host's namespace. With iptables these are chains and rules of
+    /// both families, as last written: no process is started to count them.
     ///
     /// # Errors
     /// When the kernel does not list them.
     pub fn firewall_counts(&self) -> Result<FirewallCounts> {
+        if let Some(iptables) = &self.host.iptables {
+            let (chains, rules) = iptables.counts();
+            return Ok(FirewallCounts {
+                chains: chains as u64,
+                rules: rules as u64,
+                ..FirewallCounts::default()
+            });
+        }
         let everything = Key::Link(Netns::Host, any_link());
         let mut visits = self.visits();
         let items = visits

@@ -114,9 +114,29 @@ pub enum Action {
     Reject,
     /// The packet is marked.
     SetMark(u32),
+    /// A port of the packet is changed, and nothing remembers what it was: no connection tracking is needed.
+    SetPort(Transport, PortField, u16),
     /// Something that isn't in this vocabulary. Only ever read from a kernel, where somebody put it into our chain; a rule
     /// with it is never written, and equals none that we want.
     Foreign,
+}
+
+/// A protocol whose checksum has to follow when a port is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One of a packet's two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortField {
+    /// The sender's.
+    Source,
+    /// The receiver's.
+    Destination,
 }
 
 /// Where to a translation goes.
@@ -299,6 +319,17 @@ impl fmt::Display for Action {
             Self::Redirect(Some(port)) => write!(f, "redirect to :{port}"),
             Self::Reject => f.write_str("reject"),
             Self::SetMark(mark) => write!(f, "meta mark set 0x{mark:08x}"),
+            Self::SetPort(transport, field, port) => {
+                let transport = match transport {
+                    Transport::Tcp => "tcp",
+                    Transport::Udp => "udp",
+                };
+                let field = match field {
+                    PortField::Source => "sport",
+                    PortField::Destination => "dport",
+                };
+                write!(f, "{transport} {field} set {port}")
+            }
             Self::Foreign => f.write_str("# somebody else's"),
         }
     }

@@ -43,6 +43,16 @@ pub(super) struct Content {
     pub(super) users: bool,
 }
 
+impl Content {
+    /// How many rules it is: with the one that carries its stamp and the one that leads to it.
+    pub(super) fn count(&self) -> usize {
+        match self.users {
+            true => 0,
+            false => self.rules.len() + 1 + usize::from(self.hook.is_some()),
+        }
+    }
+}
+
 /// Every chain by its place.
 pub(super) type Compiled = BTreeMap<Place, Content>;
 
@@ -337,6 +347,7 @@ impl Compiler<'_> {
             Action::Redirect(Some(port)) => one(&format!("-j REDIRECT --to-ports {port}")),
             Action::Reject => one("-j REJECT"),
             Action::SetMark(mark) => one(&format!("-j MARK --set-mark {mark:#x}")),
+            Action::SetPort(..) => Err(Unsayable(format!("\"{action}\""))),
             Action::Foreign => Err(Unsayable("somebody else's rule".to_owned())),
         }
     }

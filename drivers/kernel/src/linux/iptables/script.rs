@@ -12,7 +12,10 @@ use std::{
 
 use model::AddressFamily;
 
-use super::compile::{Compiled, Content, Place};
+use super::{
+    compile::{Compiled, Content, Place},
+    edits::edits,
+};
 
 /// Tables in the order that packets meet them.
 const TABLES: [&str; 4] = ["raw", "mangle", "nat", "filter"];
@@ -86,34 +89,62 @@ fn is_right(seen: &Seen, content: &Content) -> bool {
     hooked && filled
 }
 
-/// The script of one family; none if all is as it should be.
-pub(super) fn script(look: &Look, wanted: &Compiled, family: AddressFamily) -> Option<String> {
+/// The script of one family; none if all is as it should be. Of chains whose content is still that of `known`, only the
+/// rules that differ are written.
+pub(super) fn script(
+    look: &Look,
+    known: &Compiled,
+    wanted: &Compiled,
+    family: AddressFamily,
+) -> Option<String> {
     let mut text = String::new();
     for table in TABLES {
-        let wanted: BTreeMap<&str, &Content> = wanted
-            .iter()
-            .filter(|(place, _)| place.family == family && place.table == table)
-            .map(|(place, content)| (place.chain.as_str(), content))
-            .collect();
+        let (known, wanted) = (chains(known, family, table), chains(wanted, family, table));
         let there: BTreeMap<&str, &Seen> = look
             .iter()
             .filter(|((of, _), _)| of == table)
             .map(|((_, chain), seen)| (chain.as_str(), seen))
             .collect();
-        if let Some(part) = table_script(&there, &wanted) {
+        if let Some(part) = table_script(&there, &known, &wanted) {
             write!(text, "*{table}\n{part}COMMIT\n").expect("writing to a String cannot fail");
         }
     }
     (!text.is_empty()).then_some(text)
 }
 
-fn table_script(there: &BTreeMap<&str, &Seen>, wanted: &BTreeMap<&str, &Content>) -> Option<String> {
+type Chains<'a> = BTreeMap<&'a str, &'a Content>;
+
+fn chains<'a>(compiled: &'a Compiled, family: AddressFamily, table: &str) -> Chains<'a> {
+    let here = compiled
+        .iter()
+        .filter(|(place, _)| place.family == family && place.table == table);
+    here.map(|(place, content)| (place.chain.as_str(), content))
+        .collect()
+}
+
+/// The lines that make of a chain what is wanted, if all that is wrong with it is that it was meant to be like `known`.
+fn edited(chain: &str, seen: Option<&Seen>, known: Option<&&Content>, content: &Content) -> Option<String> {
+    let (seen, known) = (seen?, known?);
+    let hooked = content.hook.is_none_or(|hook| seen.hooks == [hook]);
+    if content.users || !hooked || !is_right(seen, known) {
+        return None;
+    }
+    let edits = edits(chain, &known.rules, &content.rules)?;
+    let stamp = stamp(content);
+    Some(format!("-R {chain} 1 -m comment --comment \"{stamp}\"\n{edits}"))
+}
+
+fn table_script(there: &BTreeMap<&str, &Seen>, known: &Chains<'_>, wanted: &Chains<'_>) -> Option<String> {
     let (mut declared, mut unhooked, mut filled) = (String::new(), String::new(), String::new());
     let (mut hooked, mut emptied, mut gone) = (String::new(), String::new(), String::new());
     let nothing = Seen::default();
     for (chain, content) in wanted {
         let seen = there.get(chain).copied();
         if seen.is_some_and(|seen| is_right(seen, content)) {
+            continue;
+        }
+        if let Some(lines) = edited(chain, seen, known.get(chain), content) {
+            filled += &lines;
             continue;
         }
         // Declaring a chain empties it, and the user's is only made.

@@ -27,6 +27,14 @@ pub(super) enum Expression {
         length: u32,
         to: Register,
     },
+    /// Writes into a packet, and mends the checksum at this offset in the same header.
+    SetPayload {
+        base: u32,
+        offset: u32,
+        length: u32,
+        from: Register,
+        checksum: u32,
+    },
     Ct {
         key: u32,
         to: Register,
@@ -94,6 +102,8 @@ pub(super) mod meta {
 pub(super) mod payload {
     pub(in super::super) const NETWORK: u32 = 1;
     pub(in super::super) const TRANSPORT: u32 = 2;
+    /// `NFT_PAYLOAD_CSUM_INET`
+    pub(super) const INTERNET_CHECKSUM: u32 = 1;
 }
 pub(super) mod ct {
     pub(in super::super) const STATE: u32 = 0;
@@ -183,6 +193,17 @@ impl Expression {
                 let what = new().u32(1, number(to)).u32(2, *base);
                 ("payload", what.u32(3, *offset).u32(4, *length))
             }
+            Self::SetPayload {
+                base,
+                offset,
+                length,
+                from,
+                checksum,
+            } => {
+                let what = new().u32(2, *base).u32(3, *offset).u32(4, *length);
+                let what = what.u32(5, number(from)).u32(6, payload::INTERNET_CHECKSUM);
+                ("payload", what.u32(7, *checksum))
+            }
             Self::Ct { key, to } => ("ct", new().u32(1, number(to)).u32(2, *key)),
             Self::Fib { flags, result, to } => {
                 ("fib", new().u32(1, number(to)).u32(2, *result).u32(3, *flags))
@@ -256,6 +277,7 @@ impl Expression {
                 key: inner.u32(2)?,
                 to: at(1)?,
             },
+            "payload" if inner.u32(5).is_some() => Self::decode_set_payload(&inner)?,
             "payload" => Self::Payload {
                 base: inner.u32(2)?,
                 offset: inner.u32(3)?,
@@ -307,6 +329,18 @@ impl Expression {
             },
             "counter" => Self::Counter,
             _ => return None,
+        })
+    }
+
+    fn decode_set_payload(inner: &Received<'_>) -> Option<Self> {
+        let flags = inner.u32(8).unwrap_or_default();
+        let plain = inner.u32(6)? == payload::INTERNET_CHECKSUM && flags == 0;
+        plain.then_some(Self::SetPayload {
+            base: inner.u32(2)?,
+            offset: inner.u32(3)?,
+            length: inner.u32(4)?,
+            from: register(inner.u32(5)?)?,
+            checksum: inner.u32(7)?,
         })
     }
 

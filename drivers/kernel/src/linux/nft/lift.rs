@@ -7,9 +7,11 @@ use model::{AddressFamily, IpNet, Subnet};
 
 use super::{
     expression::{Answer, Expression, NFPROTO_IPV4, NFPROTO_IPV6, Register, ct, fib, meta, registers},
-    lower::{address_type, load, reject, state_bit},
+    lower::{address_type, load, reject, set_port, state_bit},
 };
-use crate::ruleset::{Action, AddressType, Family, Field, Match, NatTarget, Rule, State, Test, Value};
+use crate::ruleset::{
+    Action, AddressType, Family, Field, Match, NatTarget, PortField, Rule, State, Test, Transport, Value,
+};
 
 /// The rule that these expressions are, in a table of that family.
 pub(super) fn lift(expressions: &[Expression], family: Family) -> Rule {
@@ -199,6 +201,10 @@ impl Lifting {
                 key: meta::MARK,
                 from,
             } => Action::SetMark(u32::from_ne_bytes(self.take_constant(*from)?.try_into().ok()?)),
+            Expression::SetPayload { .. } => {
+                let (transport, field) = written_port(expression)?;
+                Action::SetPort(transport, field, self.take_port(0)?)
+            }
             Expression::Nat {
                 source,
                 ipv6,
@@ -283,6 +289,15 @@ fn field(expression: &Expression) -> Option<Field> {
         _ => return None,
     };
     all.into_iter().find(|field| load(*field, to) == *expression)
+}
+
+/// The port that this expression writes.
+fn written_port(expression: &Expression) -> Option<(Transport, PortField)> {
+    let all = [Transport::Tcp, Transport::Udp]
+        .into_iter()
+        .flat_map(|transport| [PortField::Source, PortField::Destination].map(|field| (transport, field)));
+    let mut all = all.into_iter();
+    all.find(|(transport, field)| set_port(*transport, *field) == *expression)
 }
 
 fn value(field: Field, mask: Option<&[u8]>, with: &[u8]) -> Option<Value> {

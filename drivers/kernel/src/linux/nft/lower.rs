@@ -5,7 +5,9 @@ use model::AddressFamily;
 use super::expression::{
     Answer, Expression, NFPROTO_IPV4, NFPROTO_IPV6, Register, ct, fib, meta, payload, registers,
 };
-use crate::ruleset::{Action, AddressType, Family, Field, Match, NatTarget, Rule, State, Test, Value};
+use crate::ruleset::{
+    Action, AddressType, Family, Field, Match, NatTarget, PortField, Rule, State, Test, Transport, Value,
+};
 
 /// The expressions of a rule in a table of that family.
 pub(super) fn lower(rule: &Rule, family: Family) -> Vec<Expression> {
@@ -141,6 +143,10 @@ impl Lowering {
                     from: 0,
                 });
             }
+            Action::SetPort(transport, field, port) => {
+                self.load_value(0, &Value::Port(*port));
+                self.out.push(set_port(*transport, *field));
+            }
             // Somebody else's rule has no expressions that we could write.
             Action::Foreign => {}
         }
@@ -213,6 +219,23 @@ pub(super) fn load(field: Field, to: Register) -> Expression {
         Field::Destination(AddressFamily::V6) => packet(payload::NETWORK, 24, 16),
         Field::SourcePort => packet(payload::TRANSPORT, 0, 2),
         Field::DestinationPort => packet(payload::TRANSPORT, 2, 2),
+    }
+}
+
+/// Writes a port from the first register.
+pub(super) const fn set_port(transport: Transport, field: PortField) -> Expression {
+    Expression::SetPayload {
+        base: payload::TRANSPORT,
+        offset: match field {
+            PortField::Source => 0,
+            PortField::Destination => 2,
+        },
+        length: 2,
+        from: 0,
+        checksum: match transport {
+            Transport::Tcp => 16,
+            Transport::Udp => 6,
+        },
     }
 }
 

@@ -13,7 +13,8 @@ use crate::{
     KernelState, Mark, Netns, Object, Owner, plan,
     ruleset::{
         Action, AddressType, Base, Chain, ChainKind, Content, Element, Family, Field, Hook, Item, Mapped,
-        Match, NatTarget, Policy, Rule, Set, State, Table, Test, Type, Value, Verdict, text,
+        Match, NatTarget, Policy, PortField, Rule, Set, State, Table, Test, Transport, Type, Value, Verdict,
+        text,
     },
 };
 
@@ -243,6 +244,8 @@ fn filter() -> Item {
         accept().unless(Test::Is(Field::Mark, Value::Mark(0x51))),
         accept().when(Test::Redirected),
         Rule::new(Action::SetMark(9)).when(Test::Family(V6)),
+        Rule::new(Action::SetPort(Transport::Udp, PortField::Destination, 4053))
+            .when(Test::Is(Field::Protocol, Value::UDP)),
         Rule::verdict(Verdict::Jump("in".to_owned())),
     ];
     chain("forward", base(ChainKind::Filter, Hook::Forward, 0), rules)

@@ -45,21 +45,28 @@ fn forward(rules: &[&str]) -> Compiled {
 #[test]
 fn a_second_look_finds_nothing_to_do() {
     let wanted = forward(&["-i br0 -j ACCEPT"]);
-    let first = script(&Look::new(), &wanted, AddressFamily::V4).expect("a script");
+    let first = script(&Look::new(), &Compiled::new(), &wanted, AddressFamily::V4).expect("a script");
     assert!(first.contains("-I FORWARD 1 -j CNM-aaaaaaaa-forward"), "{first}");
     let look = read(&saved(&first), PREFIX);
-    assert_eq!(script(&look, &wanted, AddressFamily::V4), None, "{first}");
+    assert_eq!(
+        script(&look, &Compiled::new(), &wanted, AddressFamily::V4),
+        None,
+        "{first}"
+    );
     let assumed = assumed(&Look::new(), &wanted, AddressFamily::V4);
-    assert_eq!(script(&assumed, &wanted, AddressFamily::V4), None);
+    assert_eq!(
+        script(&assumed, &Compiled::new(), &wanted, AddressFamily::V4),
+        None
+    );
 }
 
 #[test]
 fn only_what_differs_is_written_and_the_users_chain_never_again() {
     let (before, after) = (forward(&["-i br0 -j ACCEPT"]), forward(&["-i br1 -j ACCEPT"]));
-    let first = script(&Look::new(), &before, AddressFamily::V4).expect("a script");
+    let first = script(&Look::new(), &Compiled::new(), &before, AddressFamily::V4).expect("a script");
     let users = format!("{}\n-A CNM-aaaaaaaa-user -s 10.0.0.1/32 -j DROP", saved(&first));
     let look = read(&users, PREFIX);
-    let change = script(&look, &after, AddressFamily::V4).expect("a change");
+    let change = script(&look, &Compiled::new(), &after, AddressFamily::V4).expect("a change");
     assert!(
         !change.contains("-user") && !change.contains("FORWARD"),
         "{change}"
@@ -68,9 +75,38 @@ fn only_what_differs_is_written_and_the_users_chain_never_again() {
 }
 
 #[test]
+fn of_a_chain_that_is_as_it_was_left_only_the_rules_that_differ_are_written() {
+    let (before, after) = (
+        forward(&["-i br0 -j ACCEPT", "-i br2 -j ACCEPT", "-j DROP"]),
+        forward(&["-i br0 -j ACCEPT", "-i br1 -j ACCEPT", "-j DROP"]),
+    );
+    let first = script(&Look::new(), &Compiled::new(), &before, AddressFamily::V4).expect("a script");
+    let look = read(&saved(&first), PREFIX);
+    let change = script(&look, &before, &after, AddressFamily::V4).expect("a change");
+    let lines: Vec<_> = change.lines().collect();
+    assert!(
+        lines[1].starts_with("-R CNM-aaaaaaaa-forward 1 -m comment"),
+        "{change}"
+    );
+    let wanted = [
+        "-D CNM-aaaaaaaa-forward 3",
+        "-I CNM-aaaaaaaa-forward 3 -i br1 -j ACCEPT",
+        "COMMIT",
+    ];
+    assert_eq!(lines[2..], wanted);
+    // Somebody added a rule: it is not edited blindly.
+    let look = read(
+        &format!("{}\n-A CNM-aaaaaaaa-forward -j LOG", saved(&first)),
+        PREFIX,
+    );
+    let change = script(&look, &before, &after, AddressFamily::V4).expect("a change");
+    assert!(change.contains(":CNM-aaaaaaaa-forward - [0:0]"), "{change}");
+}
+
+#[test]
 fn damage_is_seen_and_what_is_no_longer_wanted_goes() {
     let wanted = forward(&["-i br0 -j ACCEPT", "-j DROP"]);
-    let whole = saved(&script(&Look::new(), &wanted, AddressFamily::V4).expect("a script"));
+    let whole = saved(&script(&Look::new(), &Compiled::new(), &wanted, AddressFamily::V4).expect("a script"));
     let without = |part: &str| -> String {
         let kept = whole.lines().filter(|line| !line.contains(part));
         kept.collect::<Vec<_>>().join("\n")
@@ -78,11 +114,17 @@ fn damage_is_seen_and_what_is_no_longer_wanted_goes() {
     for lost in ["-i br0", "-j DROP", "--comment", "-A FORWARD"] {
         let look = read(&without(lost), PREFIX);
         assert!(
-            script(&look, &wanted, AddressFamily::V4).is_some(),
+            script(&look, &Compiled::new(), &wanted, AddressFamily::V4).is_some(),
             "{lost} is not missed"
         );
     }
-    let gone = script(&read(&whole, PREFIX), &Compiled::new(), AddressFamily::V4).expect("a script");
+    let gone = script(
+        &read(&whole, PREFIX),
+        &Compiled::new(),
+        &Compiled::new(),
+        AddressFamily::V4,
+    )
+    .expect("a script");
     let steps = [
         "-D FORWARD -j CNM-aaaaaaaa-forward",
         "-F CNM-aaaaaaaa-forward",

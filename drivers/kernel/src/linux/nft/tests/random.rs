@@ -103,6 +103,7 @@ fn any_action(family: AddressFamily) -> impl Strategy<Value = Action> {
         any::<Option<u16>>().prop_map(Action::Redirect),
         Just(Action::Reject),
         any::<u32>().prop_map(Action::SetMark),
+        any::<u16>().prop_map(|port| Action::SetPort(Transport::Tcp, PortField::Source, port)),
     ]
 }
 
