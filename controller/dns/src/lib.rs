@@ -7,6 +7,7 @@
 
 mod answer;
 mod cache;
+mod datagrams;
 mod exchange;
 mod facts;
 mod health;

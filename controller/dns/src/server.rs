@@ -22,15 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Malformed, Query, Request, Upstreams,
+    Answer, Malformed, Query, Request, Upstreams, datagrams,
     exchange::{Transport, read_message, write_message},
     wire::code,
 };
-
-/// Packets taken in one go before others get their turn.
-const BATCH: usize = 32;
-/// The longest query we read over UDP; more is no honest query.
-const LONGEST: usize = 4096;
 
 /// Where a sandbox's answers come from.
 pub trait Source: Send + Sync + 'static {
@@ -154,6 +149,7 @@ pub fn serve(
     sockets.udp.set_nonblocking(true)?;
     sockets.tcp.set_nonblocking(true)?;
     let server = Server {
+        is_ipv4: sockets.udp.local_addr()?.is_ipv4(),
         udp: Arc::new(UdpSocket::from_std(sockets.udp)?),
         tcp: TcpListener::from_std(sockets.tcp)?,
         desk: Arc::new(Desk {
@@ -174,6 +170,7 @@ pub fn serve(
 }
 
 struct Server {
+    is_ipv4: bool,
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
     desk: Arc<Desk>,
@@ -211,31 +208,24 @@ impl Server {
         self.tasks.shutdown().await;
     }
 
-    /// The buffer lives on the stack, not in the task: an idle sandbox costs no page for it.
     fn take_datagrams(&mut self) {
-        let mut buffer = [0; LONGEST];
-        for _ in 0..BATCH {
-            let Ok((length, client)) = self.udp.try_recv_from(&mut buffer) else {
-                return;
-            };
-            if !self.desk.source.admits(client) {
-                continue;
+        let Self { udp, desk, tasks, .. } = self;
+        datagrams::exchange(udp, self.is_ipv4, |packet, client| {
+            if !desk.source.admits(client) {
+                return None;
             }
-            let packet = &buffer[..length];
-            match self.desk.look_at(packet, Transport::Udp) {
-                // A full send buffer loses a datagram, as the network would; the client asks again.
-                Step::Reply(reply) => drop(self.udp.try_send_to(&reply, client)),
-                Step::Ignore => {}
-                Step::Forward(request, upstreams) => self.forward(request, upstreams, client),
+            match desk.look_at(packet, Transport::Udp) {
+                Step::Reply(reply) => Some(reply),
+                Step::Ignore => None,
+                Step::Forward(request, upstreams) => {
+                    let (udp, desk) = (Arc::clone(udp), Arc::clone(desk));
+                    tasks.spawn(async move {
+                        let reply = desk.forward(&request, upstreams, Transport::Udp).await;
+                        udp.send_to(&reply, client).await.ok();
+                    });
+                    None
+                }
             }
-        }
-    }
-
-    fn forward(&mut self, request: Request, upstreams: Option<Arc<Upstreams>>, client: SocketAddr) {
-        let (udp, desk) = (Arc::clone(&self.udp), Arc::clone(&self.desk));
-        self.tasks.spawn(async move {
-            let reply = desk.forward(&request, upstreams, Transport::Udp).await;
-            udp.send_to(&reply, client).await.ok();
         });
     }
 
