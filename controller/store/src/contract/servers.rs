@@ -12,6 +12,9 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::PATIENCE;
 
 /// A server that can be killed and started again on the same files.
 #[derive(Debug)]
@@ -170,9 +173,15 @@ impl Server {
         }
     }
 
-    /// Stops it where it is: it keeps its connections and answers nothing.
+    /// Stops it where it is: it keeps its connections and answers nothing. A signal is sent before it is felt, and one
+    /// thread of a busy machine may answer until then, so this waits for all of them.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        let pid = self.signal(Signal::SIGSTOP);
+        let deadline = Instant::now() + PATIENCE;
+        while !stopped(pid) {
+            assert!(Instant::now() < deadline, "the server does not stop");
+            std::thread::yield_now();
+        }
     }
 
     /// Lets it go on.
@@ -180,12 +189,23 @@ impl Server {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Pid {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = child.as_ref().expect("the server runs").id();
         let pid = Pid::from_raw(pid.try_into().expect("a pid is positive"));
         kill(pid, signal).expect("one's own child can be signalled");
+        pid
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn stopped(pid: Pid) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("one's own child is there");
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+        state.starts_with(['T', 't'])
+    })
 }
 
 impl Drop for Server {
