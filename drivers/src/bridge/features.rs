@@ -248,3 +248,44 @@ fn without_a_firewall_there_is_no_firewall_object() {
     assert!(!state.objects().any(ruled));
     assert_golden("bridge-no-firewall.txt", &state);
 }
+
+/// Lines of the transactions that bring one more network about where there are so many, and that take it away again.
+fn iptables_lines(networks: u8) -> [usize; 2] {
+    let planner = Bridge::new(HOST);
+    let mut items: Vec<Item> = items_of(&planner.base()).collect();
+    for number in 1..=networks {
+        let subnets = [format!("172.18.{number}.0/24"), format!("fd00:{number:x}::/64")];
+        let network = network("bridge", number, &[&subnets[0], &subnets[1]]);
+        items.extend(items_of(&planner.network(&network).expect("a plan")));
+    }
+    let more = network("bridge", 250, &["172.18.250.0/24", "fd00:fa::/64"]);
+    let access = published(["0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"]);
+    let endpoint = endpoint(&more, 1, &["172.18.250.2/24", "fd00:fa::2/64"]);
+    let new = [planner.network(&more), planner.access(&more, &endpoint, &access)];
+    let new: Vec<Item> = new
+        .iter()
+        .flat_map(|state| items_of(state.as_ref().expect("a plan")))
+        .collect();
+    let all: Vec<_> = items.iter().chain(&new).collect();
+    let count = |before: &[&Item], after: &[&Item]| {
+        let scripts = kernel::linux::iptables::change(before.iter().copied(), after.iter().copied());
+        let scripts = scripts.expect("iptables has words for it");
+        scripts.iter().map(|script| script.lines().count()).sum()
+    };
+    let known: Vec<_> = items.iter().collect();
+    [count(&known, &all), count(&all, &known)]
+}
+
+fn items_of(state: &KernelState) -> impl Iterator<Item = Item> {
+    state.objects().filter_map(|object| match object {
+        Object::Firewall(_, item) => Some(item.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn one_more_network_costs_iptables_as_many_lines_whatever_their_number() {
+    let first = iptables_lines(1);
+    assert!(first.iter().all(|lines| *lines < 50), "{first:?}");
+    assert_eq!(iptables_lines(200), first);
+}

@@ -80,9 +80,10 @@ fn base(kind: ChainKind, hook: Hook, priority: i32) -> Base {
 fn raw() -> Vec<Rule> {
     [Field::Source(V4), Field::Destination(V4)]
         .map(|field| {
+            // The cheap test first: every frame of a bridge comes through here where `br_netfilter` is loaded.
             Rule::verdict(Verdict::Drop)
-                .when(member(Field::InputInterface, NETWORKS))
                 .when(Test::Is(field, subnet("127.0.0.0/8")))
+                .when(member(Field::InputInterface, NETWORKS))
         })
         .into()
 }
