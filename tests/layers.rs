@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("api-types", &[]),
     ("store", &["model"]),
     ("kernel", &["model"]),
+    ("plugin-proto", &[]),
     ("dns", &["model"]),
     ("ports", &["model"]),
     ("ipam", &["model", "store"]),
