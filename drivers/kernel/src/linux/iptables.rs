@@ -4,7 +4,7 @@
 //! is written, one transaction for each family. A table is replaced at once, tables one after another. Which backend of
 //! its own iptables has (nf_tables or legacy) is the host's choice.
 //!
-//! After a restart the memory is empty while the kernel has everything: until [`Iptables::gathered`] nothing is written,
+//! After a restart the memory is empty while the kernel has everything: until its first look at them nothing is written,
 //! and then what is as it should be stays untouched.
 
 mod compile;
