@@ -2,6 +2,7 @@
 //!
 //! What it may do is what the contract proves of both; it learns no trick that the contract doesn't test.
 
+mod handover;
 mod rules;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use model::{InterfaceName, NodeId, PortRange, Protocol, Subnet};
+use model::{InterfaceName, MacAddress, NodeId, PortRange, Protocol, Subnet};
 
 use self::rules::World;
 use crate::{
@@ -322,6 +323,44 @@ impl Kernel for FakeKernel {
         let inner = self.inner();
         let found = inner.sockets.iter().find(|(known, _)| known == socket);
         found.map(|(_, process)| process.clone())
+    fn is_shared(&self, bridge: &InterfaceName, node: NodeId) -> Result<bool> {
+        let inner = self.inner();
+        let is_strange = |key: &Key, object: &Object| match object {
+            Object::Link(link) if link.netns == Netns::Host && link.master.as_ref() == Some(bridge) => {
+                inner.world.marks.get(key).is_none_or(|mark| mark.node != node)
+            }
+            _ => false,
+        };
+        let mut objects = inner.world.objects.objects();
+        Ok(objects.any(|object| is_strange(&object.key(), object)))
+    }
+
+    fn holders(
+        &self,
+        _link: &InterfaceName,
+        addresses: &[IpAddr],
+        _limit: Duration,
+    ) -> Result<BTreeMap<IpAddr, MacAddress>> {
+        let mut inner = self.inner();
+        inner.asked.extend(addresses);
+        let strangers = inner.strangers.iter();
+        let known = strangers.filter(|(address, _)| addresses.contains(address));
+        Ok(known.map(|(address, mac)| (*address, *mac)).collect())
+    }
+
+    fn hand_over(&self, handover: &crate::Handover) -> Result<()> {
+        let mut inner = self.inner();
+        if inner.trip() {
+            return Err(Error::System {
+                object: handover.link.to_string(),
+                action: "the step that a test wants to fail",
+                source: io::Error::other("broken on demand"),
+            });
+        }
+        inner.steps += 1;
+        inner.world.hand_over(handover)
+    }
+
     }
 
     fn port_limits(&self) -> Result<PortLimits> {

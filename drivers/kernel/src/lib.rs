@@ -25,7 +25,7 @@ pub mod traffic;
 
 use std::{net::IpAddr, time::Duration};
 
-use model::{InterfaceName, NodeId, Protocol, Subnet};
+use model::{InterfaceName, MacAddress, NodeId, Protocol, Subnet};
 
 pub use damage::{Damage, Watch};
 pub use ensure::{ensure, ensure_surveyed, holds, remove};
@@ -40,6 +40,21 @@ pub use plan::{Step, plan};
 pub use state::KernelState;
 pub use survey::Survey;
 use traffic::{DeadFlows, HostSocket, PortLimits, Process};
+
+/// A link that goes from one namespace into another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// Where it is.
+    pub from: Netns,
+    /// What it is called there.
+    pub link: InterfaceName,
+    /// Where it goes.
+    pub to: Netns,
+    /// What it is called there.
+    pub name: InterfaceName,
+    /// Its Ethernet address from then on; none leaves what it has.
+    pub mac: Option<MacAddress>,
+}
 
 /// A kernel: Linux, or the fake that obeys the same rules.
 ///
@@ -76,6 +91,31 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
 
     /// The MTU of the host's link that carries this address: what a tunnel over it can use. None if no link does.
     fn underlay_mtu(&self, address: IpAddr) -> Result<Option<u32>>;
+
+    /// Whether it has this kind of links on top of others. May load a module; makes nothing.
+    fn supports(&self, _kind: object::UpperKind) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Whether others than this node have ports in a bridge of the host: behind them may be anybody, with any address.
+    fn is_shared(&self, _bridge: &InterfaceName, _node: NodeId) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Who has which of these addresses on the segment of a link of the host, as far as anybody answers within `limit`; the
+    /// host itself has what its links wear. Waits that long unless all of them are had by somebody.
+    fn holders(
+        &self,
+        _link: &InterfaceName,
+        _addresses: &[IpAddr],
+        _limit: Duration,
+    ) -> Result<BTreeMap<IpAddr, MacAddress>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Moves a link into another namespace under a new name, and may give it another Ethernet address. It comes out down and
+    /// without addresses. One that is there already is no error.
+    fn hand_over(&self, handover: &Handover) -> Result<()>;
 
     /// Tells of damage that others do to what is ours in the host's namespace, until the answer is dropped. A signal only:
     /// a kernel may announce nothing, or lose an announcement, and the timer is still needed.

@@ -7,6 +7,7 @@
 mod addresses;
 mod apply;
 mod conntrack;
+mod handover;
 pub mod iptables;
 mod links;
 mod monitor;
@@ -36,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-use model::{InterfaceName, NodeId, Protocol, Subnet};
+use model::{InterfaceName, MacAddress, NodeId, Protocol, Subnet};
 
 use self::{
     links::Removals,
@@ -296,6 +297,54 @@ impl Kernel for Linux {
 
     fn holder(&self, socket: &HostSocket) -> Option<Process> {
         sock_diag::holder(socket)
+
+    fn supports(&self, kind: crate::object::UpperKind) -> Result<bool> {
+        let key = Key::Link(Netns::Host, any_link());
+        let mut visits = self.visits();
+        links::supports(visits.visit(&Netns::Host, &key)?, kind, &key)
+    }
+
+    fn is_shared(&self, bridge: &InterfaceName, node: NodeId) -> Result<bool> {
+        let key = Key::Link(Netns::Host, bridge.clone());
+        let mut visits = self.visits();
+        let visit = visits.visit(&Netns::Host, &key)?;
+        let Some(index) = visit.find_index(bridge, &key)? else {
+            return Ok(false);
+        };
+        if let Some(known) = self.host.own.is_shared(index, node) {
+            return Ok(known);
+        }
+        let mut segments = segments::Segments::default();
+        for found in links::dump(visit, &Netns::Host)? {
+            segments.put(found.index, found.master, &found.alias, found.group);
+        }
+        Ok(segments.is_shared(index, node))
+    }
+
+    fn holders(
+        &self,
+        link: &InterfaceName,
+        addresses: &[IpAddr],
+        limit: Duration,
+    ) -> Result<BTreeMap<IpAddr, MacAddress>> {
+        let key = Key::Link(Netns::Host, link.clone());
+        let Some((link, worn)) = self.segment(link, &key)? else {
+            return Ok(BTreeMap::new());
+        };
+        let (own, open): (Vec<_>, Vec<_>) = addresses.iter().partition(|address| worn.contains(*address));
+        let found = probe::holders(self.host.descriptor.as_fd(), link, &open, limit);
+        let mut holders = found.map_err(|source| Error::System {
+            object: key.to_string(),
+            action: "asking who has an address",
+            source,
+        })?;
+        holders.extend(own.into_iter().map(|address| (address, link.mac)));
+        Ok(holders)
+    }
+
+    fn hand_over(&self, handover: &crate::Handover) -> Result<()> {
+        handover::hand_over(&mut self.visits(), handover)
+    }
     }
 
     fn port_limits(&self) -> Result<PortLimits> {
