@@ -9,8 +9,11 @@ use crate::{
     Catalog, Driver,
     bridge::{Bridge, BridgeHost},
     host::Host,
+    ipvlan::Ipvlan,
+    macvlan::Macvlan,
     null::Null,
     overlay::{Overlay, OverlayHost},
+    parent::driver::{OnParent, Parents},
     planned::Planned,
 };
 
@@ -34,7 +37,7 @@ pub struct HostSettings {
     pub ip_forward: bool,
 }
 
-/// The drivers `null`, `host`, `bridge` and `overlay`.
+/// The drivers that need no plugin.
 #[derive(Debug)]
 pub struct BuiltIn {
     drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
@@ -59,10 +62,16 @@ impl BuiltIn {
             ipv6,
         });
         let node = settings.node;
-        let drivers: [(&str, Arc<dyn Driver>); 4] = [
+        let parents = Arc::<Parents>::default();
+        let drivers: [(&str, Arc<dyn Driver>); 6] = [
             ("null", Arc::new(Null)),
             ("host", Arc::new(Host)),
             ("bridge", Arc::new(Planned::new(bridge, Arc::clone(kernel), node))),
+            (
+                "macvlan",
+                Arc::new(OnParent::new(Macvlan, kernel, node, &parents)),
+            ),
+            ("ipvlan", Arc::new(OnParent::new(Ipvlan, kernel, node, &parents))),
             (
                 "overlay",
                 Arc::new(Planned::new(overlay, Arc::clone(kernel), node)),

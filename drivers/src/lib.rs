@@ -1,4 +1,4 @@
-//! How networks are made: one trait, and the drivers `null`, `host`, `bridge` and `overlay`.
+//! How networks are made: one trait, and the drivers `null`, `host`, `bridge`, `macvlan`, `ipvlan` and `overlay`.
 //!
 //! A driver owns no storage: records come in, kernel objects or answers go out. Verbs are idempotent: calling again
 //! repairs. To add a built-in driver, write a [`Planner`] (pure: records to kernel objects) and name it in the catalog.
@@ -9,11 +9,14 @@ mod catalog;
 #[cfg(test)]
 mod contract;
 mod host;
+pub mod ipvlan;
 #[cfg(test)]
 mod lab;
+pub mod macvlan;
 mod null;
 mod options;
 pub mod overlay;
+mod parent;
 mod planned;
 mod planner;
 #[cfg(test)]
@@ -23,7 +26,7 @@ mod view;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Endpoint, InterfaceName, Network, Scope};
+use model::{Endpoint, InterfaceName, IpNet, Network, Scope};
 
 pub use catalog::{BuiltIn, HostSettings, VXLAN_PORT};
 pub use host::Host;
@@ -125,6 +128,16 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// The links of the host that a network itself has, adopted ones included: by these it is known who is concerned
     /// when somebody changes a link.
     fn links(&self, _network: &Network) -> Vec<InterfaceName> {
+        Vec::new()
+    }
+
+    /// Whether interfaces in sandboxes go, and come back with no address, when one of those links does.
+    fn takes_interfaces_along(&self) -> bool {
+        false
+    }
+
+    /// The addresses that a network itself wears on the host, with the links that wear them.
+    fn wears(&self, _network: &Network) -> Vec<(InterfaceName, IpNet)> {
         Vec::new()
     }
 

@@ -16,7 +16,7 @@ use kernel::{
     Kernel, KernelState, Key, Mark, Netns, Object, Owner, Survey,
     object::{Link, LinkKind},
 };
-use model::{Endpoint, InterfaceName, Network, NodeId};
+use model::{Endpoint, InterfaceName, IpNet, Network, NodeId};
 
 use crate::{
     Access, Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Peer, Result, Target,
@@ -427,6 +427,15 @@ impl<P: Planner> Driver for Planned<P> {
             _ => None,
         });
         links.collect()
+    }
+
+    fn wears(&self, network: &Network) -> Vec<(InterfaceName, IpNet)> {
+        let state = self.planner.network(network).unwrap_or_default();
+        let worn = state.objects().filter_map(|object| match object {
+            Object::Address(worn) if worn.netns == Netns::Host => Some((worn.link.clone(), worn.address)),
+            _ => None,
+        });
+        worn.collect()
     }
 
     async fn change(&self, before: &NetworkView, after: &NetworkView) -> Result<()> {

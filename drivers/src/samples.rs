@@ -8,7 +8,7 @@ use std::{
 };
 
 use kernel::{
-    KernelState, Object,
+    KernelState, Netns, Object,
     object::{BridgePort, LinkKind},
     ruleset,
 };
@@ -240,6 +240,13 @@ fn kind(kind: &LinkKind) -> String {
             if vxlan.proxy { " proxy" } else { "" },
             if vxlan.learning { " learning" } else { "" },
         ),
+        LinkKind::Upper(upper) => {
+            let place = match &upper.lower_in {
+                Netns::Host => String::new(),
+                elsewhere => format!(" in {elsewhere}"),
+            };
+            format!("{:?} on {}{place}", upper.kind, upper.lower).to_lowercase()
+        }
         other => format!("{other:?}").to_lowercase(),
     }
 }

@@ -65,9 +65,9 @@ pub struct Target {
 pub struct Attachment {
     /// The interface, if the driver makes one.
     pub link: Option<Link>,
-    /// IPv4 default gateway.
+    /// IPv4 default gateway. The unspecified address where all the world is on link.
     pub gateway_v4: Option<IpAddr>,
-    /// IPv6 default gateway.
+    /// IPv6 default gateway, likewise.
     pub gateway_v6: Option<IpAddr>,
     /// More routes for the sandbox.
     pub routes: Vec<StaticRoute>,

@@ -88,7 +88,8 @@ fn defaults(joined: &[Joined<'_>], candidates: &[gateway::Candidate], netns: &Ne
         let (endpoint, gateway) = chosen?;
         let one = joined.iter().find(|one| one.endpoint.id == endpoint)?;
         let link = one.endpoint.interface.as_ref()?;
-        Some(route(netns, link, everything(family), Some(gateway)))
+        let hop = (!gateway.is_unspecified()).then_some(gateway);
+        Some(route(netns, link, everything(family), hop))
     });
     routes.collect()
 }

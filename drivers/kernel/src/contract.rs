@@ -7,6 +7,7 @@ mod cases;
 mod ensuring;
 mod moving;
 pub(crate) mod objects;
+mod uppers;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ use crate::{Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Owner
 pub(crate) use cases::*;
 pub(crate) use ensuring::*;
 pub(crate) use moving::*;
+pub(crate) use uppers::*;
 
 /// How long anything that the kernel does behind our back may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -168,6 +170,9 @@ macro_rules! kernel_contract {
             a_users_chain_is_made_once_and_left_alone,
             routes_and_mtu_of_the_host_are_known,
             errors_name_their_object,
+            a_link_on_another_is_made_where_it_belongs_and_goes_with_it,
+            one_that_passes_through_has_its_link_for_itself,
+            kinds_are_asked_for,
             a_link_moves_under_a_new_name_and_back,
             what_can_not_move_stays_where_it_is,
         }

@@ -232,13 +232,15 @@ fn is_elsewhere(kernel: &dyn Kernel, from: &Netns, is: &Netns, should: &Netns) -
 }
 
 fn comparable(there: &LinkKind, wanted: &LinkKind) -> bool {
-    use LinkKind::{Existing, Veth, VethPeer, Vxlan};
+    use LinkKind::{Dummy, Existing, Upper, Veth, VethPeer, Vxlan};
     matches!(
         (there, wanted),
         (_, Existing)
             | (LinkKind::Bridge, LinkKind::Bridge)
             | (Veth { .. } | VethPeer, Veth { .. } | VethPeer)
             | (Vxlan(_), Vxlan(_))
+            | (Upper(_), Upper(_))
+            | (Dummy, Dummy)
     )
 }
 

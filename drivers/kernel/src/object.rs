@@ -141,8 +141,84 @@ pub enum LinkKind {
     VethPeer,
     /// A VXLAN tunnel endpoint (RFC 7348).
     Vxlan(Vxlan),
+    /// A link on top of another one, which it goes with.
+    Upper(Upper),
+    /// A link that leads nowhere and swallows what is sent to it. Kernels without `dummy` have `ifb`, which does the same
+    /// to whatever nobody redirected.
+    Dummy,
     /// A link that isn't ours to make or remove (an adopted bridge, `lo`): only its `up`, `mtu` are ensured.
     Existing,
+}
+
+/// A link on top of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upper {
+    /// The one below.
+    pub lower: InterfaceName,
+    /// Where that is. The link itself is made in its own namespace at once, and never seen in this one.
+    pub lower_in: Netns,
+    /// What it is.
+    pub kind: UpperKind,
+}
+
+/// Kinds of links on top of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpperKind {
+    /// With Ethernet addresses of its own on the segment of the one below.
+    Macvlan(MacvlanMode),
+    /// With IP addresses of its own behind the Ethernet address of the one below.
+    Ipvlan(IpvlanMode, Isolation),
+    /// What is tagged with this identifier (IEEE 802.1Q), 1 to 4094.
+    Vlan(u16),
+}
+
+impl UpperKind {
+    /// What `ip link` calls the kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan(..) => "ipvlan",
+            Self::Vlan(_) => "802.1q",
+        }
+    }
+}
+
+/// How macvlans of one link reach each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MacvlanMode {
+    /// Directly.
+    #[default]
+    Bridge,
+    /// Not at all.
+    Private,
+    /// By way of a switch that sends frames back where they came from.
+    Vepa,
+    /// There is only one, and it has the link below for itself.
+    Passthru,
+}
+
+/// Where an ipvlan leaves routing to the link below.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IpvlanMode {
+    /// Nowhere: it is on the segment, and asks for its neighbours itself.
+    #[default]
+    L2,
+    /// Everywhere: nothing is broadcast, and the host routes.
+    L3,
+    /// The same, and packets pass the host's netfilter.
+    L3s,
+}
+
+/// Whether ipvlans of one link reach each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// They do, directly.
+    #[default]
+    Bridge,
+    /// They don't.
+    Private,
+    /// By way of a switch that sends frames back where they came from.
+    Vepa,
 }
 
 /// The far end of a veth pair.
@@ -276,7 +352,11 @@ impl Link {
         match &self.kind {
             LinkKind::Veth { port, .. } => Some(*port),
             LinkKind::Vxlan(vxlan) => Some(vxlan.bridge_port),
-            LinkKind::Bridge | LinkKind::VethPeer | LinkKind::Existing => None,
+            LinkKind::Bridge
+            | LinkKind::VethPeer
+            | LinkKind::Upper(_)
+            | LinkKind::Dummy
+            | LinkKind::Existing => None,
         }
     }
 }

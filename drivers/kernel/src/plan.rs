@@ -114,6 +114,9 @@ fn same_kind(actual: &LinkKind, wanted: &LinkKind) -> bool {
         (_, LinkKind::Existing) | (LinkKind::Bridge, LinkKind::Bridge) => true,
         (LinkKind::Veth { .. } | LinkKind::VethPeer, LinkKind::Veth { .. } | LinkKind::VethPeer) => true,
         (LinkKind::Vxlan(actual), LinkKind::Vxlan(wanted)) => same_tunnel(actual, wanted),
+        // What is below can't be exchanged, and one whose lower link was made anew is gone.
+        (LinkKind::Upper(actual), LinkKind::Upper(wanted)) => actual.kind == wanted.kind,
+        (LinkKind::Dummy, LinkKind::Dummy) => true,
         _ => false,
     }
 }
@@ -293,10 +296,11 @@ fn rank(object: &Object) -> Rank {
 fn kind_rank(kind: &LinkKind) -> u8 {
     match kind {
         LinkKind::Existing => 0,
-        LinkKind::Bridge => 1,
+        LinkKind::Bridge | LinkKind::Dummy => 1,
         LinkKind::Vxlan(_) => 2,
         LinkKind::Veth { .. } => 3,
         LinkKind::VethPeer => 4,
+        LinkKind::Upper(_) => 5,
     }
 }
 

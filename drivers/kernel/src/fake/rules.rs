@@ -6,7 +6,9 @@ use model::{InterfaceName, IpNet};
 
 use crate::{
     Error, KernelState, Key, Mark, Netns, Object, Result, Step,
-    object::{Address, Fdb, Link, LinkKind, Neighbor, Route, Sysctl, VethPeer},
+    object::{
+        Address, Fdb, Link, LinkKind, MacvlanMode, Neighbor, Route, Sysctl, Upper, UpperKind, VethPeer,
+    },
     plan::link_of_sysctl,
     ruleset,
 };
@@ -195,7 +197,8 @@ impl World {
         }
         match &link.kind {
             LinkKind::Existing | LinkKind::VethPeer => return Err(no_such(&key, "such link")),
-            LinkKind::Bridge => {}
+            LinkKind::Bridge | LinkKind::Dummy => {}
+            LinkKind::Upper(upper) => self.need_lower(&key, upper)?,
             LinkKind::Veth { peer, .. } => self.create_peer(&key, peer)?,
             LinkKind::Vxlan(vxlan) => {
                 self.need_namespace(&key, &vxlan.created_in)?;
@@ -225,6 +228,39 @@ impl World {
             return Err(Error::Exists(key.clone().into()));
         }
         self.put(end);
+        Ok(())
+    }
+
+    /// What passes through has the link below for itself, and macvlan and ipvlan don't share one.
+    fn need_lower(&self, key: &Key, upper: &Upper) -> Result<()> {
+        self.need_link(key, &upper.lower_in, &upper.lower)?;
+        let others = self.objects.objects().filter_map(|object| match object {
+            Object::Link(Link {
+                kind: LinkKind::Upper(there),
+                ..
+            }) if (&there.lower_in, &there.lower) == (&upper.lower_in, &upper.lower) => Some(there.kind),
+            _ => None,
+        });
+        let passes = |kind| kind == UpperKind::Macvlan(MacvlanMode::Passthru);
+        for there in others {
+            match (there, upper.kind) {
+                (UpperKind::Vlan(one), UpperKind::Vlan(other)) if one == other => {
+                    return Err(Error::Exists(key.clone().into()));
+                }
+                (UpperKind::Vlan(_), _) | (_, UpperKind::Vlan(_)) => {}
+                (UpperKind::Macvlan(_), UpperKind::Ipvlan(..))
+                | (UpperKind::Ipvlan(..), UpperKind::Macvlan(_)) => {
+                    return Err(Error::InUse(key.clone().into()));
+                }
+                (one, other) if passes(one) || passes(other) => {
+                    return Err(Error::Invalid {
+                        object: key.clone().into(),
+                        detail: String::new(),
+                    });
+                }
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -310,7 +346,7 @@ impl World {
             Object::Neighbor(o) => on(&o.netns, &o.link),
             Object::Fdb(o) => on(&o.netns, &o.link),
             Object::Sysctl(o) => link_of_sysctl(&o.name) == Some(gone.name.as_str()) && o.netns == gone.netns,
-            Object::Link(o) => other_ends(gone, o),
+            Object::Link(o) => other_ends(gone, o) || stands_on(o, gone),
             _ => false,
         });
         let ports: Vec<_> = self
@@ -411,6 +447,14 @@ fn other_ends(gone: &Link, other: &Link) -> bool {
         _ => false,
     };
     makes(gone, other) || makes(other, gone)
+}
+
+/// Whether a link is on top of another.
+fn stands_on(link: &Link, lower: &Link) -> bool {
+    match &link.kind {
+        LinkKind::Upper(upper) => (&upper.lower_in, &upper.lower) == (&lower.netns, &lower.name),
+        _ => false,
+    }
 }
 
 fn loopback(netns: Netns) -> Object {

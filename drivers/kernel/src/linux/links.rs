@@ -15,7 +15,7 @@ use std::{
 use model::{InterfaceName, NodeId};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkMessage},
     nsid::{NsidAttribute, NsidMessage},
 };
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Error, Key, Mark, Netns, Object, Result,
-    object::{Link, LinkKind},
+    object::{Link, LinkKind, MacvlanMode, UpperKind},
 };
 
 pub(super) use read::Found;
@@ -54,10 +54,51 @@ pub(super) fn create(visits: &mut Visits<'_>, mark: &Mark, link: &Link) -> Resul
             message::veth(link, peer, target.as_raw_fd())
         }
         LinkKind::Vxlan(vxlan) => message::vxlan(link, vxlan),
+        LinkKind::Upper(upper) => {
+            let lower = visits
+                .visit(&upper.lower_in, &key)?
+                .index_of(&upper.lower, &key)?;
+            message::upper(link, upper.kind, Some(lower))
+        }
+        LinkKind::Dummy => return create_dummy(visits, &key, mark, link),
     };
     let request = message::owned(request, mark);
     send_creation(visits, &key, link, request)?;
     finish(visits, &key, mark, link).inspect_err(|_| withdraw(visits, &key, link))
+}
+
+/// A link that leads nowhere, of whichever kind this kernel has.
+fn create_dummy(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Result<()> {
+    let request = |kind| message::owned(message::dummy(link, kind), mark);
+    match send_creation(visits, key, link, request(InfoKind::Dummy)) {
+        Err(Error::Unsupported(_)) => send_creation(visits, key, link, request(InfoKind::Ifb))?,
+        made => made?,
+    }
+    finish(visits, key, mark, link).inspect_err(|_| withdraw(visits, key, link))
+}
+
+/// Whether this kernel has the kind, its module loaded if need be. Asked with a request that lacks the lower link: of a
+/// kind that it has, the kernel calls it invalid.
+pub(super) fn supports(visit: &mut Visit, kind: UpperKind, key: &Key) -> Result<bool> {
+    let request = Link {
+        netns: key.netns(),
+        name: InterfaceName::new("cnm-kind").expect("a literal follows the kernel's rule"),
+        kind: LinkKind::Dummy,
+        mac: None,
+        mtu: None,
+        master: None,
+        up: false,
+    };
+    let request = message::upper(&request, kind, None);
+    let answer = visit
+        .connection(key)?
+        .change(RouteNetlinkMessage::NewLink(request), CREATE)
+        .map_err(refused(key, "asking for its kind", "link below"));
+    match answer {
+        Err(Error::Unsupported(_)) => Ok(false),
+        Err(Error::NotPermitted(key)) => Err(Error::NotPermitted(key)),
+        _ => Ok(true),
+    }
 }
 
 /// What a creating request can't say: the alias, what a port can be told only once it is one, and that the other end is
@@ -74,6 +115,13 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
             let mut request = message::named(&peer.name);
             message::set_up(&mut request, true);
             request_change(visits.visit(&peer.netns, key)?, key, request)
+        }
+        // It is made with the address of the one below, which takes on what it is told now.
+        LinkKind::Upper(upper)
+            if upper.kind == UpperKind::Macvlan(MacvlanMode::Passthru) && link.mac.is_some() =>
+        {
+            let request = message::wearing(&link.name, link.mac);
+            request_change(visits.visit(&link.netns, key)?, key, request)
         }
         _ => Ok(()),
     }
@@ -98,6 +146,13 @@ fn send_creation(visits: &mut Visits<'_>, key: &Key, link: &Link, mut request: L
                 .attributes
                 .push(LinkAttribute::NetNsFd(target.as_raw_fd()));
             &vxlan.created_in
+        }
+        LinkKind::Upper(upper) if upper.lower_in != link.netns => {
+            let target = visits.descriptor(&link.netns, key)?;
+            request
+                .attributes
+                .push(LinkAttribute::NetNsFd(target.as_raw_fd()));
+            &upper.lower_in
         }
         _ => &link.netns,
     };

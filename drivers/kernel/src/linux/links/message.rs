@@ -2,14 +2,16 @@
 
 use std::{net::IpAddr, os::fd::RawFd};
 
+use model::MacAddress;
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-    InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData,
+    InfoPortKind, InfoVeth, InfoVlan, InfoVxlan, IpVlanFlags, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage, MacVlanMode,
 };
 
 use crate::{
     Mark,
-    object::{BridgePort, Link, LinkKind, VethPeer, Vxlan},
+    object::{BridgePort, IpvlanMode, Isolation, Link, LinkKind, MacvlanMode, UpperKind, VethPeer, Vxlan},
 };
 
 /// A message about a link by its name.
@@ -75,7 +77,60 @@ pub(super) fn vxlan(link: &Link, vxlan: &Vxlan) -> LinkMessage {
     creation(link, InfoKind::Vxlan, InfoData::Vxlan(options))
 }
 
+/// On top of the link with this index.
+pub(super) fn upper(link: &Link, kind: UpperKind, lower: Option<u32>) -> LinkMessage {
+    let (kind, data) = match kind {
+        UpperKind::Macvlan(mode) => {
+            let mode = match mode {
+                MacvlanMode::Bridge => MacVlanMode::Bridge,
+                MacvlanMode::Private => MacVlanMode::Private,
+                MacvlanMode::Vepa => MacVlanMode::Vepa,
+                MacvlanMode::Passthru => MacVlanMode::Passthrough,
+            };
+            (
+                InfoKind::MacVlan,
+                InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]),
+            )
+        }
+        UpperKind::Ipvlan(mode, isolation) => {
+            let mode = match mode {
+                IpvlanMode::L2 => IpVlanMode::L2,
+                IpvlanMode::L3 => IpVlanMode::L3,
+                IpvlanMode::L3s => IpVlanMode::L3S,
+            };
+            let flags = match isolation {
+                Isolation::Bridge => IpVlanFlags::empty(),
+                Isolation::Private => IpVlanFlags::Private,
+                Isolation::Vepa => IpVlanFlags::Vepa,
+            };
+            let options = vec![InfoIpVlan::Mode(mode), InfoIpVlan::Flags(flags)];
+            (InfoKind::IpVlan, InfoData::IpVlan(options))
+        }
+        UpperKind::Vlan(id) => (InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id)])),
+    };
+    let mut message = creation(link, kind, data);
+    message.attributes.extend(lower.map(LinkAttribute::Link));
+    message
+}
+
+/// One that leads nowhere, of the kind that the kernel has.
+pub(super) fn dummy(link: &Link, kind: InfoKind) -> LinkMessage {
+    bare(link, vec![LinkInfo::Kind(kind)])
+}
+
+/// Asks for another Ethernet address.
+pub(super) fn wearing(name: &str, mac: Option<MacAddress>) -> LinkMessage {
+    let mut message = named(name);
+    let address = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
+    message.attributes.extend(address);
+    message
+}
+
 fn creation(link: &Link, kind: InfoKind, data: InfoData) -> LinkMessage {
+    bare(link, vec![LinkInfo::Kind(kind), LinkInfo::Data(data)])
+}
+
+fn bare(link: &Link, info: Vec<LinkInfo>) -> LinkMessage {
     let mut message = named(&link.name);
     if let Some(mac) = link.mac {
         message
@@ -86,7 +141,6 @@ fn creation(link: &Link, kind: InfoKind, data: InfoData) -> LinkMessage {
         message.attributes.push(LinkAttribute::Mtu(mtu));
     }
     set_up(&mut message, link.up);
-    let info = vec![LinkInfo::Kind(kind), LinkInfo::Data(data)];
     message.attributes.push(LinkAttribute::LinkInfo(info));
     message
 }

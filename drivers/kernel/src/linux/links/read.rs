@@ -4,8 +4,8 @@ use model::{InterfaceName, MacAddress, NodeId, Vni};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
-        InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage,
+        InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, InfoVxlan,
+        IpVlanFlags, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
     },
 };
 
@@ -13,7 +13,9 @@ use super::message;
 use crate::{
     Error, Key, Mark, Netns, Owner, Result,
     linux::visit::{Visit, refused},
-    object::{BridgePort, Link, LinkKind, VethPeer, Vxlan},
+    object::{
+        BridgePort, IpvlanMode, Isolation, Link, LinkKind, MacvlanMode, Upper, UpperKind, VethPeer, Vxlan,
+    },
 };
 
 /// A link as its message tells it: others by index only.
@@ -29,11 +31,12 @@ pub(in crate::linux) struct Found {
     pub(in crate::linux) master: Option<u32>,
     pub(in crate::linux) group: u32,
     pub(in crate::linux) alias: String,
-    /// A veth's other end.
+    /// A veth's other end, or the link below.
     peer: Option<u32>,
     /// The namespace of a veth's other end, or of a tunnel's socket, where it isn't the link's own.
     elsewhere: Option<i32>,
     vxlan: Vec<InfoVxlan>,
+    upper: Option<UpperKind>,
     pub(in crate::linux) port: BridgePort,
 }
 
@@ -60,6 +63,7 @@ impl Found {
             peer: None,
             elsewhere: None,
             vxlan: Vec::new(),
+            upper: None,
             port: BridgePort::default(),
         };
         for attribute in attributes {
@@ -94,6 +98,7 @@ impl Found {
                 self.kind = Some(kind);
             }
             LinkInfo::Data(InfoData::Vxlan(options)) => self.vxlan = options,
+            LinkInfo::Data(data) => self.upper = upper_kind(&data),
             LinkInfo::PortData(InfoPortData::BridgePort(flags)) => self.port = read_port(&flags),
             _ => {}
         }
@@ -117,6 +122,41 @@ fn name_of(attributes: &[LinkAttribute]) -> Option<InterfaceName> {
         LinkAttribute::IfName(name) => InterfaceName::new(name.clone()).ok(),
         _ => None,
     })
+}
+
+/// What is on top of another link; none for what we don't make.
+fn upper_kind(data: &InfoData) -> Option<UpperKind> {
+    match data {
+        InfoData::MacVlan(options) => options.iter().find_map(|option| match option {
+            InfoMacVlan::Mode(mode) => Some(UpperKind::Macvlan(match mode {
+                MacVlanMode::Bridge => MacvlanMode::Bridge,
+                MacVlanMode::Private => MacvlanMode::Private,
+                MacVlanMode::Vepa => MacvlanMode::Vepa,
+                MacVlanMode::Passthrough => MacvlanMode::Passthru,
+                _ => return None,
+            })),
+            _ => None,
+        }),
+        InfoData::IpVlan(options) => {
+            let isolation = options.iter().find_map(|option| match option {
+                InfoIpVlan::Flags(flags) if flags.contains(IpVlanFlags::Private) => Some(Isolation::Private),
+                InfoIpVlan::Flags(flags) if flags.contains(IpVlanFlags::Vepa) => Some(Isolation::Vepa),
+                _ => None,
+            });
+            let mode = options.iter().find_map(|option| match option {
+                InfoIpVlan::Mode(IpVlanMode::L2) => Some(IpvlanMode::L2),
+                InfoIpVlan::Mode(IpVlanMode::L3) => Some(IpvlanMode::L3),
+                InfoIpVlan::Mode(IpVlanMode::L3S) => Some(IpvlanMode::L3s),
+                _ => None,
+            });
+            mode.map(|mode| UpperKind::Ipvlan(mode, isolation.unwrap_or_default()))
+        }
+        InfoData::Vlan(options) => options.iter().find_map(|option| match option {
+            InfoVlan::Id(id) => Some(UpperKind::Vlan(*id)),
+            _ => None,
+        }),
+        _ => None,
+    }
 }
 
 fn read_port(flags: &[InfoBridgePort]) -> BridgePort {
@@ -144,7 +184,8 @@ pub(super) fn complete(visit: &mut Visit, found: Found, key: &Key) -> Result<Lin
         Some(InfoKind::Bridge) => LinkKind::Bridge,
         Some(InfoKind::Veth) => veth(visit, &found, key)?,
         Some(InfoKind::Vxlan) => read_vxlan(&found, &key.netns()).map_or(LinkKind::Existing, LinkKind::Vxlan),
-        _ => LinkKind::Existing,
+        Some(InfoKind::Dummy | InfoKind::Ifb) => LinkKind::Dummy,
+        _ => upper(visit, &found, key)?.map_or(LinkKind::Existing, LinkKind::Upper),
     };
     Ok(Link {
         netns: key.netns(),
@@ -155,6 +196,21 @@ pub(super) fn complete(visit: &mut Visit, found: Found, key: &Key) -> Result<Lin
         master,
         up: found.up,
     })
+}
+
+/// One on top of another. The one below is named only where it is in the same namespace: nobody asks for it by what it is
+/// called elsewhere.
+fn upper(visit: &mut Visit, found: &Found, key: &Key) -> Result<Option<Upper>> {
+    let Some(kind) = found.upper else { return Ok(None) };
+    let lower = match (found.peer, found.elsewhere) {
+        (Some(index), None) => visit.name_of(index, key)?,
+        _ => None,
+    };
+    Ok(Some(Upper {
+        lower: lower.unwrap_or_else(|| found.name.clone()),
+        lower_in: found.elsewhere.map_or_else(|| key.netns(), Netns::Numbered),
+        kind,
+    }))
 }
 
 /// The other end is asked for through this namespace's number for the other's. A namespace loses its number as the first
