@@ -6,7 +6,7 @@ mod handover;
 mod rules;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
     path::PathBuf,
@@ -37,6 +37,8 @@ struct Inner {
     failing: Failing,
     sockets: Vec<(HostSocket, Process)>,
     flows: Vec<Flow>,
+    strangers: BTreeMap<IpAddr, MacAddress>,
+    asked: Vec<IpAddr>,
 }
 
 /// Which steps fail, counted from the call that says so.
@@ -80,6 +82,16 @@ impl FakeKernel {
     /// Lets a process of the host open a socket.
     pub fn listen(&self, socket: HostSocket, process: Process) {
         self.inner().sockets.push((socket, process));
+    }
+
+    /// Lets a machine on every segment have an address.
+    pub fn put_stranger(&self, address: IpAddr, mac: MacAddress) {
+        self.inner().strangers.insert(address, mac);
+    }
+
+    /// Addresses that were asked for on a segment so far.
+    pub fn asked(&self) -> Vec<IpAddr> {
+        self.inner().asked.clone()
     }
 
     /// Lets a flow be remembered.
@@ -311,18 +323,6 @@ impl Kernel for FakeKernel {
         })
     }
 
-    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>> {
-        let inner = self.inner();
-        let sockets = inner.sockets.iter().map(|(socket, _)| *socket);
-        Ok(sockets
-            .filter(|socket| protocols.contains(&socket.protocol))
-            .collect())
-    }
-
-    fn holder(&self, socket: &HostSocket) -> Option<Process> {
-        let inner = self.inner();
-        let found = inner.sockets.iter().find(|(known, _)| known == socket);
-        found.map(|(_, process)| process.clone())
     fn is_shared(&self, bridge: &InterfaceName, node: NodeId) -> Result<bool> {
         let inner = self.inner();
         let is_strange = |key: &Key, object: &Object| match object {
@@ -361,6 +361,18 @@ impl Kernel for FakeKernel {
         inner.world.hand_over(handover)
     }
 
+    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>> {
+        let inner = self.inner();
+        let sockets = inner.sockets.iter().map(|(socket, _)| *socket);
+        Ok(sockets
+            .filter(|socket| protocols.contains(&socket.protocol))
+            .collect())
+    }
+
+    fn holder(&self, socket: &HostSocket) -> Option<Process> {
+        let inner = self.inner();
+        let found = inner.sockets.iter().find(|(known, _)| known == socket);
+        found.map(|(_, process)| process.clone())
     }
 
     fn port_limits(&self) -> Result<PortLimits> {

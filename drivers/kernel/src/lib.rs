@@ -23,7 +23,7 @@ pub mod state;
 mod survey;
 pub mod traffic;
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use model::{InterfaceName, MacAddress, NodeId, Protocol, Subnet};
 

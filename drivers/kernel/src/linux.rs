@@ -17,8 +17,10 @@ pub mod netns;
 mod nft;
 mod own;
 mod passage;
+mod probe;
 mod raw;
 mod routes;
+mod segments;
 mod sock_diag;
 pub mod statistics;
 mod sysctl;
@@ -125,6 +127,19 @@ impl Linux {
     /// How many route netlink messages were sent so far: what tests count.
     pub fn messages_sent(&self) -> u64 {
         self.host.sent.load(Ordering::Relaxed)
+    }
+
+    /// A link as its segment sees it, and every address of the host. None if there is no such link.
+    fn segment(&self, link: &InterfaceName, key: &Key) -> Result<Option<(probe::Link, Vec<IpAddr>)>> {
+        let mut visits = self.visits();
+        let visit = visits.visit(&Netns::Host, key)?;
+        let found = links::find(visit, link, key)?;
+        let Some((index, mac)) = found.and_then(|found| Some((found.index, found.mac?))) else {
+            return Ok(None);
+        };
+        let worn = addresses::dump(visit)?;
+        let worn = worn.into_iter().map(|(_, net)| net.addr()).collect();
+        Ok(Some((probe::Link { index, mac }, worn)))
     }
 
     fn visits(&self) -> Visits<'_> {
@@ -283,21 +298,6 @@ impl Kernel for Linux {
             .and_then(|link| link.mtu))
     }
 
-    fn watch(&self, tell: crate::damage::Tell) -> Result<crate::Watch> {
-        monitor::start(&self.host.descriptor, &self.host.own, tell).map_err(|source| Error::System {
-            object: "the host".to_owned(),
-            action: "listening to what others change",
-            source,
-        })
-    }
-
-    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>> {
-        traffic::sockets(self, protocols)
-    }
-
-    fn holder(&self, socket: &HostSocket) -> Option<Process> {
-        sock_diag::holder(socket)
-
     fn supports(&self, kind: crate::object::UpperKind) -> Result<bool> {
         let key = Key::Link(Netns::Host, any_link());
         let mut visits = self.visits();
@@ -345,6 +345,21 @@ impl Kernel for Linux {
     fn hand_over(&self, handover: &crate::Handover) -> Result<()> {
         handover::hand_over(&mut self.visits(), handover)
     }
+
+    fn watch(&self, tell: crate::damage::Tell) -> Result<crate::Watch> {
+        monitor::start(&self.host.descriptor, &self.host.own, tell).map_err(|source| Error::System {
+            object: "the host".to_owned(),
+            action: "listening to what others change",
+            source,
+        })
+    }
+
+    fn sockets(&self, protocols: &[Protocol]) -> Result<Vec<HostSocket>> {
+        traffic::sockets(self, protocols)
+    }
+
+    fn holder(&self, socket: &HostSocket) -> Option<Process> {
+        sock_diag::holder(socket)
     }
 
     fn port_limits(&self) -> Result<PortLimits> {

@@ -55,6 +55,7 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.own.leave_sysctls();
+        self.own.set_segments(None);
         if let Err(error) = self.stop.write(1) {
             tracing::error!(%error, "the monitor could not be told to stop");
             return;
@@ -115,12 +116,14 @@ impl Monitor {
         let rules = listener(NETLINK_NETFILTER, &[NFTABLES]).inspect_err(|error| {
             tracing::warn!(%error, "changes of the firewall are not heard: the timer alone repairs them");
         });
+        let links = Memory::of(&mut Connection::here()?)?;
+        own.set_segments(Some(links.segments()));
         Ok(Self {
             route,
             rules: rules.ok(),
             sysctls,
             own,
-            links: Memory::of(&mut Connection::here()?)?,
+            links,
         })
     }
 
@@ -195,7 +198,10 @@ impl Monitor {
         if lost.unknown {
             // What was remembered may be wrong now.
             match Connection::here().and_then(|mut connection| Memory::of(&mut connection)) {
-                Ok(memory) => self.links = memory,
+                Ok(memory) => {
+                    own.set_segments(Some(memory.segments()));
+                    self.links = memory;
+                }
                 Err(error) => tracing::warn!(%error, "listing the host's links again"),
             }
         }

@@ -10,8 +10,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use model::NodeId;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
+use super::segments::Segments;
 use crate::ruleset::Table;
 
 /// Ports remembered. Of the host's sockets only a few are open at once.
@@ -29,6 +31,8 @@ struct State {
     tables: BTreeSet<Table>,
     /// Only while somebody watches.
     sysctls: Option<Sysctls>,
+    /// The same.
+    segments: Option<Arc<Mutex<Segments>>>,
 }
 
 /// The values that sysctls should have, by the watch of each one's file.
@@ -66,6 +70,18 @@ impl Own {
 
     pub(super) fn has_port(&self, port: u32) -> bool {
         self.state().ports.contains(&port)
+    }
+
+    /// Who has ports in which bridge is known from here on, or no longer.
+    pub(super) fn set_segments(&self, segments: Option<Arc<Mutex<Segments>>>) {
+        self.state().segments = segments;
+    }
+
+    /// Whether a bridge has ports of others than this node; none if nobody watches.
+    pub(super) fn is_shared(&self, bridge: u32, node: NodeId) -> Option<bool> {
+        let segments = self.state().segments.clone()?;
+        let segments = segments.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(segments.is_shared(bridge, node))
     }
 
     /// Watches the sysctls that are seen or written from now on.

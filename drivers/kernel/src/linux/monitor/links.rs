@@ -8,6 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use model::{InterfaceName, MacAddress};
@@ -22,7 +23,7 @@ use netlink_packet_route::{
 use crate::{
     Owner,
     damage::Damage,
-    linux::{links::Found, netlink::Connection},
+    linux::{links::Found, netlink::Connection, segments::Segments},
     object::BridgePort,
     owner::Alias,
 };
@@ -33,6 +34,7 @@ pub(super) struct Memory {
     links: HashMap<u32, Known>,
     /// Addresses of links that aren't ours: some are announced again and again while they last.
     foreign: HashSet<(u32, IpAddr, u8)>,
+    segments: Arc<Mutex<Segments>>,
 }
 
 /// A link as it was.
@@ -103,12 +105,23 @@ impl Memory {
         let mut memory = Self::default();
         let links = connection.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         for found in links.into_iter().filter_map(Found::read) {
+            memory.note_port(&found);
             memory.links.insert(found.index, Known::of(&found));
         }
         for message in connection.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
             memory.take(message, &mut Damage::default());
         }
         Ok(memory)
+    }
+
+    /// Who has ports in which bridge, from now on.
+    pub(super) fn segments(&self) -> Arc<Mutex<Segments>> {
+        Arc::clone(&self.segments)
+    }
+
+    fn note_port(&self, found: &Found) {
+        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.put(found.index, found.master, &found.alias, found.group);
     }
 
     /// Takes an announcement in, and answers the link that it says is gone.
@@ -137,6 +150,7 @@ impl Memory {
 
     fn link_is(&mut self, message: RouteNetlinkMessage, damage: &mut Damage) {
         let Some(found) = Found::read(message) else { return };
+        self.note_port(&found);
         let now = Known::of(&found);
         let given = !found.bridge || !self.is_by_its_ports(found.index, &now);
         match self.links.insert(found.index, now.clone()) {
@@ -161,6 +175,9 @@ impl Memory {
 
     fn link_gone(&mut self, index: u32, damage: &mut Damage) -> Option<InterfaceName> {
         self.foreign.retain(|(of, ..)| *of != index);
+        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.gone(index);
+        drop(segments);
         let gone = self.links.remove(&index)?;
         blame(&gone, damage);
         Some(gone.name)
