@@ -20,7 +20,15 @@ pub struct Cgroup {
 struct Hierarchy {
     /// Names of version 1 controllers; empty for version 2.
     controllers: Vec<String>,
+    mount: PathBuf,
     path: PathBuf,
+}
+
+impl Hierarchy {
+    /// Whether it is of version 1 and for more than to have a name.
+    fn has_controllers(&self) -> bool {
+        self.controllers.iter().any(|name| !name.starts_with("name="))
+    }
 }
 
 impl Cgroup {
@@ -66,13 +74,41 @@ impl Cgroup {
         mine.or_else(unified).map(|hierarchy| hierarchy.path.as_path())
     }
 
-    /// Moves a process in, everywhere.
+    /// Moves the calling process in, which has one thread, everywhere.
+    ///
+    /// Whoever moves a process by its id, or a process of several threads, has the kernel hold every fork and exit of
+    /// the host for a grace period (5 to 15 ms), lest the process forks meanwhile. A thread that moves itself does not;
+    /// only version 1 lets it.
     ///
     /// # Errors
     /// Those of the kernel.
-    pub fn enter(&self, pid: u32) -> io::Result<()> {
-        self.directories()
-            .try_for_each(|directory| fs::write(directory.join("cgroup.procs"), pid.to_string()))
+    pub fn enter(&self) -> io::Result<()> {
+        self.directories().try_for_each(|directory| {
+            let alone = directory.join("tasks");
+            match alone.exists() {
+                true => write(&alone, "0"),
+                false => write(&directory.join("cgroup.procs"), "0"),
+            }
+        })
+    }
+
+    /// Makes the cgroup in every hierarchy of version 1 controllers and moves the calling process in, as above. Answers
+    /// where each is mounted, and the cgroup's directory there.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn found(&self) -> io::Result<Vec<(&Path, &Path)>> {
+        let hierarchies = self.hierarchies.iter().filter(|one| one.has_controllers());
+        hierarchies
+            .map(|one| {
+                fs::create_dir_all(&one.path)?;
+                if one.controllers.iter().any(|name| name == "cpuset") {
+                    inherit_cpus(&one.mount, &one.path)?;
+                }
+                write(&one.path.join("tasks"), "0")?;
+                Ok((one.mount.as_path(), one.path.as_path()))
+            })
+            .collect()
     }
 
     /// Freezes all its processes, or lets them run.
@@ -145,6 +181,7 @@ fn hierarchies(mountinfo: &str, path: &str) -> Vec<Hierarchy> {
         };
         let hierarchy = Hierarchy {
             controllers,
+            mount: mount_point.into(),
             path: Path::new(mount_point).join(path),
         };
         if !found.iter().any(|one| one.controllers == hierarchy.controllers) {
@@ -152,6 +189,28 @@ fn hierarchies(mountinfo: &str, path: &str) -> Vec<Hierarchy> {
         }
     }
     found
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    io::Write::write_all(
+        &mut fs::OpenOptions::new().write(true).open(file)?,
+        text.as_bytes(),
+    )
+}
+
+/// No process may be where there is no processor or memory: what a new cgroup has none of, it has from the one above.
+fn inherit_cpus(mount: &Path, path: &Path) -> io::Result<()> {
+    let mut above = mount.to_owned();
+    for part in path.strip_prefix(mount).unwrap_or(Path::new("")) {
+        let below = above.join(part);
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if fs::read_to_string(below.join(file))?.trim().is_empty() {
+                write(&below.join(file), fs::read_to_string(above.join(file))?.trim())?;
+            }
+        }
+        above = below;
+    }
+    Ok(())
 }
 
 fn counter(text: &str, name: &str) -> Option<u64> {
@@ -220,6 +279,27 @@ mod tests {
             ]
         );
         assert_eq!(found[1].controllers, ["name=systemd"]);
+        let with_controllers: Vec<_> = found.iter().map(Hierarchy::has_controllers).collect();
+        assert_eq!(with_controllers, [true, false, false]);
+    }
+
+    #[test]
+    fn a_new_cgroup_has_the_processors_of_the_one_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cnm/abc");
+        fs::create_dir_all(&path).unwrap();
+        let put = |at: &Path, cpus: &str| {
+            fs::write(at.join("cpuset.cpus"), cpus).unwrap();
+            fs::write(at.join("cpuset.mems"), "0\n").unwrap();
+        };
+        put(folder.path(), "0-3\n");
+        put(&folder.path().join("cnm"), "\n");
+        put(&path, "");
+        inherit_cpus(folder.path(), &path).unwrap();
+        assert_eq!(fs::read_to_string(path.join("cpuset.cpus")).unwrap(), "0-3");
+        put(&path, "1\n");
+        inherit_cpus(folder.path(), &path).unwrap();
+        assert_eq!(fs::read_to_string(path.join("cpuset.cpus")).unwrap(), "1\n");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use shim_protocol::{Failure, FailureKind, Launch};
 use crate::{
     command,
     confine::Confinement,
+    place,
     report::{ChildWays, Report, not_executed, receive_terminal},
     stdio::Stdio,
 };
@@ -46,6 +47,7 @@ pub(crate) fn container(launch: &Launch, stdio: Option<&Stdio>, size: Option<Win
 fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &ChildWays) -> Result<()> {
     std::env::set_current_dir(&launch.state).context("entering the shim's directory")?;
     let spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
+    place::take(launch, &spec).context("entering the container's cgroup")?;
     let (confinement, bundle) = match Confinement::of(launch, &spec)? {
         Some((confinement, bundle)) => (Some(Rc::new(confinement)), bundle),
         None => (None, launch.bundle.clone()),

@@ -114,7 +114,7 @@ fn container_filter(launch: &Launch) -> Result<Option<Filter>> {
 
 fn enter(launch: &Launch, container: i32) -> Result<()> {
     Cgroup::locate(&launch.cgroup)?
-        .enter(std::process::id())
+        .enter()
         .context("entering the container's cgroup")?;
     let pid = Pid::from_raw(container).context("the container has no process")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("finding the container's process")?;

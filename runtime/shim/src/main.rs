@@ -12,6 +12,7 @@ mod exec;
 mod filter;
 mod fork;
 mod log;
+mod place;
 mod poll;
 mod process;
 mod report;

@@ -1,0 +1,42 @@
+//! Puts the process that makes a container into the container's cgroups, before libcontainer would.
+//!
+//! libcontainer moves by id, which holds the whole host for a grace period (see [`Cgroup::enter`]). What is moved before
+//! needs not be moved again: the files that it would write to are covered, where nobody but this process and those that
+//! it makes sees it. The container's own mounts of its cgroups are new ones.
+
+use std::{io, path::Path};
+
+use nix::sched::{CloneFlags, unshare};
+use oci_spec::runtime::{LinuxPids, Spec};
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use shim_protocol::{Launch, cgroup::Cgroup};
+
+/// While a container is made there are this process, libcontainer's own and the one that becomes the command.
+const MAKERS: i64 = 3;
+
+/// Moves the calling process, which has one thread. Where there are no version 1 controllers, that is libcontainer's; so
+/// it is where so few processes are allowed that this one would be too many.
+pub(crate) fn take(launch: &Launch, spec: &Spec) -> io::Result<()> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let limit = resources
+        .and_then(|resources| resources.pids().as_ref())
+        .map(LinuxPids::limit);
+    if limit.is_some_and(|limit| (1..MAKERS).contains(&limit)) {
+        return Ok(());
+    }
+    let cgroup = Cgroup::locate(&launch.cgroup)?;
+    let places = cgroup.found()?;
+    if places.is_empty() {
+        return Ok(());
+    }
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    places
+        .into_iter()
+        .try_for_each(|(mount, directory)| cover(mount, &directory.join("cgroup.procs")))
+}
+
+/// What is mounted here from now on is seen here alone.
+fn cover(mount: &Path, file: &Path) -> io::Result<()> {
+    mount_change(mount, MountPropagationFlags::PRIVATE)?;
+    Ok(mount_bind("/dev/null", file)?)
+}
