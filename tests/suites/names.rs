@@ -1,18 +1,8 @@
 //! Names beyond the walkthroughs: the default bridge, upstreams, the cache, the daemon away, and the options of networks.
 
-use std::{
-    fs::File,
-    net::{SocketAddr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use netlab::{Host, OUTSIDE_ADDRESS, Single};
+use netlab::{OUTSIDE_ADDRESS, Single, Upstream};
 
 type Test = anyhow::Result<()>;
 
@@ -20,73 +10,10 @@ fn contains(text: &str, expected: &str) {
     assert!(text.contains(expected), "{text:?} lacks {expected:?}");
 }
 
-/// A name server on a host that gives every name one address, and counts how often it was asked.
-struct Upstream {
-    asked: Arc<AtomicU64>,
-    ends: Arc<AtomicU64>,
-}
-
-impl Upstream {
-    fn start(host: &Host, at: SocketAddr, address: [u8; 4]) -> anyhow::Result<Self> {
-        let namespace = File::open(host.netns())?;
-        let socket = thread::scope(|scope| {
-            let binding = scope.spawn(move || -> anyhow::Result<UdpSocket> {
-                nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
-                UdpSocket::bind(at).with_context(|| format!("binding {at}"))
-            });
-            binding
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let upstream = Self {
-            asked: Arc::default(),
-            ends: Arc::default(),
-        };
-        let (asked, ends) = (Arc::clone(&upstream.asked), Arc::clone(&upstream.ends));
-        thread::spawn(move || {
-            let mut query = [0; 512];
-            while ends.load(Ordering::Relaxed) == 0 {
-                if let Ok((length, from)) = socket.recv_from(&mut query)
-                    && length > 12
-                {
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    let _ = socket.send_to(&answer(&query[..length], address), from);
-                }
-            }
-        });
-        Ok(upstream)
-    }
-
-    fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.ends.store(1, Ordering::Relaxed);
-    }
-}
-
-/// The query with one A record behind its question (RFC 1035); nothing for other types.
-fn answer(query: &[u8], address: [u8; 4]) -> Vec<u8> {
-    let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap_or(0) + 5;
-    let mut reply = query[..end.min(query.len())].to_vec();
-    let is_a = reply.ends_with(&[0, 1, 0, 1]);
-    reply[2..4].copy_from_slice(&[0x81, 0x80]);
-    reply[4..12].copy_from_slice(&[0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
-    if is_a {
-        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        reply.extend(address);
-    }
-    reply
-}
-
 /// A host with two name servers of the outside: `first` answers 192.0.2.1, `second` 192.0.2.2.
 fn upstreams(host: &Single) -> anyhow::Result<(Upstream, Upstream)> {
     let outside = host.lab.outside_host();
-    let at = |last: u8| SocketAddr::from(([203, 0, 113, last], 53));
+    let at = |last: u8| [203, 0, 113, last];
     outside
         .run("ip", &["addr", "add", "203.0.113.2/32", "dev", "lo"])?
         .ok()?;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     daemon::{Daemon, DaemonOptions},
+    host::Host,
     image::busybox_archive,
     lab::Lab,
     process::Finished,
@@ -30,9 +31,23 @@ impl Single {
     pub fn start(flags: &[&str]) -> anyhow::Result<Self> {
         let mut lab = Lab::new()?;
         let host = lab.host("a")?;
+        Self::on(lab, &host, flags)
+    }
+
+    /// The same on a host whose `/etc` is its own, to be changed by a test.
+    ///
+    /// # Errors
+    /// As [`Single::start`].
+    pub fn start_with_own_files(flags: &[&str]) -> anyhow::Result<Self> {
+        let mut lab = Lab::new()?;
+        let host = lab.host("a")?.with_packages(&[])?;
+        Self::on(lab, &host, flags)
+    }
+
+    fn on(lab: Lab, host: &Host, flags: &[&str]) -> anyhow::Result<Self> {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let daemon = Daemon::start(
-            &host,
+            host,
             &Programs::find()?,
             DaemonOptions {
                 cluster_store: None,

@@ -147,7 +147,10 @@ impl Daemon {
 }
 
 /// Runs something in a namespace: on a thread of its own, because a namespace belongs to a thread.
-fn inside<T: Send>(netns: &Path, act: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+pub(crate) fn inside<T: Send>(
+    netns: &Path,
+    act: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
     let namespace = File::open(netns).with_context(|| format!("opening {}", netns.display()))?;
     thread::scope(|scope| {
         let acting = scope.spawn(move || {
