@@ -1,6 +1,7 @@
 //! One shell that makes any planner a [`Driver`]: plan, then bring it about.
 
 mod change;
+mod publish;
 
 use std::{
     collections::BTreeSet,
@@ -48,6 +49,8 @@ impl<P: Planner> Planned<P> {
                 based: Arc::new(AtomicBool::new(false)),
                 survey: None,
                 base_surveyed: Arc::new(AtomicU64::new(0)),
+                settings: Arc::default(),
+                looks_first: false,
             },
         }
     }
@@ -105,6 +108,11 @@ struct Shell {
     survey: Option<Arc<Survey>>,
     /// Number of the last survey by which the base was ensured.
     base_surveyed: Arc<AtomicU64>,
+    /// What endpoints of one network need together.
+    settings: Arc<publish::Settings>,
+    /// Most of what is wanted is there already: it is looked at before anything is made, because a transaction that the
+    /// kernel refuses costs a grace period.
+    looks_first: bool,
 }
 
 impl Shell {
@@ -119,12 +127,20 @@ impl Shell {
         let (kernel, mark) = (&*self.kernel, self.mark(owner));
         match &self.survey {
             Some(survey) => Ok(kernel::ensure_surveyed(kernel, &mark, survey, state)?),
+            None if self.looks_first => {
+                Ok(kernel::ensure_surveyed(kernel, &mark, &Survey::default(), state)?)
+            }
             None => Ok(kernel::ensure(kernel, &mark, state)?),
         }
     }
 
     fn remove(&self, owner: Owner, state: &KernelState) -> Outcome {
         Ok(kernel::remove(&*self.kernel, &self.mark(owner), state)?)
+    }
+
+    /// Somebody took the base away.
+    fn forget_base(&self) {
+        self.based.store(false, Ordering::Release);
     }
 
     /// Ensures the base, once, and once for each survey.
@@ -146,7 +162,7 @@ impl Shell {
         self.ensure_base(planner)?;
         match self.ensure(owner, state) {
             Err(Failure::Kernel(kernel::Error::NoSuch { .. })) if !planner.base().is_empty() => {
-                self.based.store(false, Ordering::Release);
+                self.forget_base();
                 self.ensure_base(planner)?;
                 self.ensure(owner, state)
             }
@@ -171,6 +187,21 @@ impl Shell {
                 self.ensure(owner, &state)
             }
             outcome => outcome,
+        }?;
+        self.mend_far_ends(owner, &state)
+    }
+
+    /// Who died in the middle of a change of MTU has left far ends behind that nobody else looks at. For a restart only:
+    /// what a container itself does to its interface stays.
+    fn mend_far_ends(&self, owner: Owner, state: &KernelState) -> Outcome {
+        let Some(survey) = &self.survey else {
+            return Ok(());
+        };
+        let lagging = |object| change::lagging_end(object, survey.get(&Object::key(object))?);
+        let ends: KernelState = state.objects().filter_map(lagging).collect();
+        match ends.is_empty() {
+            true => Ok(()),
+            false => self.ensure(owner, &ends),
         }
     }
 
@@ -197,38 +228,28 @@ impl Shell {
         Ok((!ours.iter().any(|(_, object)| is_it(object))).then_some(name))
     }
 
+    /// The addresses of a bridge of the host; none if there is no such bridge.
+    fn worn(&self, device: &InterfaceName) -> Outcome<Vec<IpNet>> {
+        let found = self.kernel.observe(&[Key::Link(Netns::Host, device.clone())])?;
+        let is_bridge =
+            |object: &Object| matches!(object, Object::Link(link) if link.kind == LinkKind::Bridge);
+        if !found.objects().any(is_bridge) {
+            return Ok(Vec::new());
+        }
+        let addresses = self.kernel.observe_addresses(&Netns::Host)?;
+        let worn = addresses.into_iter().filter_map(|object| match object {
+            Object::Address(on) if on.link == *device => Some(on.address),
+            _ => None,
+        });
+        Ok(worn.collect())
+    }
+
     /// Whether the namespace of a network is there; without one there is nothing to keep up to date.
     fn is_home(&self, planner: &dyn Planner, network: &Network) -> Outcome<bool> {
         Ok(match planner.home(network) {
             Netns::Pinned(path) => !self.kernel.observe(&[Key::Namespace(path)])?.is_empty(),
             _ => true,
         })
-    }
-
-    /// What leads to an endpoint changes: what is gone goes first, for the kernel refuses intervals that overlap, and
-    /// comes back should the rest fail. What stays is not looked at: there may be thousands of ports.
-    fn publish(
-        &self,
-        planner: &dyn Planner,
-        owner: Owner,
-        before: &KernelState,
-        after: &KernelState,
-    ) -> Outcome {
-        let gone = before.filtered(|key, _| after.get(key).is_none());
-        let new = after.filtered(|key, object| before.get(key) != Some(object));
-        if new.is_empty() {
-            return self.remove(owner, &gone);
-        }
-        let done = self
-            .remove(owner, &gone)
-            .and_then(|()| self.ensure_on_base(planner, owner, &new));
-        if done.is_err() && self.ensure(owner, &gone).is_err() {
-            tracing::warn!(
-                ?owner,
-                "what led to an endpoint could not be put back; the repair does it"
-            );
-        }
-        done
     }
 
     fn peers_changed(
@@ -251,7 +272,7 @@ impl Shell {
 
     fn repair(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome {
         if self.survey.is_none() {
-            self.based.store(false, Ordering::Release);
+            self.forget_base();
         }
         self.ensure_base(planner)?;
         let network = Owner::Network(view.network.id);
@@ -259,6 +280,7 @@ impl Shell {
         for local in &view.local {
             let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
             let access = planner.access(&view.network, &local.endpoint, &local.access)?;
+            self.settings.note(Owner::Endpoint(local.endpoint.id), &access);
             state.extend(access.objects().cloned());
             self.ensure(Owner::Endpoint(local.endpoint.id), &state)?;
         }
@@ -325,7 +347,12 @@ impl<P: Planner> Driver for Planned<P> {
     }
 
     async fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
-        self.planner.check(draft)
+        let mut needs = self.planner.check(draft)?;
+        if let Some(device) = self.planner.follows(draft)? {
+            let doing = format!("looking at {:?}", device.as_str());
+            needs.worn = self.run(doing, move |_, shell| shell.worn(&device)).await?;
+        }
+        Ok(needs)
     }
 
     fn interface_prefix(&self, network: &Network) -> String {
@@ -416,8 +443,14 @@ impl<P: Planner> Driver for Planned<P> {
     async fn repair(&self, view: &NetworkView) -> Result<()> {
         let doing = format!("repairing network {:?}", view.network.name.as_str());
         let view = view.clone();
-        self.run(doing, move |planner, shell| shell.repair(planner, &view))
-            .await
+        self.run(doing, move |planner, shell| {
+            let shell = Shell {
+                looks_first: true,
+                ..shell.clone()
+            };
+            shell.repair(planner, &view)
+        })
+        .await
     }
 
     fn links(&self, network: &Network) -> Vec<InterfaceName> {
@@ -427,6 +460,15 @@ impl<P: Planner> Driver for Planned<P> {
             _ => None,
         });
         links.collect()
+    }
+
+    fn mtu(&self, network: &Network) -> Option<u32> {
+        let state = self.planner.network(network).unwrap_or_default();
+        let mtus = state.objects().filter_map(|object| match object {
+            Object::Link(link) => link.mtu,
+            _ => None,
+        });
+        mtus.min()
     }
 
     fn wears(&self, network: &Network) -> Vec<(InterfaceName, IpNet)> {

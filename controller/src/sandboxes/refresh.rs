@@ -69,6 +69,7 @@ struct One {
     network: Arc<Network>,
     attachment: Attachment,
     gateway_bridge: bool,
+    mtu: Option<u32>,
 }
 
 impl One {
@@ -78,6 +79,7 @@ impl One {
             network: &self.network,
             attachment: &self.attachment,
             gateway_bridge: self.gateway_bridge,
+            mtu: self.mtu,
         }
     }
 }
@@ -93,6 +95,7 @@ fn joined(core: &Core, sandbox: &Sandbox) -> Vec<One> {
             Some(One {
                 attachment: core.attachments.get(endpoint.id)?,
                 gateway_bridge: endpoints::is_gateway_bridge(core, network),
+                mtu: core.driver(&network.driver).ok().and_then(|driver| driver.mtu(network)),
                 endpoint: Arc::clone(endpoint),
                 network: Arc::clone(network),
             })
@@ -203,12 +206,24 @@ fn write_one(folder: &Path, name: &str, now: &str, decide: Decide) -> std::io::R
     let current = std::fs::read_to_string(&path).ok();
     let before = std::fs::read_to_string(&note).ok();
     if let Some(text) = decide(current.as_deref(), before.as_deref(), now) {
-        std::fs::write(&path, text)?;
+        overwrite(&path, &text)?;
     }
     if before.as_deref() != Some(now) {
-        std::fs::write(&note, now)?;
+        overwrite(&note, now)?;
     }
     Ok(())
+}
+
+/// Without emptying the file first, which some file systems take as the order to write it to the disk at once.
+fn overwrite(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create(true).truncate(false).write(true).open(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    let length = text.len() as u64;
+    match file.metadata()?.len() > length {
+        true => file.set_len(length),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Network namespaces: made, pinned to a path, entered, removed.
 //!
-//! A namespace belongs to a thread. Nothing here ever changes the caller's: whoever enters one does so on a thread made
-//! for it, which ends with the visit. What a visitor opens (a socket, a file of /proc/sys) keeps its namespace and may
-//! be used from anywhere.
+//! A namespace belongs to a thread. A visitor's thread enters for the time of one call, which never waits and never
+//! moves to another thread, and is back in its own before anybody else sees it: a thread for each visit would cost two
+//! switches of threads, which a busy machine takes milliseconds for. What a visitor opens (a socket, a file of
+//! /proc/sys) keeps its namespace and may be used from anywhere.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,6 +16,7 @@ use std::{
     path::Path,
     sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -23,6 +25,7 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
     sys::{
         socket::{AddressFamily, SockFlag, SockType, socket},
+        stat::{fstat, stat},
         statfs::{FsType, fstatfs},
     },
 };
@@ -36,6 +39,9 @@ const NSFS: FsType = FsType(0x6e73_6673);
 /// The calling thread's own namespace, whatever becomes of the process' main thread.
 const OWN: &str = "/proc/thread-self/ns/net";
 
+/// How soon a thread tries again to go back.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// Mounting and unmounting pins, which share the mount of their folder.
 static PINS: Mutex<()> = Mutex::new(());
 
@@ -46,7 +52,7 @@ pub fn create(path: &Path) -> Result<()> {
     if open(path).is_ok() {
         return Err(Error::Exists(Key::Namespace(path.to_owned()).into()));
     }
-    let new = on_own_thread(|| -> io::Result<OwnedFd> {
+    let new = away(|| -> io::Result<OwnedFd> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         let own = current()?;
         links::loopback_up(&mut Connection::here()?)?;
@@ -89,15 +95,26 @@ pub fn current() -> io::Result<OwnedFd> {
     File::open(OWN).map(OwnedFd::from)
 }
 
-/// Runs `visit` on a thread of its own inside a namespace.
+/// Runs `visit` inside a namespace, on this very thread.
 pub fn inside<T: Send>(netns: BorrowedFd<'_>, visit: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    on_own_thread(|| {
+    if is_current(netns) {
+        return visit();
+    }
+    away(|| {
         setns(netns, CloneFlags::CLONE_NEWNET)?;
         visit()
     })
 }
 
-/// Runs `visit` on a thread of its own inside the namespace pinned at `path`.
+/// Whether the calling thread is in this namespace.
+fn is_current(netns: BorrowedFd<'_>) -> bool {
+    let (Ok(there), Ok(here)) = (fstat(netns), stat(OWN)) else {
+        return false;
+    };
+    (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+}
+
+/// Runs `visit` inside the namespace pinned at `path`.
 pub fn enter<T: Send>(path: &Path, visit: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
     inside(open(path)?.as_fd(), visit).map_err(|error| failure(path, "entering a namespace", error))
 }
@@ -117,15 +134,23 @@ pub fn tcp_in(path: &Path, address: SocketAddr) -> Result<TcpListener> {
     enter(path, || TcpListener::bind(address))
 }
 
-fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        let visitor = thread::Builder::new()
-            .name("netns".to_owned())
-            .spawn_scoped(scope, work)?;
-        visitor
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+/// Runs what changes the thread's namespace, and goes back.
+fn away<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let _back = Back(current()?);
+    work()
+}
+
+/// Takes the thread back to where it was, also out of a panic.
+struct Back(OwnedFd);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        // Only want of memory can keep a thread from going back, and nothing else may be done where it is now.
+        while let Err(errno) = setns(&self.0, CloneFlags::CLONE_NEWNET) {
+            tracing::error!(%errno, "a thread can't go back to its namespace; trying again");
+            thread::sleep(AGAIN);
+        }
+    }
 }
 
 /// Mounts a namespace on a file.
