@@ -1,12 +1,17 @@
 //! The kernel from async code: every call on a thread of the blocking pool.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use kernel::{
     Kernel, KernelState, Mark, Netns, Object, Owner, Survey,
     traffic::{DeadFlows, HostSocket, PortLimits, Process},
 };
-use model::{NodeId, Protocol};
+use model::{InterfaceName, MacAddress, NodeId, Protocol};
 
 use crate::error::{Error, Result};
 
@@ -42,6 +47,11 @@ impl Worker {
             .await
     }
 
+    /// Moves a link into another namespace.
+    pub(crate) async fn hand_over(&self, doing: &str, handover: kernel::Handover) -> Result<()> {
+        self.run(doing, move |kernel| kernel.hand_over(&handover)).await
+    }
+
     /// Which of these objects are there.
     pub(crate) async fn observe(&self, doing: &str, keys: Vec<kernel::Key>) -> Result<KernelState> {
         self.run(doing, move |kernel| kernel.observe(&keys)).await
@@ -65,10 +75,14 @@ impl Worker {
     }
 
     /// Lets packets of our bridges pass other people's rules, and answers where it had to.
-    pub(crate) async fn let_pass(&self, wanted: bool, polled_only: bool) -> Result<Vec<kernel::Passage>> {
+    pub(crate) async fn let_pass(
+        &self,
+        bridges: Option<BTreeSet<InterfaceName>>,
+        polled_only: bool,
+    ) -> Result<Vec<kernel::Passage>> {
         let node = self.node;
         self.run("letting our packets pass other people's rules", move |kernel| {
-            kernel.let_pass(node, wanted, polled_only)
+            kernel.let_pass(node, bridges.as_ref(), polled_only)
         })
         .await
     }
@@ -98,10 +112,46 @@ impl Worker {
         .await
     }
 
+    /// Parts of the kernel that are not there.
+    pub(crate) async fn missing(&self) -> Result<Vec<kernel::modules::Missing>> {
+        self.run("looking for parts of the kernel", |kernel| kernel.missing())
+            .await
+    }
+
+    /// Who has which of these addresses on the segment of a bridge that isn't ours alone; none asked where it is.
+    pub(crate) async fn strangers(
+        &self,
+        bridge: InterfaceName,
+        addresses: Vec<IpAddr>,
+        limit: Duration,
+    ) -> Result<BTreeMap<IpAddr, MacAddress>> {
+        let node = self.node;
+        self.run("asking who has an address", move |kernel| {
+            match kernel.is_shared(&bridge, node)? {
+                true => kernel.holders(&bridge, &addresses, limit),
+                false => Ok(BTreeMap::new()),
+            }
+        })
+        .await
+    }
+
     /// Sockets of the host's processes, and which ports it chooses from.
     pub(crate) async fn host_ports(&self, protocols: Vec<Protocol>) -> Result<(Vec<HostSocket>, PortLimits)> {
         self.run("looking at the host's ports", move |kernel| {
             Ok((kernel.sockets(&protocols)?, kernel.port_limits()?))
+        })
+        .await
+    }
+
+    /// Every address of the host.
+    pub(crate) async fn host_addresses(&self) -> Result<BTreeSet<IpAddr>> {
+        self.run("looking at the host's addresses", |kernel| {
+            let found = kernel.observe_addresses(&Netns::Host)?;
+            let addresses = found.into_iter().filter_map(|object| match object {
+                Object::Address(on) => Some(on.address.addr()),
+                _ => None,
+            });
+            Ok(addresses.collect())
         })
         .await
     }

@@ -21,7 +21,7 @@ use crate::core::Core;
 /// What is heard within it is repaired together.
 const MOMENT: Duration = Duration::from_millis(100);
 /// The moment of who damages again and again.
-const LONGEST: Duration = Duration::from_millis(1600);
+const LONGEST: Duration = Duration::from_millis(1000);
 /// Damage that comes later than this after a repair has nothing to do with it.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -93,12 +93,26 @@ pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) -> bo
         return others;
     }
     let began = Instant::now();
-    tracing::info!(?damage, "somebody changed what is ours: repairing it");
     let snapshot = core.records.snapshot();
+    let concerned = Concerned::by(&damage, &snapshot, |network| links_of(core, network)).with_sandboxes(
+        &damage,
+        &snapshot,
+        |network| match takes_along(core, network) {
+            true => links_of(core, network),
+            false => Vec::new(),
+        },
+    );
+    // What we remove ourselves is announced like any other loss: it must not make the answer to real damage slower.
+    if !damage.unknown && concerned == Concerned::default() {
+        return others;
+    }
+    match damage.is_ours() {
+        true => tracing::info!(?damage, "somebody changed what is ours: repairing it"),
+        false => tracing::debug!(?damage, "the host changed: looking at what it means for us"),
+    }
     if damage.unknown {
         repair::repair_all(core).await;
     } else {
-        let concerned = Concerned::by(&damage, &snapshot, |network| links_of(core, network));
         repair_concerned(core, heard, &snapshot, concerned).await;
     }
     core.work.ran_since(began);
@@ -143,6 +157,11 @@ fn links_of(core: &Core, network: &Network) -> Vec<model::InterfaceName> {
     driver.map(|driver| driver.links(network)).unwrap_or_default()
 }
 
+fn takes_along(core: &Core, network: &Network) -> bool {
+    core.driver(&network.driver)
+        .is_ok_and(|driver| driver.takes_interfaces_along())
+}
+
 /// Whose kernel objects are looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Concerned {
@@ -163,7 +182,9 @@ impl Concerned {
             match owner {
                 Owner::Network(id) => drop(concerned.networks.insert(*id)),
                 Owner::Endpoint(id) => {
-                    let Some(endpoint) = snapshot.endpoints.get(id) else {
+                    // One that is being disconnected loses its interface by our own doing.
+                    let endpoint = snapshot.endpoints.get(id);
+                    let Some(endpoint) = endpoint.filter(|it| it.lifecycle != Lifecycle::Deleting) else {
                         continue;
                     };
                     concerned.networks.insert(endpoint.network);
@@ -190,6 +211,27 @@ impl Concerned {
         }
         concerned
     }
+
+    /// With the sandboxes of networks whose links take their interfaces along: those are made again, and bare.
+    fn with_sandboxes(
+        mut self,
+        damage: &Damage,
+        snapshot: &Snapshot,
+        links: impl Fn(&Network) -> Vec<model::InterfaceName>,
+    ) -> Self {
+        if damage.links.is_empty() {
+            return self;
+        }
+        for network in self.networks.iter().filter_map(|id| snapshot.networks.get(id)) {
+            if links(network).iter().any(|link| damage.links.contains(link)) {
+                let sandboxes = snapshot
+                    .endpoints_on(&network.id)
+                    .map(|endpoint| endpoint.sandbox);
+                self.sandboxes.extend(sandboxes.map(|sandbox| (sandbox, true)));
+            }
+        }
+        self
+    }
 }
 
 #[cfg(test)]
@@ -205,7 +247,7 @@ mod tests {
             moments.push(moment.as_millis());
             pace.last = Some((now, moment));
         }
-        assert_eq!(moments, [100, 200, 400, 800, 1600, 1600, 1600]);
+        assert_eq!(moments, [100, 200, 400, 800, 1000, 1000, 1000]);
         assert_eq!(pace.moment(now + QUIET), MOMENT, "after some quiet");
     }
 

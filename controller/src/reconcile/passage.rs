@@ -3,17 +3,18 @@
 //! Looked at when somebody's tables change, and with the timer; what is announced by nobody (iptables-legacy), and
 //! whether there is a network at all, each second.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kernel::Passage;
-use model::{Lifecycle, Snapshot};
+use model::{InterfaceName, Lifecycle, Network};
 
 use crate::core::Core;
 
 /// What was asked of the kernel last.
 #[derive(Debug, Default)]
 pub(super) struct Passages {
-    wanted: bool,
+    /// Every bridge that packets are forwarded for; none if there is no network of that kind.
+    bridges: Option<BTreeSet<InterfaceName>>,
 }
 
 impl Passages {
@@ -22,10 +23,10 @@ impl Passages {
         self.ask(core, false).await;
     }
 
-    /// Looks at what isn't announced, or at everything when the first network has come or the last has gone.
+    /// Looks at what isn't announced, or at everything when a network has come or gone.
     pub(super) async fn poll(&mut self, core: &Arc<Core>) {
-        let same = wanted(core) == self.wanted;
-        if !same || self.wanted {
+        let same = bridges(core) == self.bridges;
+        if !same || self.bridges.is_some() {
             self.ask(core, same).await;
         }
     }
@@ -34,8 +35,8 @@ impl Passages {
         if !core.settings.firewall {
             return;
         }
-        self.wanted = wanted(core);
-        match core.worker.let_pass(self.wanted, polled_only).await {
+        self.bridges = bridges(core);
+        match core.worker.let_pass(self.bridges.clone(), polled_only).await {
             Ok(found) if !polled_only => tell(core, &found),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "other people's rules may drop packets of containers"),
@@ -49,20 +50,23 @@ fn tell(core: &Core, found: &[Passage]) {
     for passage in found.iter().filter(|passage| !before.contains(passage)) {
         match passage {
             Passage::Opened { by, chain } => {
-                tracing::info!(by, chain, "two rules of ours let our packets pass");
+                tracing::info!(by, chain, "a chain of ours lets our packets pass");
             }
             Passage::Blocked { by, hint } => tracing::warn!(by, hint, "may refuse packets of containers"),
         }
     }
 }
 
-fn wanted(core: &Core) -> bool {
-    forwards(&core.records.snapshot(), |driver| {
-        !matches!(driver, "host" | "null")
-    })
-}
-
-fn forwards(snapshot: &Snapshot, by: impl Fn(&str) -> bool) -> bool {
-    let mut networks = snapshot.networks.values();
-    networks.any(|network| network.lifecycle != Lifecycle::Deleting && by(network.driver.as_str()))
+fn bridges(core: &Core) -> Option<BTreeSet<InterfaceName>> {
+    let snapshot = core.records.snapshot();
+    let forwards = |network: &&Arc<Network>| {
+        network.lifecycle != Lifecycle::Deleting && !matches!(network.driver.as_str(), "host" | "null")
+    };
+    let mut networks = snapshot.networks.values().filter(forwards).peekable();
+    networks.peek()?;
+    let links = networks.flat_map(|network| {
+        let driver = core.driver(&network.driver).ok();
+        driver.map(|driver| driver.links(network)).unwrap_or_default()
+    });
+    Some(links.collect())
 }

@@ -32,6 +32,11 @@ impl Damage {
         *self == Self::default()
     }
 
+    /// Whether something that surely is ours was touched.
+    pub fn is_ours(&self) -> bool {
+        self.unknown || self.rules || !self.owners.is_empty()
+    }
+
     /// Takes another one in.
     pub fn merge(&mut self, other: Self) {
         self.unknown |= other.unknown;

@@ -14,6 +14,7 @@ mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
 pub mod linux;
+pub mod modules;
 pub mod object;
 pub mod owner;
 pub mod passage;
@@ -23,12 +24,16 @@ pub mod state;
 mod survey;
 pub mod traffic;
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use model::{InterfaceName, MacAddress, NodeId, Protocol, Subnet};
 
 pub use damage::{Damage, Watch};
-pub use ensure::{ensure, ensure_surveyed, holds, remove};
+pub use ensure::{ensure, ensure_surveyed, exchange, holds, remove};
 pub use error::{Error, Failure, Result};
 #[cfg(any(test, feature = "fake"))]
 pub use fake::FakeKernel;
@@ -102,6 +107,11 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
         Ok(false)
     }
 
+    /// Parts of the kernel that networks are made of and that are not there. It may take some milliseconds.
+    fn missing(&self) -> Result<Vec<modules::Missing>> {
+        Ok(Vec::new())
+    }
+
     /// Who has which of these addresses on the segment of a link of the host, as far as anybody answers within `limit`; the
     /// host itself has what its links wear. Waits that long unless all of them are had by somebody.
     fn holders(
@@ -135,10 +145,15 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
     /// Makes the host's connection tracking forget flows, all of them in one pass, and answers how many there were.
     fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize>;
 
-    /// Lets packets of our bridges pass other people's rules (see [`passage`]), or no longer where `wanted` is false. For
-    /// start, timers, and when others' tables changed; it may run programs. Answers where it had to. With `polled_only`
-    /// only of those tables whose changes nobody announces.
-    fn let_pass(&self, _node: NodeId, _wanted: bool, _polled_only: bool) -> Result<Vec<Passage>> {
+    /// Lets packets of these bridges pass other people's rules (see [`passage`]); with none given, no longer. For start,
+    /// timers, and when others' tables changed; it may run programs. Answers where it had to. With `polled_only` only of
+    /// those tables whose changes nobody announces.
+    fn let_pass(
+        &self,
+        _node: NodeId,
+        _bridges: Option<&BTreeSet<InterfaceName>>,
+        _polled_only: bool,
+    ) -> Result<Vec<Passage>> {
         Ok(Vec::new())
     }
 

@@ -7,9 +7,11 @@
 mod addresses;
 mod apply;
 mod conntrack;
+mod firewalld;
 mod handover;
 pub mod iptables;
 mod links;
+pub mod modules;
 mod monitor;
 mod neighbors;
 mod netlink;
@@ -25,10 +27,11 @@ mod sock_diag;
 pub mod statistics;
 mod sysctl;
 mod traffic;
+mod uplinks;
 mod visit;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     net::IpAddr,
     os::fd::{AsFd, OwnedFd},
@@ -66,6 +69,7 @@ struct Host {
     sent: Arc<AtomicU64>,
     removals: Removals,
     own: Arc<own::Own>,
+    admitted: firewalld::Admitted,
     /// Who makes the host's rules, if it isn't nf_tables.
     iptables: Option<iptables::Iptables>,
 }
@@ -81,6 +85,7 @@ impl Linux {
                 removals: Removals::new(Arc::clone(&sent)),
                 sent,
                 own: Arc::default(),
+                admitted: firewalld::Admitted::default(),
                 iptables: None,
             },
         })
@@ -140,6 +145,20 @@ impl Linux {
         let worn = addresses::dump(visit)?;
         let worn = worn.into_iter().map(|(_, net)| net.addr()).collect();
         Ok(Some((probe::Link { index, mac }, worn)))
+    }
+
+    /// Those of some bridges that aren't in our links' group, because somebody else made them.
+    fn adopted(&self, node: NodeId, bridges: &BTreeSet<InterfaceName>) -> Result<BTreeSet<InterfaceName>> {
+        let mut visits = self.visits();
+        let mut adopted = BTreeSet::new();
+        for bridge in bridges {
+            let key = Key::Link(Netns::Host, bridge.clone());
+            let found = links::find(visits.visit(&Netns::Host, &key)?, bridge, &key)?;
+            if found.is_some_and(|found| found.group != Mark::group(node)) {
+                adopted.insert(bridge.clone());
+            }
+        }
+        Ok(adopted)
     }
 
     fn visits(&self) -> Visits<'_> {
@@ -321,6 +340,17 @@ impl Kernel for Linux {
         Ok(segments.is_shared(index, node))
     }
 
+    fn missing(&self) -> Result<Vec<crate::modules::Missing>> {
+        let missing = modules::missing().map_err(|source| Error::System {
+            object: "the kernel".to_owned(),
+            action: "looking for its parts",
+            source,
+        })?;
+        let by_nftables = self.host.iptables.is_none();
+        let matters = |missing: &crate::modules::Missing| by_nftables || !missing.module.is_of_nftables();
+        Ok(missing.into_iter().filter(matters).collect())
+    }
+
     fn holders(
         &self,
         link: &InterfaceName,
@@ -370,23 +400,28 @@ impl Kernel for Linux {
         traffic::forget(self, dead)
     }
 
-    fn let_pass(&self, node: NodeId, wanted: bool, polled_only: bool) -> Result<Vec<crate::Passage>> {
+    fn let_pass(
+        &self,
+        node: NodeId,
+        bridges: Option<&BTreeSet<InterfaceName>>,
+        polled_only: bool,
+    ) -> Result<Vec<crate::Passage>> {
+        let adopted = bridges.map(|bridges| self.adopted(node, bridges)).transpose()?;
         if let Some(iptables) = &self.host.iptables {
-            // Its own rules say what passes; the first to be judged by, they leave nothing to other people's.
-            return match iptables.verify(self.host.descriptor.as_fd(), polled_only) {
-                Ok(()) => Ok(Vec::new()),
-                Err(source) => Err(Error::System {
-                    object: "iptables".to_owned(),
-                    action: "looking at our rules",
-                    source,
-                }),
-            };
+            let verified = iptables.verify(self.host.descriptor.as_fd(), adopted.as_ref(), polled_only);
+            verified.map_err(|source| Error::System {
+                object: "iptables".to_owned(),
+                action: "looking at our rules",
+                source,
+            })?;
         }
-        let is_there = |table: &crate::ruleset::Table| {
-            let key = Key::Firewall(Netns::Host, crate::ruleset::Key::Table(table.clone()));
-            !polled_only && self.observe(&[key]).is_ok_and(|found| !found.is_empty())
+        let asked = passage::Asked {
+            node,
+            bridges,
+            adopted: adopted.as_ref(),
+            polled_only,
         };
-        passage::open(&self.host, node, wanted, is_there).map_err(|source| Error::System {
+        passage::open(&self.host, &asked).map_err(|source| Error::System {
             object: "other people's firewall".to_owned(),
             action: "letting our packets pass it",
             source,
@@ -427,6 +462,9 @@ fn observe_one(visits: &mut Visits<'_>, key: &Key) -> Result<Option<Object>> {
         }
         Key::Neighbor(netns, link, address) => {
             neighbors::observe_neighbor(visits.visit(netns, key)?, netns, link, *address, key)
+        }
+        Key::Proxy(netns, link, address) => {
+            neighbors::observe_proxy(visits.visit(netns, key)?, netns, link, *address, key)
         }
         Key::Fdb(netns, link, mac) => {
             neighbors::observe_fdb(visits.visit(netns, key)?, netns, link, *mac, key)

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use model::NodeId;
+use model::{InterfaceName, NodeId};
 
 use crate::{Mark, Owner};
 
@@ -27,10 +27,10 @@ pub enum Passage {
     },
     /// Somebody's rules may refuse them, and it is for the administrator to say otherwise.
     Blocked {
-        /// Who.
-        by: &'static str,
+        /// Who: a program, or a chain of nf_tables.
+        by: String,
         /// What to do about it.
-        hint: &'static str,
+        hint: String,
     },
 }
 
@@ -49,8 +49,9 @@ const PLACES: [&str; 3] = ["DOCKER-USER", "ufw-user-forward", "ufw-before-forwar
 /// Owners of links that nothing may enter but what they let: what their chains' names begin with.
 const KEEPERS: [&str; 2] = ["DOCKER", "LIBVIRT_"];
 
-/// Compares a filter table, as `iptables-save -t filter` tells it, with what we want of it.
-pub(crate) fn change(saved: &str, node: NodeId, wanted: bool) -> Change {
+/// Compares a filter table, as `iptables-save -t filter` tells it, with what we want of it: nothing of ours, or that our
+/// links and those that a network has adopted pass.
+pub(crate) fn change(saved: &str, node: NodeId, wanted: Option<&BTreeSet<InterfaceName>>) -> Change {
     let mark = Mark {
         node,
         owner: Owner::Host,
@@ -59,9 +60,10 @@ pub(crate) fn change(saved: &str, node: NodeId, wanted: bool) -> Change {
         chain: format!("cnm-pass-{}", node.prefix(8)),
         comment: mark.to_string(),
     };
-    let place = place(saved, &own).filter(|_| wanted);
-    let script = match place {
-        Some(place) => own.put(saved, place, &own.content(node, &guarded(saved))),
+    let placed = place(saved, &own).zip(wanted);
+    let place = placed.map(|(place, _)| place);
+    let script = match placed {
+        Some((place, adopted)) => own.put(saved, place, &own.content(node, &kept(saved), adopted)),
         None => own.remove(saved),
     };
     Change {
@@ -70,21 +72,56 @@ pub(crate) fn change(saved: &str, node: NodeId, wanted: bool) -> Change {
     }
 }
 
-/// Links that somebody else keeps, who would not let us in: their own rules go on to judge what we send there.
-pub(crate) fn guarded(saved: &str) -> BTreeSet<String> {
-    let kept = rules(saved).filter_map(|rule| {
+/// A link that somebody else keeps, and lets nobody into but whom he wants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kept {
+    link: String,
+    /// Only the policy of `FORWARD` would shut others out, and it doesn't. dockerd leaves it as it is on a host that
+    /// forwarded before it came, as one does where we were first.
+    open: bool,
+}
+
+impl Kept {
+    /// What becomes of packets that our links' `group` sends there, each as behind `-A CHAIN`: its keeper's own rules go
+    /// on to judge them.
+    pub(crate) fn rules(&self, group: u32, comment: &str) -> Vec<String> {
+        let link = &self.link;
+        let new = "-m conntrack --ctstate NEW -m conntrack ! --ctstate DNAT";
+        let shut = || format!("-o {link} -m devgroup --src-group {group:#x} {new}{comment} -j DROP");
+        let leave = format!("-o {link}{comment} -j RETURN");
+        self.open.then(shut).into_iter().chain([leave]).collect()
+    }
+}
+
+/// Links that somebody else keeps, in a filter table.
+pub(crate) fn kept(saved: &str) -> BTreeSet<Kept> {
+    let drops = saved.lines().any(|line| line.starts_with(":FORWARD DROP"));
+    let shut: BTreeSet<_> = keeping(saved)
+        .filter(|(_, shut)| *shut)
+        .map(|(link, _)| link)
+        .collect();
+    let kept = keeping(saved).map(|(link, _)| Kept {
+        link: link.to_owned(),
+        open: !drops && !shut.contains(link),
+    });
+    kept.collect()
+}
+
+/// Each rule by which somebody keeps a link: the link, and whether that rule shuts it.
+fn keeping(saved: &str) -> impl Iterator<Item = (&str, bool)> {
+    rules(saved).filter_map(|rule| {
         let words: Vec<_> = rule.split_whitespace().collect();
         let behind = |option| {
             let at = words.iter().position(|word| *word == option)?;
-            (at == 0 || words[at - 1] != "!").then(|| words.get(at + 1).copied())?
+            (words[at - 1] != "!").then(|| words.get(at + 1).copied())?
         };
-        let (link, target) = (behind("-o")?, behind("-j")?);
-        let keeper = |chain: &str| KEEPERS.iter().any(|keeper| chain.starts_with(keeper));
-        let keeps = target == "DOCKER" || keeper(words[0]) && matches!(target, "DROP" | "REJECT");
-        // Its user's own rules may be about any link.
-        (keeps && words[0] != PLACES[0]).then(|| link.to_owned())
-    });
-    kept.collect()
+        let (chain, link, target) = (words[0], behind("-o")?, behind("-j")?);
+        let keeper = KEEPERS.iter().any(|keeper| chain.starts_with(keeper));
+        let refuses = keeper && matches!(target, "DROP" | "REJECT");
+        // Its user's own rules may be about any link, and Docker's second stage about its own packets.
+        let shuts = refuses && chain != "DOCKER-ISOLATION-STAGE-2";
+        (chain != PLACES[0] && (target == "DOCKER" || refuses)).then_some((link, shuts))
+    })
 }
 
 /// What of a table is ours: a chain that lets our packets pass, and a jump to it.
@@ -99,15 +136,17 @@ impl Own {
     }
 
     /// The rules of our chain, each as behind `-A`.
-    fn content(&self, node: NodeId, guarded: &BTreeSet<String>) -> Vec<String> {
+    fn content(&self, node: NodeId, kept: &BTreeSet<Kept>, adopted: &BTreeSet<InterfaceName>) -> Vec<String> {
         let (chain, group) = (&self.chain, Mark::group(node));
-        let comment = format!("-m comment --comment \"{}\"", self.comment);
-        let leave = guarded
+        let comment = format!(" -m comment --comment \"{}\"", self.comment);
+        let leave = kept.iter().flat_map(|kept| kept.rules(group, &comment));
+        let pass =
+            ["src", "dst"].map(|side| format!("-m devgroup --{side}-group {group:#x}{comment} -j ACCEPT"));
+        let adopted = adopted
             .iter()
-            .map(|link| format!("{chain} -o {link} {comment} -j RETURN"));
-        let pass = ["src", "dst"]
-            .map(|side| format!("{chain} -m devgroup --{side}-group {group:#x} {comment} -j ACCEPT"));
-        leave.chain(pass).collect()
+            .flat_map(|link| ["-i", "-o"].map(|option| format!("{option} {link}{comment} -j ACCEPT")));
+        let rules = leave.chain(pass).chain(adopted);
+        rules.map(|rule| format!("{chain} {rule}")).collect()
     }
 
     /// The script that brings our chain about, unless it is there.

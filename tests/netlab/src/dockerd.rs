@@ -108,7 +108,7 @@ impl Dockerd {
         self.docker(&line.split(' ').collect::<Vec<_>>())?.ok()
     }
 
-    /// The same, repeated until it succeeds.
+    /// `docker` with one line, repeated until it succeeds.
     ///
     /// # Errors
     /// When it still fails after ten seconds.
@@ -122,7 +122,17 @@ impl Dockerd {
     /// When it can't be started or does not listen.
     pub fn web(&self, name: &str, flags: &str) -> anyhow::Result<()> {
         let serve = format!("echo {name} > /var/www/index.html; exec httpd -f -p 80 -h /var/www");
-        let mut line = vec!["run", "-d", "--restart", "always", "--name", name];
+        // A web server that is a container's first process ignores SIGTERM.
+        let mut line = vec![
+            "run",
+            "-d",
+            "--restart",
+            "always",
+            "--stop-signal",
+            "KILL",
+            "--name",
+            name,
+        ];
         line.extend(flags.split(' ').filter(|word| !word.is_empty()));
         line.extend(["busybox", "sh", "-c", &serve]);
         self.docker(&line)?.ok()?;
@@ -130,7 +140,11 @@ impl Dockerd {
         Ok(())
     }
 
-    fn docker(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+    /// `docker` with arguments, however it ends.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn docker(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         let mut command = self.client()?;
         command.args(arguments);
         self.host.run_command(command, &[])

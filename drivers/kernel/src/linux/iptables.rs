@@ -9,24 +9,27 @@
 
 mod compile;
 mod edits;
+mod others;
 mod script;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::BorrowedFd,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use model::{AddressFamily, NodeId};
+use model::{AddressFamily, InterfaceName, NodeId};
 
 use self::{
     compile::{Compiled, Content, compile},
+    others::Others,
     script::Look,
 };
 use super::{netns, passage::run};
 use crate::{
     Error, Key, Mark, Netns, Object, Result, Step,
+    passage::kept,
     ruleset::{self, Item, Table},
 };
 
@@ -49,6 +52,7 @@ struct State {
     written: Compiled,
     gathering: bool,
     legacy: bool,
+    others: Others,
 }
 
 /// The programs of a family.
@@ -75,7 +79,7 @@ impl Iptables {
         };
         let mut state = backend.state();
         state.legacy = run("iptables-restore", &["--version"], "")?.contains("legacy");
-        state.looks = backend.look(host)?;
+        backend.look(&mut state, host)?;
         state.gathering = state.looks.values().any(|look| !look.is_empty());
         drop(state);
         Ok(backend)
@@ -85,18 +89,25 @@ impl Iptables {
     pub(super) fn gathered(&self, host: BorrowedFd<'_>) -> io::Result<()> {
         let mut state = self.state();
         state.gathering = false;
-        let compiled = all(&state.items).map_err(io::Error::other)?;
+        let compiled = all(&state.items, &state.others).map_err(io::Error::other)?;
         self.write(&mut state, host, compiled)
     }
 
     /// Looks whether somebody changed something, and puts it right. With `polled_only` only where nobody announces it.
-    pub(super) fn verify(&self, host: BorrowedFd<'_>, polled_only: bool) -> io::Result<()> {
+    /// Of our bridges those are told that somebody else made.
+    pub(super) fn verify(
+        &self,
+        host: BorrowedFd<'_>,
+        adopted: Option<&BTreeSet<InterfaceName>>,
+        polled_only: bool,
+    ) -> io::Result<()> {
         let mut state = self.state();
+        state.others.adopted = adopted.cloned().unwrap_or_default();
         if state.gathering || polled_only && !state.legacy {
             return Ok(());
         }
-        state.looks = self.look(host)?;
-        let compiled = all(&state.items).map_err(io::Error::other)?;
+        self.look(&mut state, host)?;
+        let compiled = all(&state.items, &state.others).map_err(io::Error::other)?;
         self.write(&mut state, host, compiled)
     }
 
@@ -131,7 +142,7 @@ impl Iptables {
         let mut state = self.state();
         let items = changed(&state.items, mark, steps)?;
         let first = || steps[0].object().key();
-        let compiled = all(&items).map_err(|unsayable| {
+        let compiled = all(&items, &state.others).map_err(|unsayable| {
             let error = Error::Invalid {
                 object: first().into(),
                 detail: unsayable.to_string(),
@@ -155,23 +166,37 @@ impl Iptables {
 
     /// One family may have been written before the other was refused.
     fn take_back(&self, state: &mut State, host: BorrowedFd<'_>) {
-        let undone = all(&state.items).map_err(io::Error::other).and_then(|before| {
-            state.looks = self.look(host)?;
-            self.write(state, host, before)
-        });
+        let undone = all(&state.items, &state.others)
+            .map_err(io::Error::other)
+            .and_then(|before| {
+                self.look(state, host)?;
+                self.write(state, host, before)
+            });
         if let Err(error) = undone {
             tracing::error!(%error, "iptables: undoing a change; it is tried again with the next");
         }
     }
 
-    fn look(&self, host: BorrowedFd<'_>) -> io::Result<BTreeMap<AddressFamily, Look>> {
-        netns::inside(host, || {
-            let look = |family| {
-                let saved = run(programs(family).0, &[], "")?;
-                Ok((family, script::read(&saved, &self.prefix)))
-            };
-            families().map(look).collect()
-        })
+    /// Reads what the kernel has, of us and of who keeps links of his own.
+    fn look(&self, state: &mut State, host: BorrowedFd<'_>) -> io::Result<()> {
+        let saved: Vec<_> = netns::inside(host, || {
+            let save = |family| Ok((family, run(programs(family).0, &[], "")?));
+            families().map(save).collect::<io::Result<_>>()
+        })?;
+        let looks = saved
+            .iter()
+            .map(|(family, saved)| (*family, script::read(saved, &self.prefix)));
+        state.looks = looks.collect();
+        state.others.keepers = saved
+            .iter()
+            .map(|(family, saved)| (*family, kept(saved)))
+            .collect();
+        Ok(())
+    }
+
+    /// Whether its rules are in iptables-legacy's tables.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.state().legacy
     }
 
     fn write(&self, state: &mut State, host: BorrowedFd<'_>, compiled: Compiled) -> io::Result<()> {
@@ -210,8 +235,10 @@ pub(super) fn clean(host: BorrowedFd<'_>, node: NodeId) -> io::Result<()> {
     left.gathered(host)
 }
 
-fn all(items: &Items) -> std::result::Result<Compiled, compile::Unsayable> {
-    compile(items.values().map(|(_, item)| item))
+fn all(items: &Items, others: &Others) -> std::result::Result<Compiled, compile::Unsayable> {
+    let mut compiled = compile(items.values().map(|(_, item)| item))?;
+    others::put(&mut compiled, others);
+    Ok(compiled)
 }
 
 /// The items after the steps, if each can be done.

@@ -7,6 +7,7 @@
 mod attributes;
 mod connection;
 mod expression;
+mod judges;
 mod lift;
 mod lower;
 mod message;
@@ -21,6 +22,7 @@ use std::borrow::Cow;
 use crate::ruleset::Family;
 
 pub(super) use connection::Connection;
+pub(super) use judges::Judge;
 pub(super) use transaction::{Change, Refused};
 
 /// The name of the table that an announcement is about: in all of them it is the first attribute.

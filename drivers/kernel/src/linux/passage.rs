@@ -4,18 +4,23 @@
 //! tables of its own in the kernel, of which nobody hears: its callers poll.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     os::fd::AsFd,
     process::{Command, Stdio},
 };
 
-use model::NodeId;
+use model::{InterfaceName, NodeId};
 
-use super::{Host, netns};
+use super::{
+    Host, firewalld, netns,
+    nft::{Connection, Judge},
+};
 use crate::{
+    Mark,
     passage::{Passage, change},
-    ruleset::{Family, Table},
+    ruleset::Family,
 };
 
 /// One of the four programs.
@@ -59,40 +64,85 @@ const PROGRAMS: [Program; 4] = [
     },
 ];
 
-/// Opens or closes the passage in every filter table that exists; `tables` tells of those of nf_tables.
-pub(super) fn open(
-    host: &Host,
-    node: NodeId,
-    wanted: bool,
-    tables: impl Fn(&Table) -> bool + Sync,
-) -> io::Result<Vec<Passage>> {
-    let mut passages = netns::inside(host.descriptor.as_fd(), || {
-        let mut passages = Vec::new();
-        for program in PROGRAMS.iter().filter(|program| exists(program, &tables)) {
-            if let Some(chain) = open_one(program, node, wanted)? {
-                passages.push(Passage::Opened {
-                    by: program.by,
-                    chain,
-                });
-            }
-        }
-        Ok(passages)
-    })?;
-    if wanted && tables(&Table::inet("firewalld")) {
-        passages.push(Passage::Blocked {
-            by: "firewalld",
-            hint: "add the bridges to a zone that forwards: firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE",
-        });
-    }
-    Ok(passages)
+/// What is asked for.
+pub(super) struct Asked<'a> {
+    pub(super) node: NodeId,
+    /// What packets are forwarded for; none if nothing is.
+    pub(super) bridges: Option<&'a BTreeSet<InterfaceName>>,
+    /// Those of them that aren't in our links' group.
+    pub(super) adopted: Option<&'a BTreeSet<InterfaceName>>,
+    /// Only where changes are announced by nobody.
+    pub(super) polled_only: bool,
 }
 
-fn exists(program: &Program, tables: impl Fn(&Table) -> bool) -> bool {
-    match program.sign {
-        Sign::Table(family) => tables(&Table {
-            family,
-            name: "filter".to_owned(),
+/// Opens or closes the passage wherever somebody judges what is forwarded.
+pub(super) fn open(host: &Host, asked: &Asked<'_>) -> io::Result<Vec<Passage>> {
+    // Where our own rules are iptables', they come first in the tables that they are in.
+    let own_legacy = host.iptables.as_ref().map(|iptables| iptables.is_legacy());
+    netns::inside(host.descriptor.as_fd(), || {
+        let judges = if asked.polled_only {
+            Vec::new()
+        } else {
+            judges(asked.node)
+        };
+        let mut passages = Vec::new();
+        for program in PROGRAMS.iter().filter(|program| exists(program, &judges)) {
+            let own = own_legacy == Some(matches!(program.sign, Sign::File(_)));
+            let wanted = asked.adopted.filter(|_| !own);
+            let by = program.by;
+            match open_one(program, asked.node, wanted) {
+                Ok(chain) => passages.extend(chain.map(|chain| Passage::Opened { by, chain })),
+                Err(error) => passages.push(Passage::Blocked {
+                    by: by.to_owned(),
+                    hint: error.to_string(),
+                }),
+            }
+        }
+        if !asked.polled_only {
+            let there = judges.iter().any(Judge::is_firewalld);
+            passages.extend(firewalld(host, there, asked));
+            let blocked = judges.iter().filter_map(Judge::blocks);
+            passages.extend(blocked.filter(|_| asked.bridges.is_some()));
+        }
+        Ok(passages)
+    })
+}
+
+/// Who judges what is forwarded by rules of nf_tables; nobody on a kernel without it.
+fn judges(node: NodeId) -> Vec<Judge> {
+    let judges = Connection::here().and_then(|mut connection| connection.judges(Mark::group(node)));
+    judges.unwrap_or_else(|error| {
+        tracing::debug!(%error, "listing who judges what is forwarded");
+        Vec::new()
+    })
+}
+
+/// Puts our bridges into a zone of a running firewalld that lets them forward.
+fn firewalld(host: &Host, is_there: bool, asked: &Asked<'_>) -> Option<Passage> {
+    is_there.then_some(())?;
+    let nothing = BTreeSet::new();
+    match host.admitted.admit(asked.bridges.unwrap_or(&nothing)) {
+        Ok(()) => asked.bridges.map(|_| Passage::Opened {
+            by: "firewalld",
+            chain: format!("zone {}", firewalld::ZONE),
         }),
+        Err(error) => {
+            tracing::debug!(%error, "asking firewalld");
+            asked.bridges.map(|_| Passage::Blocked {
+                by: "firewalld".to_owned(),
+                hint: format!(
+                    "it could not be asked to let them forward ({error}); \"firewall-cmd --zone={} \
+                     --add-interface=BRIDGE\" does it by hand",
+                    firewalld::ZONE
+                ),
+            })
+        }
+    }
+}
+
+fn exists(program: &Program, judges: &[Judge]) -> bool {
+    match program.sign {
+        Sign::Table(family) => judges.iter().any(|judge| judge.is_iptables(family)),
         Sign::File(path) => {
             let names = fs::read_to_string(path).unwrap_or_default();
             names.lines().any(|name| name == "filter")
@@ -100,7 +150,11 @@ fn exists(program: &Program, tables: impl Fn(&Table) -> bool) -> bool {
     }
 }
 
-fn open_one(program: &Program, node: NodeId, wanted: bool) -> io::Result<Option<String>> {
+fn open_one(
+    program: &Program,
+    node: NodeId,
+    wanted: Option<&BTreeSet<InterfaceName>>,
+) -> io::Result<Option<String>> {
     let saved = match run(program.save, &["-t", "filter"], "") {
         // Tables without their program are somebody's who speaks to the kernel himself.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -10,9 +10,14 @@ const CHAIN: &str = "cnm-pass-07070707";
 const COMMENT: &str = "-m comment --comment \"cnm:070707070707:host\"";
 
 fn content(guarded: &[&str]) -> String {
-    let leave = guarded
-        .iter()
-        .map(|link| format!("-A {CHAIN} -o {link} {COMMENT} -j RETURN\n"));
+    let new = "-m conntrack --ctstate NEW -m conntrack ! --ctstate DNAT";
+    let leave = guarded.iter().map(|link| match link.strip_prefix('!') {
+        Some(link) => format!(
+            "-A {CHAIN} -o {link} -m devgroup --src-group 0x3838383 {new} {COMMENT} -j DROP\n\
+             -A {CHAIN} -o {link} {COMMENT} -j RETURN\n"
+        ),
+        None => format!("-A {CHAIN} -o {link} {COMMENT} -j RETURN\n"),
+    });
     let pass = ["src", "dst"]
         .map(|side| format!("-A {CHAIN} -m devgroup --{side}-group 0x3838383 {COMMENT} -j ACCEPT\n"));
     leave.chain(pass).collect()
@@ -38,12 +43,12 @@ fn with_ours(policy: &str, place: &str, before: &[&str], after: &[&str]) -> Stri
     table(&lines)
 }
 
-/// What it is, the table, where the jump goes, and the links that are somebody's.
+/// What it is, the table, where the jump goes, and the links that are somebody's, with a `!` those that we shut.
 type Row<'a> = (&'a str, &'a [&'a str], Option<(&'a str, usize)>, &'a [&'a str]);
 
 #[test]
 fn our_rules_go_where_the_owner_of_a_chain_wants_them() {
-    let rows: [Row<'_>; 9] = [
+    let rows: [Row<'_>; 10] = [
         ("nobody filters", &[":FORWARD ACCEPT [0:0]"], None, &[]),
         (
             "a policy alone",
@@ -91,6 +96,19 @@ fn our_rules_go_where_the_owner_of_a_chain_wants_them() {
             &["br-1", "br-2", "docker0"],
         ),
         (
+            "where nobody drops by policy, what is Docker's is shut all the same",
+            &[
+                ":FORWARD ACCEPT [0:0]",
+                "-A FORWARD -j DOCKER-USER",
+                ":DOCKER-USER - [0:0]",
+                "-A DOCKER-BRIDGE -o docker0 -j DOCKER",
+                "-A DOCKER-BRIDGE -o br-1 -j DOCKER",
+                "-A DOCKER ! -i docker0 -o docker0 -j DROP",
+            ],
+            Some(("DOCKER-USER", 1)),
+            &["!br-1", "docker0"],
+        ),
+        (
             "libvirt refuses what enters its network",
             &[
                 ":FORWARD ACCEPT [0:0]",
@@ -122,7 +140,7 @@ fn our_rules_go_where_the_owner_of_a_chain_wants_them() {
         ),
     ];
     for (name, lines, expected, guarded) in rows {
-        let change = change(&table(lines), node(), true);
+        let change = change(&table(lines), node(), Some(&BTreeSet::new()));
         let script = expected.map(|(chain, at)| {
             let content = content(guarded);
             format!("*filter\n:{CHAIN} - [0:0]\n{content}-I {chain} {at} {COMMENT} -j {CHAIN}\nCOMMIT\n")
@@ -139,16 +157,18 @@ fn our_rules_go_where_the_owner_of_a_chain_wants_them() {
 #[test]
 fn rules_that_are_there_are_left_alone_and_go_when_they_are_not_wanted() {
     let saved = with_ours("DROP", "FORWARD", &[], &[]);
-    assert_eq!(change(&saved, node(), true).script, None);
-    let gone = change(&saved, node(), false).script.unwrap_or_default();
+    assert_eq!(change(&saved, node(), Some(&BTreeSet::new())).script, None);
+    let gone = change(&saved, node(), None).script.unwrap_or_default();
     let removed = format!("*filter\n-D FORWARD {COMMENT} -j {CHAIN}\n-F {CHAIN}\n-X {CHAIN}\nCOMMIT\n");
     assert_eq!(gone, removed);
     assert_eq!(
-        change(&table(&[":FORWARD DROP [0:0]"]), node(), false).script,
+        change(&table(&[":FORWARD DROP [0:0]"]), node(), None).script,
         None
     );
     let half = saved.replacen("--dst-group", "--src-group", 1);
-    let healed = change(&half, node(), true).script.unwrap_or_default();
+    let healed = change(&half, node(), Some(&BTreeSet::new()))
+        .script
+        .unwrap_or_default();
     assert!(
         healed.contains(&content(&[])) && healed.contains("-D FORWARD"),
         "{healed}"
@@ -159,14 +179,16 @@ fn rules_that_are_there_are_left_alone_and_go_when_they_are_not_wanted() {
 fn a_rule_that_its_user_adds_later_is_before_ours_again() {
     let docker = [":DOCKER-USER - [0:0]", "-A FORWARD -j DOCKER-USER"];
     let last = with_ours("DROP", "DOCKER-USER", &docker, &["-A DOCKER-USER -j RETURN"]);
-    assert_eq!(change(&last, node(), true).script, None);
+    assert_eq!(change(&last, node(), Some(&BTreeSet::new())).script, None);
     let added = with_ours(
         "DROP",
         "DOCKER-USER",
         &docker,
         &["-A DOCKER-USER -s 10.0.0.1/32 -j DROP"],
     );
-    let moved = change(&added, node(), true).script.unwrap_or_default();
+    let moved = change(&added, node(), Some(&BTreeSet::new()))
+        .script
+        .unwrap_or_default();
     assert!(
         moved.contains("-D DOCKER-USER") && moved.contains("-I DOCKER-USER 2 "),
         "{moved}"
@@ -176,9 +198,23 @@ fn a_rule_that_its_user_adds_later_is_before_ours_again() {
 #[test]
 fn our_rules_alone_are_no_reason_to_keep_them() {
     let saved = with_ours("ACCEPT", "FORWARD", &[], &[]);
-    let script = change(&saved, node(), true).script.unwrap_or_default();
+    let script = change(&saved, node(), Some(&BTreeSet::new()))
+        .script
+        .unwrap_or_default();
     assert!(
         script.contains("-D FORWARD") && script.contains("-X ") && !script.contains("-I "),
         "{script}"
     );
+}
+
+#[test]
+fn a_bridge_that_a_network_adopted_passes_by_its_name() {
+    let adopted = BTreeSet::from([InterfaceName::new("lan0").expect("a name")]);
+    let script = change(&table(&[":FORWARD DROP [0:0]"]), node(), Some(&adopted))
+        .script
+        .unwrap_or_default();
+    for option in ["-i", "-o"] {
+        let rule = format!("-A {CHAIN} {option} lan0 {COMMENT} -j ACCEPT\n");
+        assert!(script.contains(&rule), "{script}");
+    }
 }

@@ -27,6 +27,8 @@ pub(super) struct Seen {
     rules: usize,
     /// The built-in chains that jump to it, once for each time.
     pub(super) hooks: Vec<String>,
+    /// Somebody else's rule judges before it.
+    behind: bool,
 }
 
 /// The chains of ours in one family, by table and name.
@@ -36,9 +38,12 @@ pub(super) type Look = BTreeMap<(String, String), Seen>;
 pub(super) fn read(saved: &str, prefix: &str) -> Look {
     let mut look = Look::new();
     let mut table = String::new();
+    // An accept of another's is the last word, and would let into our networks what he has no say in.
+    let mut judged = false;
     for line in saved.lines() {
         if let Some(name) = line.strip_prefix('*') {
             name.clone_into(&mut table);
+            judged = false;
         } else if let Some(chain) = line
             .strip_prefix(':')
             .and_then(|line| line.split_whitespace().next())
@@ -47,13 +52,19 @@ pub(super) fn read(saved: &str, prefix: &str) -> Look {
                 look.entry((table.clone(), chain.to_owned())).or_default();
             }
         } else if let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|rule| rule.split_once(' ')) {
-            read_rule(&mut look, &table, chain, rule, prefix);
+            read_rule(&mut look, &table, chain, rule, (prefix, judged));
+            judged |= table == "filter" && chain == "FORWARD" && !goes_first(rule);
         }
     }
     look
 }
 
-fn read_rule(look: &mut Look, table: &str, chain: &str, rule: &str, prefix: &str) {
+/// Whether a rule may stand before ours: another daemon's like us, and what users write themselves.
+fn goes_first(rule: &str) -> bool {
+    rule == "-j DOCKER-USER" || rule.starts_with("-j CNM-") || rule.contains("cnm:")
+}
+
+fn read_rule(look: &mut Look, table: &str, chain: &str, rule: &str, (prefix, judged): (&str, bool)) {
     if let Some(seen) = look.get_mut(&(table.to_owned(), chain.to_owned())) {
         if seen.rules == 0 {
             seen.stamp = stamp_of(rule).unwrap_or_default().to_owned();
@@ -64,6 +75,7 @@ fn read_rule(look: &mut Look, table: &str, chain: &str, rule: &str, prefix: &str
     {
         let seen = look.entry((table.to_owned(), to.to_owned())).or_default();
         seen.hooks.push(chain.to_owned());
+        seen.behind |= judged;
     }
 }
 
@@ -82,7 +94,7 @@ fn stamp(content: &Content) -> String {
 /// Whether a chain is as it should be.
 fn is_right(seen: &Seen, content: &Content) -> bool {
     let hooked = match content.hook {
-        Some(hook) => seen.hooks == [hook],
+        Some(hook) => seen.hooks == [hook] && !seen.behind,
         None => true,
     };
     let filled = content.users || (seen.rules == content.rules.len() + 1 && seen.stamp == stamp(content));
@@ -125,7 +137,9 @@ fn chains<'a>(compiled: &'a Compiled, family: AddressFamily, table: &str) -> Cha
 /// The lines that make of a chain what is wanted, if all that is wrong with it is that it was meant to be like `known`.
 fn edited(chain: &str, seen: Option<&Seen>, known: Option<&&Content>, content: &Content) -> Option<String> {
     let (seen, known) = (seen?, known?);
-    let hooked = content.hook.is_none_or(|hook| seen.hooks == [hook]);
+    let hooked = content
+        .hook
+        .is_none_or(|hook| seen.hooks == [hook] && !seen.behind);
     if content.users || !hooked || !is_right(seen, known) {
         return None;
     }
@@ -155,8 +169,8 @@ fn table_script(there: &BTreeMap<&str, &Seen>, known: &Chains<'_>, wanted: &Chai
             filled += &format!("-A {chain} -m comment --comment \"{}\"\n", stamp(content));
             filled.extend(content.rules.iter().map(|rule| format!("-A {chain} {rule}\n")));
         }
-        let hooks = &seen.unwrap_or(&nothing).hooks;
-        if let Some(hook) = content.hook.filter(|hook| hooks != &[*hook]) {
+        let Seen { hooks, behind, .. } = seen.unwrap_or(&nothing);
+        if let Some(hook) = content.hook.filter(|hook| *behind || hooks != &[*hook]) {
             unhooked.extend(hooks.iter().map(|hook| format!("-D {hook} -j {chain}\n")));
             hooked += &format!("-I {hook} 1 -j {chain}\n");
         }
@@ -181,6 +195,7 @@ pub(super) fn assumed(before: &Look, wanted: &Compiled, family: AddressFamily) -
                 stamp: stamp(content),
                 rules: content.rules.len() + 1,
                 hooks: content.hook.map(str::to_owned).into_iter().collect(),
+                behind: false,
             },
         };
         look.insert(key, seen);

@@ -151,11 +151,15 @@ fn what_somebody_changed_is_put_right_and_the_users_chain_and_other_peoples_are_
         ] {
             shell(damage);
             assert_ne!(rules("iptables"), before, "{damage}");
-            kernel.let_pass(node(), true, false).expect("a look");
+            kernel
+                .let_pass(node(), Some(&std::collections::BTreeSet::new()), false)
+                .expect("a look");
             assert_eq!(rules("iptables"), before, "{damage}");
         }
         shell("iptables -F; iptables -X");
-        kernel.let_pass(node(), true, false).expect("a look");
+        kernel
+            .let_pass(node(), Some(&std::collections::BTreeSet::new()), false)
+            .expect("a look");
         assert!(holds(&kernel, &all).expect("a look"));
         assert!(rules("iptables").contains("-i br0 -j RETURN"));
     });

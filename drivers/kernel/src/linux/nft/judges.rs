@@ -1,0 +1,102 @@
+//! Who judges what a host forwards: everybody's base chains on that hook, as far as they can stand in our way.
+
+use std::io;
+
+use super::{
+    attributes::Received,
+    connection::Connection,
+    message::{Message, in_table, kind},
+    read,
+};
+use crate::{
+    Passage,
+    ruleset::{Action, Base, Chain, ChainKind, Family, Hook, Policy, Rule, Table, Verdict},
+};
+
+/// A chain that judges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::linux) struct Judge {
+    table: Table,
+    chain: String,
+    /// What nobody accepts in it is dropped.
+    drops: bool,
+    /// Our links' group.
+    group: u32,
+    /// Some rule of it speaks of that.
+    admits: bool,
+}
+
+impl Judge {
+    /// Whether it is the chain of iptables' filter table.
+    pub(in crate::linux) fn is_iptables(&self, family: Family) -> bool {
+        self.table.family == family && self.table.name == "filter" && self.chain == "FORWARD"
+    }
+
+    /// Whether it is firewalld's.
+    pub(in crate::linux) fn is_firewalld(&self) -> bool {
+        self.table == Table::inet("firewalld")
+    }
+
+    /// Tells that our packets don't pass, if so: no accept of ours overrides a drop of another chain.
+    pub(in crate::linux) fn blocks(&self) -> Option<Passage> {
+        let Self { table, chain, .. } = self;
+        // Programs that are spoken to leave no rule for the administrator to add.
+        let spoken_to = self.is_iptables(table.family) || self.is_firewalld();
+        let foreign = !spoken_to && !table.name.starts_with("cnm");
+        (foreign && self.drops && !self.admits).then(|| Passage::Blocked {
+            by: format!("chain {table} {chain}"),
+            hint: format!(
+                "it drops what none of its rules accepts; to let containers pass: nft insert rule {table} {chain} \
+                 meta iifgroup {0:#x} accept; nft insert rule {table} {chain} meta oifgroup {0:#x} accept",
+                self.group
+            ),
+        })
+    }
+}
+
+impl Connection {
+    /// Every chain that judges what is forwarded, whoever's it is.
+    pub(in crate::linux) fn judges(&mut self, group: u32) -> io::Result<Vec<Judge>> {
+        let mut judges = Vec::new();
+        for (family, bytes) in self.dump(&Message::of_all(kind::GET_CHAIN))? {
+            if let Some(chain) = read::chain(family, &Received::read(&bytes))
+                && let Some(base) = chain.base.as_ref().filter(|base| judges_forwarded(base))
+            {
+                let drops = base.policy == Policy::Drop;
+                judges.push(self.judge(&chain, drops, group)?);
+            }
+        }
+        Ok(judges)
+    }
+
+    fn judge(&mut self, chain: &Chain, drops: bool, group: u32) -> io::Result<Judge> {
+        let attributes = in_table(&chain.table).string(2, &chain.name);
+        let message = Message::new(kind::GET_RULE, chain.table.family, attributes);
+        let mut judge = Judge {
+            table: chain.table.clone(),
+            chain: chain.name.clone(),
+            drops,
+            group,
+            admits: false,
+        };
+        for (_, bytes) in self.dump(&message)? {
+            let attributes = Received::read(&bytes);
+            if attributes.string(2).is_some_and(|name| name == chain.name) {
+                judge.drops = drops || refuses_all(&read::rule(chain.table.family, &attributes));
+                // We have no word for groups in rules; what a comparison holds is the number as the host writes it.
+                judge.admits |= bytes.windows(4).any(|four| four == group.to_ne_bytes());
+            }
+        }
+        Ok(judge)
+    }
+}
+
+fn judges_forwarded(base: &Base) -> bool {
+    base.kind == ChainKind::Filter && base.hook == Hook::Forward
+}
+
+/// Whether nothing passes a rule.
+fn refuses_all(rule: &Rule) -> bool {
+    let refuses = matches!(rule.action, Some(Action::Verdict(Verdict::Drop) | Action::Reject));
+    refuses && rule.matches.is_empty()
+}

@@ -1,0 +1,185 @@
+//! One host with other people's programs on it, the real ones of Debian: dockerd, ufw, firewalld. Nobody disturbs the
+//! other.
+
+#[path = "beside/shared.rs"]
+mod shared;
+
+use netlab::{Backend, Dockerd, Firewalld, prepare_ufw};
+use shared::{Shared, Test, both_work, on_each_backend, our_own_work, run_ours, run_theirs};
+
+#[test]
+fn beside_a_dockerd_that_was_there_before() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&["dockerd"], backend)?;
+        let mut docker = Dockerd::start(&shared.host, &[])?;
+        run_theirs(&docker)?;
+        let before = shared.others()?;
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        shared.untouched(&before)?;
+        both_work(&shared, &docker)?;
+
+        shared.ours().ok("network create more")?;
+        shared.ours().ok("network rm more")?;
+        docker.ok("network create more")?;
+        docker.ok("network rm more")?;
+        shared.untouched(&before)?;
+        both_work(&shared, &docker)?;
+
+        shared.restart_ours()?;
+        shared.untouched(&before)?;
+        both_work(&shared, &docker)?;
+
+        docker.stop()?;
+        our_own_work(&shared)?;
+        docker.start_again()?;
+        shared.untouched(&before)?;
+        both_work(&shared, &docker)?;
+
+        docker.kill()?;
+        our_own_work(&shared)?;
+        docker.start_again()?;
+        both_work(&shared, &docker)?;
+
+        shared.ours().ok("rm -f ours near")?;
+        shared.ours().ok("network rm lan")?;
+        shared.untouched(&before)
+    })
+}
+
+#[test]
+fn beside_a_dockerd_that_comes_later() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&["dockerd"], backend)?;
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        let docker = Dockerd::start(&shared.host, &[])?;
+        run_theirs(&docker)?;
+        both_work(&shared, &docker)
+    })
+}
+
+#[test]
+fn beside_newer_dockerds() -> Test {
+    for package in ["dockerd-26", "dockerd-28"] {
+        if package == "dockerd-28" && !shared::is_brought(package) {
+            eprintln!("skipped: {package} isn't brought by itself, because sid changes every day");
+            continue;
+        }
+        on_each_backend(|backend| {
+            let mut shared = Shared::new(&[package, "dockerd"], backend)?;
+            let mut docker = Dockerd::start(&shared.host, &[])?;
+            run_theirs(&docker)?;
+            let before = shared.others()?;
+            shared.start_ours()?;
+            run_ours(&shared)?;
+            shared.untouched(&before)?;
+            both_work(&shared, &docker)?;
+            docker.stop()?;
+            docker.start_again()?;
+            both_work(&shared, &docker)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn beside_a_dockerd_with_legacy_iptables() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&["dockerd"], backend)?;
+        shared.use_legacy_iptables()?;
+        let mut docker = Dockerd::start(&shared.host, &[])?;
+        run_theirs(&docker)?;
+        let before = shared.others()?;
+        assert!(before.contains("DOCKER-USER"), "{before}");
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        shared.untouched(&before)?;
+        both_work(&shared, &docker)?;
+        docker.stop()?;
+        docker.start_again()?;
+        both_work(&shared, &docker)?;
+        shared.flush("iptables", &["-F"])?;
+        our_own_work(&shared)
+    })
+}
+
+#[test]
+fn what_is_flushed_beside_a_dockerd_is_back() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&["dockerd"], backend)?;
+        let mut docker = Dockerd::start(&shared.host, &[])?;
+        run_theirs(&docker)?;
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        let flushes: [(&str, &[&str]); 3] = [
+            ("iptables", &["-F"]),
+            ("iptables", &["-t", "nat", "-F"]),
+            ("nft", &["flush", "ruleset"]),
+        ];
+        for (program, arguments) in flushes {
+            shared.flush(program, arguments)?;
+            our_own_work(&shared)?;
+        }
+        // dockerd heals only by a restart.
+        docker.stop()?;
+        docker.start_again()?;
+        both_work(&shared, &docker)
+    })
+}
+
+#[test]
+fn beside_ufw() -> Test {
+    on_each_backend(|backend| {
+        // What ufw makes of a host where it is alone.
+        let alone = Shared::new(&["ufw"], backend)?;
+        prepare_ufw(&alone.host)?;
+        let mut expected = Vec::new();
+        for line in UFW {
+            alone.run(line)?;
+            expected.push(alone.others()?);
+        }
+        drop(alone);
+
+        let mut shared = Shared::new(&["ufw"], backend)?;
+        prepare_ufw(&shared.host)?;
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        for (line, expected) in UFW.iter().zip(&expected) {
+            shared.run(line)?;
+            our_own_work(&shared)?;
+            shared.untouched(expected)?;
+        }
+        Ok(())
+    })
+}
+
+const UFW: [&str; 6] = [
+    "ufw --force enable",
+    "ufw allow 22/tcp",
+    "ufw route deny from 10.9.9.9",
+    "ufw reload",
+    "ufw disable",
+    "ufw --force enable",
+];
+
+#[test]
+fn beside_firewalld() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&["firewalld"], backend)?;
+        let mut firewalld = Firewalld::start(&shared.host)?;
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        our_own_work(&shared)?;
+        firewalld.cmd("--reload")?;
+        our_own_work(&shared)?;
+        firewalld.cmd("--complete-reload")?;
+        our_own_work(&shared)?;
+        shared.restart_ours()?;
+        our_own_work(&shared)?;
+        firewalld.stop()?;
+        our_own_work(&shared)?;
+        firewalld.start_again()?;
+        our_own_work(&shared)
+    })
+}
