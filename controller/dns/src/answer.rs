@@ -57,10 +57,9 @@ fn decide<'t, I: Iterator<Item = Visible<'t>>>(
     turn: u32,
 ) -> Answer {
     if let Kind::Pointer(address) = query.kind {
-        let named = networks().find_map(|network| Some((network.reverse(address)?, network.network)));
-        return named.map_or(Answer::Forward, |(name, network)| {
-            Answer::Pointer(format!("{name}.{network}."))
-        });
+        let mut networks = networks();
+        let name = networks.find_map(|network| network.reverse(address));
+        return name.map_or(Answer::Forward, Answer::Pointer);
     }
     let service = match query.kind {
         Kind::Service => service(&query.name),

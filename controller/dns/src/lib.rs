@@ -13,6 +13,7 @@ mod facts;
 mod health;
 mod message;
 mod names;
+mod pulse;
 mod server;
 mod upstream;
 mod wire;

@@ -18,6 +18,8 @@ const PLAIN_UDP: u16 = 512;
 pub(crate) const OUR_UDP: u16 = 1232;
 /// The most that is sent to a client over UDP, whatever it says to take.
 const MOST_UDP: u16 = 4096;
+/// An EDNS record without options.
+const OPT_BYTES: usize = 11;
 /// A pointer to the question's name.
 const SAME_NAME: [u8; 2] = [0xc0, 12];
 
@@ -243,8 +245,26 @@ impl Request {
         }
         let mut short = self.start(reply[3] & 0x0f);
         short[2] |= TRUNCATED;
+        self.keep_answers(&mut short, &reply, usize::from(limit));
         self.finish(&mut short, 0);
         short
+    }
+
+    /// As many answers as fit: clients that never ask again over TCP have some then. Both messages have the same
+    /// question, so what points into it does so in either, and what points elsewhere is in front of it.
+    fn keep_answers(&self, short: &mut Vec<u8>, reply: &[u8], limit: usize) {
+        let at = self.records_at();
+        if reply.get(HEADER..at) != short.get(HEADER..at) {
+            return;
+        }
+        let room = limit - self.edns.map_or(0, |_| OPT_BYTES);
+        let records = wire::records(reply, at).unwrap_or_default();
+        let answers = records.iter().take_while(|record| record.section == 0);
+        let fitting: Vec<_> = answers.take_while(|record| record.end <= room).collect();
+        if let Some(last) = fitting.last() {
+            short.extend_from_slice(&reply[at..last.end]);
+            count(short, 6, fitting.len());
+        }
     }
 }
 

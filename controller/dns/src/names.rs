@@ -384,10 +384,24 @@ impl<'a> Visible<'a> {
         Some(found)
     }
 
-    /// The first name of the endpoint that has this address.
-    pub(crate) fn reverse(&self, address: IpAddr) -> Option<&'a str> {
-        let id = self.zone?.addresses.get(&address)?;
-        Some(self.names.endpoints.get(id)?.names.first()?.as_str())
+    /// The whole name of an address, with a dot at its end: that of the endpoint which has it, else that of a record of
+    /// the user's own. A record that has a domain is its own whole name; one below a star is none.
+    pub(crate) fn reverse(&self, address: IpAddr) -> Option<String> {
+        let network = self.network;
+        let endpoint = || {
+            let id = self.zone?.addresses.get(&address)?;
+            self.names.endpoints.get(id)?.names.first()
+        };
+        if let Some(name) = endpoint() {
+            return Some(format!("{name}.{network}."));
+        }
+        let mut records = self.facts.records.iter();
+        let (name, _) =
+            records.find(|(name, addresses)| !name.starts_with("*.") && addresses.contains(&address))?;
+        Some(match name.contains('.') {
+            true => format!("{name}."),
+            false => format!("{name}.{network}."),
+        })
     }
 }
 

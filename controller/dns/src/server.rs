@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     Answer, Malformed, Query, Request, Upstreams, datagrams,
     exchange::{Transport, read_message, write_message},
+    upstream::Resolved,
     wire::code,
 };
 
@@ -220,8 +221,11 @@ impl Server {
                 Step::Forward(request, upstreams) => {
                     let (udp, desk) = (Arc::clone(udp), Arc::clone(desk));
                     tasks.spawn(async move {
-                        let reply = desk.forward(&request, upstreams, Transport::Udp).await;
+                        let (reply, late) = desk.forward(&request, upstreams, Transport::Udp).await;
                         udp.send_to(&reply, client).await.ok();
+                        if let Some(late) = late {
+                            late.await;
+                        }
                     });
                     None
                 }
@@ -287,22 +291,23 @@ impl Desk {
         request: &Request,
         upstreams: Option<Arc<Upstreams>>,
         transport: Transport,
-    ) -> Vec<u8> {
+    ) -> (Vec<u8>, Option<impl Future + use<>>) {
         let Ok(_permit) = self.forwards.try_acquire() else {
             count(&self.counters.failed);
-            return request.refuse(code::REFUSED);
+            return (request.refuse(code::REFUSED), None);
         };
-        let reply = match upstreams {
+        let resolved = match upstreams {
             Some(upstreams) => {
                 count(&self.counters.forwarded);
                 upstreams.resolve(request, transport).await
             }
-            None => None,
+            None => Resolved::default(),
         };
-        reply.unwrap_or_else(|| {
+        let reply = resolved.reply.unwrap_or_else(|| {
             count(&self.counters.failed);
             request.refuse(code::SERV_FAIL)
-        })
+        });
+        (reply, resolved.late)
     }
 
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
@@ -311,7 +316,9 @@ impl Desk {
             let reply = match self.look_at(&packet, Transport::Tcp) {
                 Step::Reply(reply) => reply,
                 Step::Ignore => return Ok(()),
-                Step::Forward(request, upstreams) => self.forward(&request, upstreams, Transport::Tcp).await,
+                Step::Forward(request, upstreams) => {
+                    self.forward(&request, upstreams, Transport::Tcp).await.0
+                }
             };
             timeout(self.idle, write_message(&mut stream, &reply)).await??;
         }

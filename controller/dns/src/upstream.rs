@@ -24,6 +24,7 @@ use crate::{
     cache::{Cache, Room},
     exchange::{Exit, Transport, ask},
     health::{Health, order},
+    pulse::Pulse,
     wire::code,
 };
 
@@ -53,12 +54,23 @@ pub struct Upstreams {
 
 struct State {
     health: Vec<Health>,
+    pulse: Pulse,
     cache: Cache,
     flights: HashMap<(Vec<u8>, Transport), WeakShared<Flight>>,
 }
 
+/// What came of a question.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    /// The reply, if there was one in time.
+    pub(crate) reply: Option<Vec<u8>>,
+    /// What is still under way. Who waits for it hears nothing that he could use, but what it brings is kept for the
+    /// next one who asks, and tells that the servers are back.
+    pub(crate) late: Option<Shared<Flight>>,
+}
+
 /// What a question to servers leads to; none when none of them said anything.
-type Flight = BoxFuture<'static, Option<Arc<[u8]>>>;
+pub(crate) type Flight = BoxFuture<'static, Option<Arc<[u8]>>>;
 
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +82,8 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Upstreams {
-    /// Servers in the user's order, of which three count. `patience` is how long one may take.
+    /// Servers in the user's order, of which three count. `patience` is how long one may take; a client waits half as
+    /// long, unless the servers answer others.
     pub fn new(
         mut servers: Vec<SocketAddr>,
         exit: Arc<dyn Exit>,
@@ -80,6 +93,7 @@ impl Upstreams {
         servers.truncate(SERVERS);
         let state = State {
             health: vec![Health::default(); servers.len()],
+            pulse: Pulse::default(),
             cache: Cache::new(keeping.entries, keeping.bytes, keeping.room),
             flights: HashMap::new(),
         };
@@ -102,36 +116,44 @@ impl Upstreams {
         Some(request.adopt(reply, transport == Transport::Udp))
     }
 
-    /// Asks; none when no server had a reply and none is remembered.
-    pub(crate) async fn resolve(
-        self: &Arc<Self>,
-        request: &Request,
-        transport: Transport,
-    ) -> Option<Vec<u8>> {
-        let key = request.key();
-        let (old, at_once) = {
-            let (state, now) = (self.state(), Instant::now());
-            (state.cache.stale(&key, now), state.cache.is_silent(&key, now))
+    /// Asks. No reply when no server had one in time and none is remembered.
+    pub(crate) async fn resolve(self: &Arc<Self>, request: &Request, transport: Transport) -> Resolved {
+        let (key, began) = (request.key(), Instant::now());
+        let (old, at_once, wait) = {
+            let state = self.state();
+            (
+                state.cache.stale(&key, began),
+                state.cache.is_silent(&key, began),
+                state.pulse.wait(self.patience / 2, began),
+            )
         };
-        let over_udp = transport == Transport::Udp;
-        let reply = match old {
-            Some(old) if at_once => Some(old),
-            Some(old) => {
-                let flight = self.flight(request, key.clone(), transport);
-                let reply = timeout(ENOUGH, flight).await.ok().flatten();
-                // A failure is no better than silence.
-                let good = reply.filter(|reply| !is_failure(reply));
-                if good.is_none() {
-                    self.state().cache.silent(&key, Instant::now());
-                }
-                Some(good.map_or(old, |reply| reply.to_vec()))
-            }
-            None => self
-                .flight(request, key, transport)
-                .await
-                .map(|reply| reply.to_vec()),
+        let whole = |reply| Some(request.adopt(reply, transport == Transport::Udp));
+        let Some(wait) = wait.filter(|_| old.is_none() || !at_once) else {
+            return Resolved {
+                reply: old.and_then(whole),
+                late: None,
+            };
         };
-        reply.map(|reply| request.adopt(reply, over_udp))
+        let flight = self.flight(request, key.clone(), transport);
+        let wait = if old.is_some() { wait.min(ENOUGH) } else { wait };
+        let mut answered = timeout(wait, flight.clone()).await;
+        if answered.is_err() && !self.state().pulse.is_silent(began, Instant::now()) && old.is_none() {
+            // The servers are well, and only this question is hard.
+            answered = timeout(self.patience, flight.clone()).await;
+        }
+        let late = answered.is_err().then_some(flight);
+        let reply = answered.ok().flatten();
+        let Some(old) = old else {
+            let reply = reply.and_then(|reply| whole(reply.to_vec()));
+            return Resolved { reply, late };
+        };
+        // A failure is no better than silence.
+        let good = reply.filter(|reply| !is_failure(reply));
+        if good.is_none() {
+            self.state().cache.silent(&key, Instant::now());
+        }
+        let reply = whole(good.map_or(old, |reply| reply.to_vec()));
+        Resolved { reply, late }
     }
 
     /// The flight that asks this already, or a new one.
@@ -210,11 +232,15 @@ impl Upstreams {
             }
             Err(_) => None,
         };
-        let health = &mut self.state().health[server];
-        match &reply {
-            Some(reply) if !is_failure(reply) => health.answered(began.elapsed()),
-            _ => health.failed(Instant::now()),
+        let mut state = self.state();
+        if reply.is_some() {
+            state.pulse.answered(Instant::now());
         }
+        match &reply {
+            Some(reply) if !is_failure(reply) => state.health[server].answered(began.elapsed()),
+            _ => state.health[server].failed(Instant::now()),
+        }
+        drop(state);
         (server, reply)
     }
 

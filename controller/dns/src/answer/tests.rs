@@ -251,6 +251,15 @@ fn the_users_records_are_behind_endpoints_and_the_longest_star_counts() {
     ] {
         assert_eq!(ask(&names, who, name, kind), wanted, "{name} asked by {who}");
     }
+    for (address, wanted) in [
+        ("10.5.0.1", "api.dev."),
+        ("10.5.0.2", "forward"), // whose name is any of many
+        ("10.5.0.3", "client.front."),
+        ("10.1.0.3", "Client.front."),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(ask(&names, 2, "x", Kind::Pointer(address)), wanted, "{address}");
+    }
 }
 
 #[test]
