@@ -19,6 +19,7 @@ use model::{InterfaceName, MacAddress, NodeId, PortRange, Protocol, Subnet};
 use self::rules::World;
 use crate::{
     Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
+    modules::Missing,
     object::Link,
     traffic::{DeadFlows, Flow, HostSocket, PortLimits, Process},
 };
@@ -39,6 +40,7 @@ struct Inner {
     flows: Vec<Flow>,
     strangers: BTreeMap<IpAddr, MacAddress>,
     asked: Vec<IpAddr>,
+    missing: Vec<Missing>,
 }
 
 /// Which steps fail, counted from the call that says so.
@@ -82,6 +84,11 @@ impl FakeKernel {
     /// Lets a process of the host open a socket.
     pub fn listen(&self, socket: HostSocket, process: Process) {
         self.inner().sockets.push((socket, process));
+    }
+
+    /// These parts are not there.
+    pub fn lack(&self, missing: Vec<Missing>) {
+        self.inner().missing = missing;
     }
 
     /// Lets a machine on every segment have an address.
@@ -321,6 +328,10 @@ impl Kernel for FakeKernel {
             Some(Object::Link(link)) => link.mtu.or(Some(1500)),
             _ => None,
         })
+    }
+
+    fn missing(&self) -> Result<Vec<Missing>> {
+        Ok(self.inner().missing.clone())
     }
 
     fn is_shared(&self, bridge: &InterfaceName, node: NodeId) -> Result<bool> {

@@ -86,6 +86,12 @@ pub(super) fn forget(
     raw.delete(DELETE, &gone)
 }
 
+/// Whether connection tracking can be asked in a namespace.
+pub(super) fn is_there(netns: BorrowedFd<'_>) -> bool {
+    let counted = Raw::open(netns, NETLINK_NETFILTER).and_then(|mut raw| count(&mut raw));
+    !counted.is_err_and(|error| is_absent(&error))
+}
+
 /// Connection tracking is not there at all.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
