@@ -16,8 +16,10 @@ use tokio::sync::Notify;
 use crate::{
     Parts,
     attachments::Attachments,
+    endpoints::Strangers,
     error::{Error, Result},
     events::Events,
+    lacking::Lacking,
     locks::Locks,
     name_service::NameService,
     records::Records,
@@ -41,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) locks: Locks,
     pub(crate) attachments: Attachments,
     pub(crate) events: Events,
+    pub(crate) strangers: Strangers,
+    pub(crate) lacking: Lacking,
     /// Wakes the reconciler.
     pub(crate) wake: Notify,
     pub(crate) work: Work,
@@ -85,6 +89,8 @@ impl Core {
             attachments: Attachments::default(),
             events: Events::new(),
             wake: Notify::new(),
+            strangers: Strangers::default(),
+            lacking: Lacking::default(),
             work: Work::default(),
             ipv6: std::path::Path::new("/proc/sys/net/ipv6").exists(),
             fence: Mutex::default(),

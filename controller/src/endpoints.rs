@@ -10,6 +10,7 @@ mod join;
 mod rename;
 mod republish;
 mod revive;
+mod strangers;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -28,6 +29,7 @@ pub(crate) use disconnect::{finish_deleting, leave, reap, release_noted};
 pub(crate) use gateway_bridge::{adjust as adjust_gateway_bridge, is_gateway_bridge};
 pub(crate) use join::rejoin;
 pub(crate) use republish::republish;
+pub(crate) use strangers::{PROBE, Strangers};
 
 /// An endpoint wanted.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ mod core;
 mod endpoints;
 mod error;
 mod events;
+mod lacking;
 mod locks;
 mod name_service;
 mod networks;
@@ -39,6 +40,7 @@ pub use endpoints::{Connect, Endpoints, Gateways};
 pub use error::{Error, Result};
 pub use events::{Event, EventKind};
 pub use ipam::PoolUse;
+pub use kernel::modules::Missing;
 pub use name_service::{NameService, WithoutNames};
 pub use networks::{Changed, CreateNetwork, Created, NetworkChange, Networks, PruneFilter};
 pub use sandboxes::{CreateSandbox, Namespace, Sandboxes};
@@ -120,6 +122,12 @@ impl Controller {
 
     /// What the reconciler did since the start.
     pub fn work(&self) -> WorkDone {
+    /// Parts of the kernel that networks need and that are not there; none until they have been looked for, in the first
+    /// moment after the start.
+    pub fn missing(&self) -> Vec<Missing> {
+        self.core.lacking.all()
+    }
+
         self.core.work.done()
     }
 

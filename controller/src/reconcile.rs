@@ -22,7 +22,7 @@ use crate::{
     core::{Core, Fence},
     endpoints,
     error::Result,
-    networks,
+    lacking, networks,
 };
 
 /// The tasks behind a controller.
@@ -46,7 +46,11 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     {
         tracing::warn!(%error, "this host's endpoints could not be published again");
     }
-    networks::ensure_predefined(core).await?;
+    if let Err(error) = networks::ensure_predefined(core).await {
+        // The log says whether the kernel could do it at all.
+        lacking::look(core).await;
+        return Err(error);
+    }
     // A fence of the process before this one is lifted: the lease is asked for anew.
     core.set_fence(Fence::Lifted);
     repair::realize_all(core).await;
@@ -75,6 +79,11 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
 }
 
 /// Returns when the tasks are to end, also when nobody is left who could say so.
+/// Nobody waits for it: the first answers don't depend on it.
+async fn look_for_modules(core: Arc<Core>) {
+    lacking::look(&core).await;
+}
+
 async fn asked_to_stop(stopped: &mut Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }

@@ -63,6 +63,26 @@ impl Bridge {
 
     fn ipv6(&self, network: &Network, options: &BridgeOptions) -> Ipv6 {
         if self.is_too_small_for_ipv6(options) {
+    fn too_small_for_ipv6(&self, options: &BridgeOptions) -> Error {
+        let (message, hint) = match (options.mtu, self.host.mtu) {
+            (None, Some(uplink)) => (
+                format!("the MTU of the host's uplink, {uplink} bytes, is too small for IPv6"),
+                format!(
+                    "with -o {}={SMALLEST_IPV6_MTU} containers on the network have IPv6 among themselves",
+                    crate::options::MTU
+                ),
+            ),
+            _ => (
+                "the network's MTU is too small for IPv6".to_owned(),
+                format!("{SMALLEST_IPV6_MTU} bytes and more carry it"),
+            ),
+        };
+        Error::Invalid {
+            message,
+            hint: Some(hint),
+        }
+    }
+
             return Ipv6::Absent;
         }
         match (network.enable_ipv6, options.mode_v6) {
@@ -144,10 +164,7 @@ impl Planner for Bridge {
             });
         }
         if draft.families.contains(&AddressFamily::V6) && self.is_too_small_for_ipv6(&options) {
-            return Err(Error::Invalid {
-                message: "the network's MTU is too small for IPv6".to_owned(),
-                hint: Some(format!("{SMALLEST_IPV6_MTU} bytes and more carry it")),
-            });
+            return Err(self.too_small_for_ipv6(&options));
         }
         let isolated = |family: &&AddressFamily| options.mode(**family) == GatewayMode::Isolated;
         if let Some(family) = draft.families.iter().find(isolated)

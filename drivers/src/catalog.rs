@@ -102,21 +102,64 @@ fn underlay_mtu(kernel: &dyn Kernel, address: IpAddr) -> kernel::Result<Option<u
     kernel.underlay_mtu(address)
 }
 
-/// The MTU of the link that the host's default route leaves by.
+/// The MTU of the link that the host's default route leaves by: that of IPv4, or on a host without one that of IPv6.
 fn uplink_mtu(kernel: &dyn Kernel) -> kernel::Result<Option<u32>> {
-    let everywhere: Subnet = "0.0.0.0/0".parse().expect("a subnet without host bits");
-    let routes = kernel.observe(&[Key::Route(Netns::Host, everywhere)])?;
-    let Some(Object::Route(route)) = routes.objects().next() else {
-        return Ok(None);
-    };
-    let links = kernel.observe(&[Key::Link(Netns::Host, route.link.clone())])?;
-    Ok(match links.objects().next() {
-        Some(Object::Link(link)) => link.mtu,
-        _ => None,
-    })
+    for everywhere in ["0.0.0.0/0", "::/0"] {
+        let everywhere: Subnet = everywhere.parse().expect("a subnet without host bits");
+        let routes = kernel.observe(&[Key::Route(Netns::Host, everywhere)])?;
+        let Some(Object::Route(route)) = routes.objects().next() else {
+            continue;
+        };
+        let links = kernel.observe(&[Key::Link(Netns::Host, route.link.clone())])?;
+        if let Some(Object::Link(link)) = links.objects().next() {
+            return Ok(link.mtu);
+        }
+    }
+    Ok(None)
 }
 
 fn has_ipv6(kernel: &dyn Kernel) -> kernel::Result<bool> {
     let sysctl = Key::Sysctl(Netns::Host, "net/ipv6/conf/all/forwarding".to_owned());
     Ok(!kernel.observe(&[sysctl])?.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::{
+        FakeKernel,
+        object::{Link, LinkKind, Route},
+    };
+    use model::InterfaceName;
+
+    use super::*;
+
+    fn uplink(kernel: &FakeKernel, name: &str, mtu: u32, everywhere: &str) {
+        let link = InterfaceName::new(name).expect("a name");
+        kernel.put(Object::Link(Link {
+            netns: Netns::Host,
+            name: link.clone(),
+            kind: LinkKind::Existing,
+            mac: None,
+            mtu: Some(mtu),
+            master: None,
+            up: true,
+        }));
+        kernel.put(Object::Route(Route {
+            netns: Netns::Host,
+            destination: everywhere.parse().expect("a subnet"),
+            gateway: None,
+            link,
+            source: None,
+        }));
+    }
+
+    #[test]
+    fn the_uplink_is_ipv4s_or_without_one_ipv6s() {
+        let kernel = FakeKernel::new();
+        assert_eq!(uplink_mtu(&kernel).expect("looked"), None);
+        uplink(&kernel, "eth6", 1420, "::/0");
+        assert_eq!(uplink_mtu(&kernel).expect("looked"), Some(1420));
+        uplink(&kernel, "eth4", 1450, "0.0.0.0/0");
+        assert_eq!(uplink_mtu(&kernel).expect("looked"), Some(1450));
+    }
 }

@@ -1,12 +1,12 @@
 //! The record of a new endpoint, committed before anything is made: here in one transaction, or, on a network that is
 //! shared, here first and then where every host sees it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Snapshot, Timestamp};
 use store::{Guard, Txn};
 
-use super::{Connect, addresses, check::name_taken, connect::undo_creating};
+use super::{Connect, addresses, check::name_taken, connect::undo_creating, strangers};
 use crate::{
     claims,
     core::Core,
@@ -33,9 +33,15 @@ pub(super) async fn intent(
     let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
     check_sandbox(core, sandbox)?;
     let name_key = claims::endpoint_name(network.id, &request.name)?;
-    let mut avoid: Vec<IpAddr> = Vec::new();
+    let mut avoid = core.strangers.on(network.id, Instant::now());
     for _ in 0..TURNS {
         let chosen = addresses::choose(core, network, id, request, &avoid).await?;
+        if let Err(taken) = strangers::look(core, network, &chosen.addresses).await {
+            addresses::give_back(core, network, &chosen.addresses).await;
+            strangers::refuse_wanted(request, &taken)?;
+            avoid.extend(taken.into_keys());
+            continue;
+        }
         let endpoint = Arc::new(assemble(core, network, sandbox, request, id, chosen.addresses)?);
         let claim = claims::for_endpoint(name_key.clone(), id, &request.name).and(chosen.txn);
         let error = match commit(core, network, &endpoint, claim, undo).await {

@@ -19,8 +19,10 @@ use crate::{
     claims,
     core::Core,
     error::{Error, Result},
+    endpoints::PROBE,
     events::EventKind,
     locks::LockKey,
+    lacking,
     records,
     undo::UndoStack,
 };
@@ -54,6 +56,9 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
     let driver = core.driver(&driver_name)?;
     let checked = request::check(core, request, driver_name, &*driver)?;
     core.require_store(checked.scope)?;
+    if !checked.config_only {
+        lacking::refuse(core, &checked.driver).await?;
+    }
     let id = NetworkId::random();
     let needs = core
         .call(
@@ -72,7 +77,7 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
     } else {
         Lifecycle::Creating
     };
-    let network = record(core, &checked, id, &needs, lifecycle, predefined).await?;
+    let network = record(core, &*driver, &checked, id, &needs, lifecycle, predefined).await?;
     if whole {
         keep_copy(core, &network).await;
         core.events.send(EventKind::Created, Arc::clone(&network));
@@ -130,6 +135,13 @@ async fn record(
             .and(allocation.txn.clone());
         let published = Arc::clone(&network);
         let committed = core.records.commit(checked.scope, txn, move |snapshot| {
+        // Only a link that was there before us can lead to anybody.
+        if !needs.claims.is_empty()
+            && let Err(error) = refuse_strangers(core, driver, &network).await
+        {
+            allocation.give_back(core, id, checked.scope).await;
+            return Err(error);
+        }
             snapshot.networks.insert(published.id, published);
         });
         let Err(error) = committed.await else {
@@ -151,6 +163,41 @@ async fn lost_race(core: &Core, checked: &Checked, error: store::Error) -> Resul
     };
     if *key == claims::network_name(&checked.name) {
         return Err(name_taken(&checked.name));
+/// Refuses a gateway's address that somebody on an adopted bridge's segment has already: all who go by it would suffer.
+async fn refuse_strangers(core: &Core, driver: &dyn Driver, network: &Network) -> Result<()> {
+    for (link, net) in driver.wears(network) {
+        let (address, taken) = (
+            net.addr(),
+            core.worker.strangers(link.clone(), vec![net.addr()], PROBE),
+        );
+        let taken = match taken.await {
+            Ok(taken) => taken.get(&address).copied(),
+            Err(error) => {
+                tracing::warn!(%link, %error, "not known whether the gateway's address is taken");
+                None
+            }
+        };
+        let Some(mac) = taken else { continue };
+        let key = kernel::Key::Link(kernel::Netns::Host, link.clone());
+        let bridge = core
+            .worker
+            .observe("looking at the bridge", vec![key.clone()])
+            .await?;
+        // What the host wears already is no stranger's.
+        if matches!(bridge.get(&key), Some(kernel::Object::Link(own)) if own.mac == Some(mac)) {
+            continue;
+        }
+        return Err(Error::forbidden(format!(
+            "gateway {address} is already in use on the segment of {link} by the machine with the Ethernet address {mac}"
+        ))
+        .with_hint(
+            "choose another --gateway; if containers shall go by that machine, say \
+             -o com.docker.network.bridge.inhibit_ipv4=true",
+        ));
+    }
+    Ok(())
+}
+
     }
     if key.as_str().starts_with("devices/") {
         let holder = claims::holder(core, checked.scope, key).await?;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use drivers::{Driver, NetworkView};
-use model::{Lifecycle, Network, NetworkId, Pool, Scope, SubnetRequest};
+use model::{AddressFamily, Lifecycle, Network, NetworkId, Pool, Scope, SubnetRequest};
 use store::Txn;
 
 use super::{
@@ -195,6 +195,13 @@ fn changed(before: &Network, change: &NetworkChange) -> Network {
             after.options.insert(key.to_owned(), value);
         }
     }
+    // Who is on it stays as he is; whoever comes has both families.
+    let has = |family| {
+        let of = |pool: &SubnetRequest| pool.subnet.is_some_and(|subnet| subnet.family() == family);
+        change.add_subnets.iter().any(of)
+    };
+    after.enable_ipv4 |= has(AddressFamily::V4);
+    after.enable_ipv6 |= has(AddressFamily::V6);
     after.ipam.subnets.extend(change.add_subnets.iter().cloned());
     after
 }
@@ -218,6 +225,16 @@ fn lines(before: &Network, after: &Network, added: &[SubnetRequest]) -> Vec<Stri
         }
         let gone = old.keys().filter(|key| !new.contains_key(*key));
         lines.extend(gone.map(|key| format!("- network {what} {key}")));
+    }
+    for (family, was, is) in [
+        (AddressFamily::V4, before.enable_ipv4, after.enable_ipv4),
+        (AddressFamily::V6, before.enable_ipv6, after.enable_ipv6),
+    ] {
+        if was != is {
+            lines.push(format!(
+                "~ network {family}: off -> on, for containers that start or connect from now on"
+            ));
+        }
     }
     for pool in added {
         let subnet = pool

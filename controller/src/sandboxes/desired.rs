@@ -19,6 +19,8 @@ pub(crate) struct Joined<'a> {
     pub(crate) network: &'a Network,
     pub(crate) attachment: &'a Attachment,
     pub(crate) gateway_bridge: bool,
+    /// The interface's MTU in bytes; none for the kernel's choice.
+    pub(crate) mtu: Option<u32>,
 }
 
 /// What is decided for all sandboxes alike.
@@ -116,7 +118,7 @@ fn endpoint(
             address,
         }));
     }
-    if rules.ipv6 && !has_ipv6(addresses) && carries_ipv6(one.network) {
+    if rules.ipv6 && !has_ipv6(addresses) && carries_ipv6(one) {
         // Without this the kernel gives it a link-local address and listens to router advertisements.
         state.push(sysctl(
             netns,
@@ -129,10 +131,8 @@ fn endpoint(
 }
 
 /// On a link with a smaller MTU the kernel has no IPv6, nor its settings (RFC 8200, section 5).
-fn carries_ipv6(network: &Network) -> bool {
-    let asked = network.options.get("com.docker.network.driver.mtu");
-    let mtu = asked.and_then(|text| text.parse::<u32>().ok());
-    mtu.is_none_or(|mtu| mtu == 0 || mtu >= 1280)
+fn carries_ipv6(one: &Joined<'_>) -> bool {
+    one.mtu.is_none_or(|mtu| mtu >= 1280)
 }
 
 fn has_ipv6(addresses: &model::EndpointAddresses) -> bool {

@@ -95,7 +95,10 @@ fn joined(core: &Core, sandbox: &Sandbox) -> Vec<One> {
             Some(One {
                 attachment: core.attachments.get(endpoint.id)?,
                 gateway_bridge: endpoints::is_gateway_bridge(core, network),
-                mtu: core.driver(&network.driver).ok().and_then(|driver| driver.mtu(network)),
+                mtu: core
+                    .driver(&network.driver)
+                    .ok()
+                    .and_then(|driver| driver.mtu(network)),
                 endpoint: Arc::clone(endpoint),
                 network: Arc::clone(network),
             })

@@ -252,3 +252,36 @@ async fn everything_wrong_with_a_network_is_told_at_once() {
     );
     host.controller().endpoints.connect(connect).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_family_that_comes_with_a_subnet_is_for_those_who_come_after_it() {
+    let host = Host::alone().await;
+    let lab = host.network("lab", "bridge", Some("10.1.0.0/24")).await.unwrap();
+    let (one, two) = (
+        host.sandbox("one").await.unwrap(),
+        host.sandbox("two").await.unwrap(),
+    );
+    let before = host.connect(lab.id, &one).await.unwrap();
+    let more = NetworkChange {
+        add_subnets: vec![subnet("fd00:1::/64")],
+        ..NetworkChange::default()
+    };
+    let networks = &host.controller().networks;
+    let shown = networks.update("lab", more.clone(), true).await.unwrap();
+    let line = "~ network IPv6: off -> on, for containers that start or connect from now on";
+    assert!(shown.steps.iter().any(|step| step == line), "{:?}", shown.steps);
+    let changed = networks.update("lab", more, false).await.unwrap();
+    assert!(changed.network.enable_ipv6);
+    let endpoints = &host.controller().endpoints;
+    assert_eq!(
+        *endpoints.get(before.id).unwrap(),
+        *before,
+        "who is there stays as he is"
+    );
+    let after = host.connect(lab.id, &two).await.unwrap();
+    assert!(after.addresses.ipv4.is_some() && after.addresses.ipv6.is_some());
+    endpoints.disconnect(before.id, false).await.unwrap();
+    let again = host.connect(lab.id, &one).await.unwrap();
+    assert_eq!(again.addresses.ipv4, before.addresses.ipv4);
+    assert!(again.addresses.ipv6.is_some());
+}

@@ -172,6 +172,30 @@ fn far_end(object: &Object) -> Option<Object> {
     }))
 }
 
+/// Pure: the far end of a veth that has another MTU than is wanted of it, as it should be.
+pub(super) fn lagging_end(wanted: &Object, actual: &Object) -> Option<Object> {
+    let end = |object: &Object| match object {
+        Object::Link(Link {
+            kind: LinkKind::Veth { peer, .. },
+            ..
+        }) => Some(peer.clone()),
+        _ => None,
+    };
+    let (wanted, actual) = (end(wanted)?, end(actual)?);
+    let lags = wanted.mtu.is_some() && actual.mtu.is_some() && wanted.mtu != actual.mtu;
+    lags.then(|| {
+        Object::Link(Link {
+            netns: wanted.netns,
+            name: actual.name,
+            kind: LinkKind::VethPeer,
+            mac: None,
+            mtu: wanted.mtu,
+            master: None,
+            up: actual.up,
+        })
+    })
+}
+
 /// The settings that `one` has and `other` doesn't speak of.
 fn settings(one: &Parts, other: &Parts) -> Vec<Key> {
     let spoken: BTreeSet<_> = other.iter().flat_map(|(_, state)| state.keys()).collect();

@@ -114,6 +114,7 @@ fn joined<'a>(endpoint: &'a Endpoint, network: &'a Network, attachment: &'a Atta
         attachment,
         gateway_bridge: false,
     }
+        mtu: None,
 }
 
 /// The objects without the namespace, its loopback and its firewall, as text.
@@ -177,6 +178,21 @@ fn with_an_ipv6_address_ipv6_stays_on_and_without_it_on_the_host_nothing_is_touc
 }
 
 #[test]
+#[test]
+fn an_interface_too_small_for_ipv6_has_no_settings_of_it() {
+    let (network, attachment) = (network("a", Scope::Local), Attachment::default());
+    let endpoint = endpoint("eth0", "10.0.0.2/24", None);
+    for (mtu, settings) in [(None, 1), (Some(1280), 1), (Some(1279), 0)] {
+        let one = Joined {
+            mtu,
+            ..joined(&endpoint, &network, &attachment)
+        };
+        let state = desired(&own(), &[one], rules()).unwrap();
+        let found = state.keys().filter(|key| matches!(key, Key::Sysctl(..))).count();
+        assert_eq!(found, settings, "{mtu:?}");
+    }
+}
+
 fn drivers_routes_and_the_users_sysctls_are_there() {
     let network = network("a", Scope::Local);
     let attachment = Attachment {

@@ -147,3 +147,42 @@ async fn a_change_that_fails_at_any_step_leaves_everything_as_it_was() {
         "the second subnet's gateway"
     );
 }
+
+#[test]
+fn a_far_end_that_was_left_behind_is_known_by_its_mtu() {
+    let pair = |mtu: Option<u32>| {
+        let peer = kernel::object::VethPeer {
+            netns: kernel::Netns::Pinned("/run/netns/c7".into()),
+            name: InterfaceName::new("eth0").expect("a name"),
+            mac: None,
+            mtu,
+            up: true,
+        };
+        Object::Link(Link {
+            netns: kernel::Netns::Host,
+            name: InterfaceName::new("veth7").expect("a name"),
+            kind: LinkKind::Veth {
+                peer,
+                port: kernel::object::BridgePort::default(),
+            },
+            mac: None,
+            mtu,
+            master: None,
+            up: true,
+        })
+    };
+    let rows = [
+        (Some(1400), Some(1500), Some(1400)),
+        (Some(1400), Some(1400), None),
+        (None, Some(1500), None),
+        (Some(1400), None, None),
+    ];
+    for (wanted, actual, becomes) in rows {
+        let end = lagging_end(&pair(wanted), &pair(actual));
+        let mtu = end.map(|end| match end {
+            Object::Link(link) => (link.mtu, link.kind == LinkKind::VethPeer),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(mtu, becomes.map(|mtu| (Some(mtu), true)), "{wanted:?} {actual:?}");
+    }
+}
