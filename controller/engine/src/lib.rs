@@ -142,6 +142,11 @@ impl Engine {
         self.controller.snapshot().borrow().clone()
     }
 
+    /// What the kernel lacks, as far as it is known yet.
+    pub fn missing(&self) -> Vec<controller::Missing> {
+        self.controller.missing()
+    }
+
     /// Where everything is kept.
     pub const fn data_root(&self) -> &PathBuf {
         &self.data_root

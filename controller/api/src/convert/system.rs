@@ -174,6 +174,16 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
 }
 
 fn plugins() -> docker::Plugins {
+/// What the kernel lacks, in the words that Docker's client shows as they are.
+fn warnings(engine: &Engine) -> Option<Vec<String>> {
+    let missing = engine.missing();
+    let lines: Vec<_> = missing
+        .iter()
+        .map(|missing| format!("WARNING: {missing} ({})", missing.remedy()))
+        .collect();
+    (!lines.is_empty()).then_some(lines)
+}
+
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     docker::Plugins {
         volume: Vec::new(),
