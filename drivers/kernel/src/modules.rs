@@ -196,10 +196,8 @@ impl Missing {
     pub fn remedy(self) -> String {
         let (name, option) = (self.module.name(), self.module.option());
         match self.file {
-            true => format!("load it with \"modprobe {name}\" and restart the daemon"),
-            false => format!(
-                "load it with \"modprobe {name}\", or use a kernel with {option}, and restart the daemon"
-            ),
+            true => format!("load it with \"modprobe {name}\""),
+            false => format!("load it with \"modprobe {name}\", or use a kernel with {option}"),
         }
     }
 }

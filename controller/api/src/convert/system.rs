@@ -169,6 +169,7 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
                 size: (*size).into(),
             })
             .collect(),
+        warnings: warnings(engine),
         ..docker::Info::default()
     }
 }
