@@ -36,6 +36,8 @@ pub struct BridgeHost {
     pub ip_forward: bool,
 }
 
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::V4, AddressFamily::V6];
+
 /// RFC 8200, section 5.
 const SMALLEST_IPV6_MTU: u32 = 1280;
 
@@ -61,8 +63,6 @@ impl Bridge {
         self.mtu(options).is_some_and(|mtu| mtu < SMALLEST_IPV6_MTU)
     }
 
-    fn ipv6(&self, network: &Network, options: &BridgeOptions) -> Ipv6 {
-        if self.is_too_small_for_ipv6(options) {
     fn too_small_for_ipv6(&self, options: &BridgeOptions) -> Error {
         let (message, hint) = match (options.mtu, self.host.mtu) {
             (None, Some(uplink)) => (
@@ -83,6 +83,8 @@ impl Bridge {
         }
     }
 
+    fn ipv6(&self, network: &Network, options: &BridgeOptions) -> Ipv6 {
+        if self.is_too_small_for_ipv6(options) {
             return Ipv6::Absent;
         }
         match (network.enable_ipv6, options.mode_v6) {
@@ -90,6 +92,11 @@ impl Bridge {
             (true, _) if self.host.ip_forward => Ipv6::Forwarded,
             (true, _) => Ipv6::On,
         }
+    }
+
+    /// Whether IPv6 neighbours that can't reach each other reach the host instead, which forwards what links allow.
+    fn answers_v6(&self, network: &Network, options: &BridgeOptions) -> bool {
+        self.host.firewall && !options.icc && self.ipv6(network, options) == Ipv6::Forwarded
     }
 
     /// What leads to an address of an endpoint.
@@ -167,7 +174,8 @@ impl Planner for Bridge {
             return Err(self.too_small_for_ipv6(&options));
         }
         let isolated = |family: &&AddressFamily| options.mode(**family) == GatewayMode::Isolated;
-        if let Some(family) = draft.families.iter().find(isolated)
+        // Of a family that it doesn't have as well: as with Docker.
+        if let Some(family) = FAMILIES.iter().find(isolated)
             && !draft.internal
         {
             return Err(Error::Invalid {
@@ -205,6 +213,14 @@ impl Planner for Bridge {
         base
     }
 
+    fn follows(&self, draft: &Draft<'_>) -> Result<Option<InterfaceName>> {
+        let options = BridgeOptions::parse(draft.options)?;
+        let wears = draft.families.contains(&AddressFamily::V4)
+            && options.mode_v4 != GatewayMode::Isolated
+            && !options.inhibit_ipv4;
+        Ok(options.device.filter(|_| wears))
+    }
+
     fn adoptable(&self, network: &Network) -> Option<InterfaceName> {
         BridgeOptions::parse(&network.options).ok()?.device
     }
@@ -222,6 +238,9 @@ impl Planner for Bridge {
         if self.host.firewall {
             if !options.icc && network.enable_ipv4 {
                 state.extend(links::answering(&device));
+            }
+            if self.answers_v6(network, &options) {
+                state.extend(links::answering_v6(&device));
             }
             state.extend(firewall::network(
                 &self.table,
@@ -250,8 +269,20 @@ impl Planner for Bridge {
             isolated: !options.icc,
             ..BridgePort::default()
         };
-        let veth = links::veth(Netns::Host, endpoint, target, bridge, self.mtu(&options), port)?;
-        Ok(KernelState::from_iter([veth]))
+        let answered = endpoint.addresses.ipv6.map(|net| IpAddr::V6(net.addr()));
+        let answered = answered
+            .into_iter()
+            .filter(|_| self.answers_v6(network, &options));
+        let mut state: KernelState = links::answers(&bridge, answered).collect();
+        state.insert(links::veth(
+            Netns::Host,
+            endpoint,
+            target,
+            bridge.clone(),
+            self.mtu(&options),
+            port,
+        )?);
+        Ok(state)
     }
 
     fn attachment(&self, network: &Network, endpoint: &Endpoint) -> Attachment {
@@ -267,6 +298,7 @@ impl Planner for Bridge {
             gateway_v4: gateway(endpoint.addresses.ipv4.map(IpNet::V4)),
             gateway_v6: gateway(endpoint.addresses.ipv6.map(IpNet::V6)),
             routes: beside(network, endpoint),
+            ..Attachment::default()
         }
     }
 }

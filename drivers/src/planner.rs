@@ -29,6 +29,10 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
     fn adoptable(&self, _network: &Network) -> Option<InterfaceName> {
         None
     }
+    /// A device that the network is to have and that decides its addresses, should it be there already and wear some.
+    fn follows(&self, _draft: &Draft<'_>) -> Result<Option<InterfaceName>> {
+        Ok(None)
+    }
     /// The network's own objects.
     fn network(&self, network: &Network) -> Result<KernelState>;
     /// A local endpoint's objects.

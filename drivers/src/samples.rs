@@ -115,6 +115,7 @@ pub(crate) fn endpoint(network: &Network, number: u8, addresses: &[&str]) -> End
         gateway_priority: 0,
         options: Labels::new(),
         requested: Vec::new(),
+        answer: None,
     }
 }
 
@@ -145,6 +146,8 @@ pub(crate) fn target(netns: &Path) -> Target {
     Target {
         netns: Some(netns.to_owned()),
         interface: InterfaceName::new("eth0").expect("a name"),
+        ports: Vec::new(),
+        exposed: Vec::new(),
     }
 }
 
@@ -218,6 +221,7 @@ fn line(object: &Object) -> Option<String> {
         Object::Address(o) => format!("{}: address {} on {}", o.netns, o.address, o.link),
         Object::Route(o) => format!("{}: route {} by {}", o.netns, o.destination, o.link),
         Object::Neighbor(o) => format!("{}: neighbour {} is {} on {}", o.netns, o.address, o.mac, o.link),
+        Object::Proxy(o) => format!("{}: answers for {} on {}", o.netns, o.address, o.link),
         Object::Fdb(o) => {
             let behind = o.vtep.map(|vtep| format!(" at {vtep}")).unwrap_or_default();
             format!("{}: forwarding {} by {}{behind}", o.netns, o.mac, o.link)

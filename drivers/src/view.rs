@@ -3,8 +3,8 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use model::{
-    AddressFamily, Endpoint, ExposedPorts, InterfaceName, Labels, Network, NetworkId, PublishedPorts, Scope,
-    StaticRoute, Subnet,
+    AddressFamily, Endpoint, EndpointAddresses, ExposedPorts, InterfaceName, IpNet, Labels, Network,
+    NetworkId, PluginAnswer, PublishedPorts, Scope, StaticRoute, Subnet,
 };
 
 /// What a driver can do at all.
@@ -43,12 +43,18 @@ pub struct Draft<'a> {
 pub struct Needs {
     /// A gateway address in each pool, for the bridge to wear.
     pub gateway: bool,
+    /// Families whose pools need none all the same.
+    pub without_gateway: Vec<AddressFamily>,
     /// One VNI per pool.
     pub vnis: bool,
     /// VNIs the user named, in the pools' order; may be fewer than the pools.
     pub wanted_vnis: Vec<model::Vni>,
     /// Names on this host that must be free or this network's alone (a bridge's device name), claimed with the record.
     pub claims: Vec<String>,
+    /// Addresses of a device that is there already and becomes the network's.
+    pub worn: Vec<IpNet>,
+    /// Its subnets are those of a segment that others are on too, the host perhaps among them.
+    pub shared_segment: bool,
 }
 
 /// Where an endpoint joins.
@@ -58,6 +64,10 @@ pub struct Target {
     pub netns: Option<PathBuf>,
     /// The interface's name inside it.
     pub interface: InterfaceName,
+    /// Published ports of the sandbox, for drivers that are told of them at once.
+    pub ports: Vec<PublishedPorts>,
+    /// Ports that the sandbox's container says it listens on.
+    pub exposed: Vec<ExposedPorts>,
 }
 
 /// What a driver made for an endpoint; the same answer that a plugin's Join gives.
@@ -71,6 +81,10 @@ pub struct Attachment {
     pub gateway_v6: Option<IpAddr>,
     /// More routes for the sandbox.
     pub routes: Vec<StaticRoute>,
+    /// Addresses that the driver chose where the endpoint had none.
+    pub addresses: EndpointAddresses,
+    /// What has to be in the endpoint's record, because the driver is not asked again.
+    pub answer: Option<PluginAnswer>,
 }
 
 /// An interface made for an endpoint.
@@ -78,8 +92,13 @@ pub struct Attachment {
 pub enum Link {
     /// It is in the sandbox already, under the target's name.
     InPlace,
-    /// It is on the host under this name (a plugin's): the controller moves and renames it.
-    OnHost(InterfaceName),
+    /// It is on the host (a plugin's): the controller moves and renames it.
+    OnHost {
+        /// Its name there.
+        name: InterfaceName,
+        /// What its name in the sandbox begins with; none for the network's usual prefix.
+        prefix: Option<String>,
+    },
 }
 
 /// An endpoint of another host.
@@ -98,6 +117,8 @@ pub struct Access {
     pub ports: Vec<PublishedPorts>,
     /// Endpoints that reach some of its ports although the network lets no two reach each other.
     pub links: Vec<LinkAccess>,
+    /// It is its sandbox's gateway, for drivers that want to know.
+    pub gateway: bool,
 }
 
 /// A link between two endpoints of one network without ICC, recorded with the one that is reached.

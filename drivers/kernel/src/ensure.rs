@@ -31,6 +31,29 @@ pub fn ensure(kernel: &dyn Kernel, mark: &Mark, desired: &KernelState) -> Result
         .map_err(|error| attempt.walk_back(error))
 }
 
+/// Goes from objects that are there to others, in one plan: what is gone and what is new of a firewall change in one
+/// transaction, so that nothing which both have in other words is ever missing. On failure all is as before.
+pub fn exchange(kernel: &dyn Kernel, mark: &Mark, gone: &KernelState, new: &KernelState) -> Result<()> {
+    let known: Vec<_> = new
+        .objects()
+        .filter(|object| there_before_us(object, new))
+        .map(Object::key)
+        .collect();
+    let mut actual = observe(kernel, &known)?;
+    actual.extend(gone.objects().cloned());
+    let mut attempt = Attempt::new(kernel, mark);
+    let done = match attempt.apply(plan(&actual, new)) {
+        Err(Error::Exists(_)) => {
+            let keys: Vec<_> = gone.keys().chain(new.keys()).cloned().collect();
+            let actual = kernel.observe(&keys)?;
+            refuse_foreign(&actual, new)?;
+            attempt.apply(plan(&actual, new))
+        }
+        answer => answer,
+    };
+    done.map_err(|error| attempt.walk_back(error))
+}
+
 /// The same where most of it is there already, as after a restart: what `survey` saw is compared without another look,
 /// the rest is looked up first. A transaction that the kernel refuses because something exists costs it a grace period.
 pub fn ensure_surveyed(

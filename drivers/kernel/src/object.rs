@@ -41,6 +41,8 @@ pub enum Key {
     Route(Netns, Subnet),
     /// A neighbour (ARP, NDP) entry on a link.
     Neighbor(Netns, InterfaceName, IpAddr),
+    /// An address for which this host answers on a link.
+    Proxy(Netns, InterfaceName, IpAddr),
     /// A bridge forwarding entry on a VXLAN link or a bridge port.
     Fdb(Netns, InterfaceName, MacAddress),
     /// A sysctl by its path under /proc/sys, e.g. `net/ipv4/ip_forward`.
@@ -58,6 +60,7 @@ impl Key {
             | Self::Address(netns, ..)
             | Self::Route(netns, ..)
             | Self::Neighbor(netns, ..)
+            | Self::Proxy(netns, ..)
             | Self::Fdb(netns, ..)
             | Self::Sysctl(netns, ..)
             | Self::Firewall(netns, ..) => netns.clone(),
@@ -74,6 +77,9 @@ impl fmt::Display for Key {
             Self::Address(_, link, address) => write!(f, "address {address} on {:?}", link.as_str())?,
             Self::Route(_, destination) => write!(f, "route to {destination}")?,
             Self::Neighbor(_, link, address) => write!(f, "neighbour {address} on {:?}", link.as_str())?,
+            Self::Proxy(_, link, address) => {
+                write!(f, "answer for {address} on {:?}", link.as_str())?;
+            }
             Self::Fdb(_, link, mac) => write!(f, "forwarding entry {mac} on {:?}", link.as_str())?,
             Self::Sysctl(_, name) => write!(f, "sysctl {name:?}")?,
             Self::Firewall(_, key) => write!(f, "firewall {key}")?,
@@ -98,6 +104,8 @@ pub enum Object {
     Route(Route),
     /// A neighbour entry.
     Neighbor(Neighbor),
+    /// An answer in another's stead.
+    Proxy(Proxy),
     /// A forwarding entry.
     Fdb(Fdb),
     /// A sysctl.
@@ -322,6 +330,18 @@ pub struct Neighbor {
     pub mac: MacAddress,
 }
 
+/// An address of somebody else for which this host answers on a link (`ip neighbour add proxy`), so that packets for it
+/// come here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where the link lives.
+    pub netns: Netns,
+    /// The link.
+    pub link: InterfaceName,
+    /// The address.
+    pub address: IpAddr,
+}
+
 /// A static forwarding entry. On a VXLAN link with a master, the master too learns that the address is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fdb {
@@ -370,6 +390,7 @@ impl Object {
             Self::Address(o) => Some(&o.netns),
             Self::Route(o) => Some(&o.netns),
             Self::Neighbor(o) => Some(&o.netns),
+            Self::Proxy(o) => Some(&o.netns),
             Self::Fdb(o) => Some(&o.netns),
             Self::Sysctl(o) => Some(&o.netns),
             Self::Firewall(netns, _) => Some(netns),
@@ -384,6 +405,7 @@ impl Object {
             Self::Address(o) => Key::Address(o.netns.clone(), o.link.clone(), o.address),
             Self::Route(o) => Key::Route(o.netns.clone(), o.destination),
             Self::Neighbor(o) => Key::Neighbor(o.netns.clone(), o.link.clone(), o.address),
+            Self::Proxy(o) => Key::Proxy(o.netns.clone(), o.link.clone(), o.address),
             Self::Fdb(o) => Key::Fdb(o.netns.clone(), o.link.clone(), o.mac),
             Self::Sysctl(o) => Key::Sysctl(o.netns.clone(), o.name.clone()),
             Self::Firewall(netns, item) => Key::Firewall(netns.clone(), item.key()),

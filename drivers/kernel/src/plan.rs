@@ -202,6 +202,7 @@ impl Lost {
                 Object::Address(o) => on_link(&o.link),
                 Object::Route(o) => on_link(&o.link),
                 Object::Neighbor(o) => on_link(&o.link),
+                Object::Proxy(o) => on_link(&o.link),
                 Object::Fdb(o) => on_link(&o.link),
                 Object::Sysctl(o) => link_of_sysctl(&o.name).is_some_and(|link| {
                     InterfaceName::new(link).is_ok_and(|link| self.links.contains(&(o.netns.clone(), link)))
@@ -288,7 +289,7 @@ fn rank(object: &Object) -> Rank {
         Object::Address(_) => Rank(5, 0),
         // A next hop is reached over a connected route.
         Object::Route(route) => Rank(6, u8::from(route.gateway.is_some())),
-        Object::Neighbor(_) => Rank(7, 0),
+        Object::Neighbor(_) | Object::Proxy(_) => Rank(7, 0),
         Object::Fdb(_) => Rank(8, 0),
     }
 }

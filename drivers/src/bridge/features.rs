@@ -88,6 +88,31 @@ fn published_ports_are_elements() {
 }
 
 #[test]
+fn sctp_is_published_like_everything_else() {
+    let network = with(
+        network("bridge", 2, &["172.18.2.0/24", "fd00:2::/64"]),
+        &[
+            ("bridge.gateway_mode_ipv6", "routed"),
+            ("bridge.enable_icc", "false"),
+        ],
+    );
+    let mut access = published([
+        "0.0.0.0:3868->3868/sctp",
+        "198.51.100.1:3869->3868/sctp",
+        "127.0.0.1:3870->3868/sctp",
+        "0.0.0.0:7000-7009->7000-7009/sctp",
+        "0.0.0.0:8000-8001->7010-7011/sctp",
+        "[::]:3868->3868/sctp",
+    ]);
+    access.links = vec![LinkAccess {
+        from: "172.18.2.3".parse().expect("an address"),
+        ports: exposed("3868/sctp"),
+    }];
+    let state = plan(&network, &["172.18.2.2/24", "fd00:2::2/64"], &access);
+    assert_golden("bridge-sctp.txt", &state);
+}
+
+#[test]
 fn a_range_is_one_element_unless_its_numbers_change() {
     let network = network("bridge", 2, &["172.18.2.0/24", "fd00:2::/64"]);
     let access = published([

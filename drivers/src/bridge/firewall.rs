@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `networks`, `internal` | bridge |
 //! | `within` | bridge, bridge → accept, or without ICC `linked` |
+//! | `apart` | bridge of a network without ICC |
 //! | `bridged` | bridge, bridge: what comes and leaves by it stays as it is |
 //! | `trusted` | interface of the host, bridge it may reach directly |
 //! | `masquerade-F`, `sources-F` | bridge; bridge → the address its packets get outside |
@@ -36,7 +37,9 @@
 //! Instead the host answers ARP for neighbours with its own address (`proxy_arp_pvlan`, RFC 3069), so what a container
 //! sends to a neighbour comes to the host as a packet to be forwarded by the bridge that it came by. There chain
 //! `linked` lets the linked ports pass, connection tracking their answers, and the rest is dropped.
-//! The kernel has no such answer for all IPv6 neighbours, so links without ICC are for IPv4, as Docker's are.
+//! For IPv6 the kernel has no such answer for all neighbours, but one for each that it is told of (`proxy_ndp`), so every
+//! endpoint brings its own; and it would tell who asked of the shorter way, which `sent` keeps it from: the neighbour's
+//! address is no use where no frame passes.
 //!
 //! **A port under the host's own rules** ([`Exposure::Host`]) is not in any map. A translated packet is forwarded and
 //! never meets the host's INPUT rules, whatever mark it carries; so the relay in `cnm-names` listens on the host's
@@ -72,6 +75,7 @@ use super::GatewayMode;
 
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::V4, AddressFamily::V6];
 
+const APART: &str = "apart";
 const WITHIN: &str = "within";
 const BRIDGED: &str = "bridged";
 const INTERNAL: &str = "internal";
@@ -130,6 +134,7 @@ pub(super) fn base(table: &Table) -> Vec<Object> {
         set(table, WITHIN, pair(), Content::Verdicts, false),
         set(table, BRIDGED, pair(), Content::Keys, false),
         set(table, TRUSTED, pair(), Content::Keys, false),
+        set(table, APART, device(), Content::Keys, false),
         set(table, INTERNAL, device(), Content::Keys, false),
         set(table, NETWORKS, device(), Content::Keys, false),
     ];
@@ -177,6 +182,9 @@ pub(super) fn network(table: &Table, policies: &Policies) -> Vec<Object> {
         element(table, BRIDGED, vec![device(), device()], Mapped::Nothing),
         element(table, NETWORKS, vec![device()], Mapped::Nothing),
     ];
+    if !policies.icc {
+        items.push(element(table, APART, vec![device()], Mapped::Nothing));
+    }
     if policies.internal {
         items.push(element(table, INTERNAL, vec![device()], Mapped::Nothing));
     } else {

@@ -1,8 +1,10 @@
 //! Links, addresses and sysctls of bridge networks.
 
+use std::net::IpAddr;
+
 use kernel::{
     Netns, Object,
-    object::{Address, BridgePort, Link, LinkKind, Sysctl, VethPeer},
+    object::{Address, BridgePort, Link, LinkKind, Proxy, Sysctl, VethPeer},
 };
 use model::{Endpoint, InterfaceName, MacAddress, Network, Pool};
 
@@ -88,6 +90,28 @@ pub(super) fn answering(device: &InterfaceName) -> [Object; 2] {
         sysctl(format!("net/ipv4/conf/{device}/proxy_arp_pvlan"), "1"),
         sysctl(format!("net/ipv4/neigh/{device}/proxy_delay"), "0"),
     ]
+}
+
+/// The same for those IPv6 neighbours that the host is told to answer for.
+pub(super) fn answering_v6(device: &InterfaceName) -> [Object; 2] {
+    [
+        sysctl(format!("net/ipv6/conf/{device}/proxy_ndp"), "1"),
+        sysctl(format!("net/ipv6/neigh/{device}/proxy_delay"), "0"),
+    ]
+}
+
+/// The host answers for these addresses on the bridge.
+pub(super) fn answers<'a>(
+    device: &'a InterfaceName,
+    addresses: impl Iterator<Item = IpAddr> + 'a,
+) -> impl Iterator<Item = Object> + 'a {
+    addresses.map(|address| {
+        Object::Proxy(Proxy {
+            netns: Netns::Host,
+            link: device.clone(),
+            address,
+        })
+    })
 }
 
 /// Answers to 127.0.0.1 are taken from the bridge.

@@ -67,6 +67,17 @@ impl Scene {
     }
 }
 
+/// IPv6 between the host and the outside.
+fn with_ipv6(scene: &Scene) {
+    for (netns, address) in [
+        (&scene.host.pin, "2001:db8::1/64"),
+        (&scene.outside, "2001:db8::2/64"),
+    ] {
+        let add = ["ip", "address", "add", address, "dev", "up0", "nodad"];
+        command(netns, &add).expect("an address");
+    }
+}
+
 /// An endpoint with these addresses, numbered after the first of them.
 fn wearing(network: &Network, addresses: &[&str]) -> Endpoint {
     let number = addresses[0]
@@ -185,4 +196,31 @@ fn an_internal_network_reaches_nobody_else() {
     let route = ["ip", "route", "add", "172.18.1.0/24", "via", "198.51.100.1"];
     command(&scene.outside, &route).expect("a route");
     assert!(!pings(&scene.outside, "172.18.1.2"));
+}
+
+#[test]
+fn an_uplink_goes_on_to_believe_advertisements_when_the_host_becomes_a_router() {
+    let scene = Scene::new();
+    let at = |setting: &str| {
+        let value = command(&scene.host.pin, &["sysctl", "-n", setting]);
+        value.expect("a setting").trim().to_owned()
+    };
+    let lines = [
+        "sysctl -q net.ipv6.conf.all.forwarding=0 net.ipv6.conf.up0.accept_ra=1",
+        "ip link add quiet type bridge",
+        "ip link set quiet up",
+        "ip route add default via 198.51.100.2",
+    ];
+    for line in lines {
+        let words: Vec<_> = line.split(' ').collect();
+        command(&scene.host.pin, &words).expect(line);
+    }
+    scene.with(&network("bridge", 1, &["fd00:1::/64"]), []);
+    assert_eq!(at("net.ipv6.conf.all.forwarding"), "1");
+    assert_eq!(at("net.ipv6.conf.up0.accept_ra"), "2", "it leads outside");
+    assert_eq!(
+        at("net.ipv6.conf.quiet.accept_ra"),
+        "1",
+        "nothing leads out by it"
+    );
 }

@@ -93,7 +93,7 @@ impl Shell {
     }
 
     /// These settings of links as new links have them.
-    fn usual(&self, keys: &[Key]) -> Outcome<KernelState> {
+    pub(super) fn usual(&self, keys: &[Key]) -> Outcome<KernelState> {
         let mut usual = KernelState::new();
         for key in keys {
             let Key::Sysctl(netns, name) = key else { continue };

@@ -1,6 +1,6 @@
 //! Failing at every step leaves nothing behind, and what is ensured costs what changed.
 
-use super::{ensure, remove};
+use super::{ensure, exchange, remove};
 use crate::{
     Error, FakeKernel, KernelState, Mark, Netns, Object, Owner,
     contract::objects::*,
@@ -162,4 +162,29 @@ fn ensuring_what_is_right_changes_nothing() {
     let before = kernel.state();
     ensure(&kernel, &mark, &endpoint(7)).expect("the same endpoint");
     assert_eq!(kernel.state(), before);
+}
+
+#[test]
+fn an_exchange_that_fails_at_any_step_leaves_what_was_there() {
+    let (mark, old, new) = (mark(), endpoint(7), endpoint(8));
+    for n in 0.. {
+        let kernel = host();
+        ensure(&kernel, &mark, &old).expect("an endpoint");
+        let before = kernel.state();
+        kernel.fail_at(n);
+        let done = exchange(&kernel, &mark, &firewall(&old), &firewall(&new));
+        if done.is_ok() {
+            assert!(kernel.heal() && n > 1, "an exchange has two steps here");
+            let after = firewall(&kernel.state());
+            assert_eq!(after, firewall(&new));
+            exchange(&kernel, &mark, &firewall(&old), &firewall(&new)).expect("the same again");
+            assert_eq!(firewall(&kernel.state()), after);
+            return;
+        }
+        assert_eq!(kernel.state(), before, "after failing at step {n}");
+    }
+}
+
+fn firewall(state: &KernelState) -> KernelState {
+    state.filtered(|_, object| matches!(object, Object::Firewall(..)))
 }

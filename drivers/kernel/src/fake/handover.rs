@@ -56,6 +56,7 @@ impl World {
             Object::Address(o) => on(&o.netns, &o.link),
             Object::Route(o) => on(&o.netns, &o.link),
             Object::Neighbor(o) => on(&o.netns, &o.link),
+            Object::Proxy(o) => on(&o.netns, &o.link),
             Object::Fdb(o) => on(&o.netns, &o.link),
             _ => false,
         });

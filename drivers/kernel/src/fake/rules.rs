@@ -114,6 +114,7 @@ impl World {
             Object::Address(Address { netns, link, .. }) | Object::Neighbor(Neighbor { netns, link, .. }) => {
                 self.need_link(&key, netns, link).map(drop)
             }
+            Object::Proxy(entry) => self.need_link(&key, &entry.netns, &entry.link).map(drop),
             Object::Fdb(entry) => self.need_tunnel_or_port(&key, entry),
             Object::Route(route) => self.need_next_hop(&key, route),
             Object::Sysctl(sysctl) if !self.has_sysctl(&sysctl.netns, &sysctl.name) => {
@@ -344,6 +345,7 @@ impl World {
             Object::Address(o) => on(&o.netns, &o.link),
             Object::Route(o) => on(&o.netns, &o.link),
             Object::Neighbor(o) => on(&o.netns, &o.link),
+            Object::Proxy(o) => on(&o.netns, &o.link),
             Object::Fdb(o) => on(&o.netns, &o.link),
             Object::Sysctl(o) => link_of_sysctl(&o.name) == Some(gone.name.as_str()) && o.netns == gone.netns,
             Object::Link(o) => other_ends(gone, o) || stands_on(o, gone),

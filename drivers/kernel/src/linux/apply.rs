@@ -51,7 +51,7 @@ fn together(step: &Step) -> Option<Together<'_>> {
     let netns = object.netns()?;
     match object {
         Object::Namespace(_) | Object::Link(_) => None,
-        Object::Address(_) | Object::Route(_) | Object::Neighbor(_) | Object::Fdb(_) => {
+        Object::Address(_) | Object::Route(_) | Object::Neighbor(_) | Object::Proxy(_) | Object::Fdb(_) => {
             Some(Together::Datagram(netns))
         }
         Object::Sysctl(_) => Some(Together::Sysctls(netns)),
@@ -218,6 +218,7 @@ fn message(
         Object::Address(o) => &o.link,
         Object::Route(o) => &o.link,
         Object::Neighbor(o) => &o.link,
+        Object::Proxy(o) => &o.link,
         Object::Fdb(o) => &o.link,
         _ => return Ok(None),
     };
@@ -247,8 +248,9 @@ fn addition(object: &Object, index: u32) -> RouteNetlinkMessage {
         Object::Address(o) => RouteNetlinkMessage::NewAddress(addresses::message(o, index)),
         Object::Route(o) => RouteNetlinkMessage::NewRoute(routes::message(o, index)),
         Object::Neighbor(o) => RouteNetlinkMessage::NewNeighbour(neighbors::neighbor(o, index)),
+        Object::Proxy(o) => RouteNetlinkMessage::NewNeighbour(neighbors::proxy(o, index)),
         Object::Fdb(o) => RouteNetlinkMessage::NewNeighbour(neighbors::fdb(o, index)),
-        _ => unreachable!("only these four kinds go in datagrams"),
+        _ => unreachable!("only these kinds go in datagrams"),
     }
 }
 
@@ -257,8 +259,9 @@ fn deletion(object: &Object, index: u32) -> RouteNetlinkMessage {
         Object::Address(o) => RouteNetlinkMessage::DelAddress(addresses::message(o, index)),
         Object::Route(o) => RouteNetlinkMessage::DelRoute(routes::removal(o, index)),
         Object::Neighbor(o) => RouteNetlinkMessage::DelNeighbour(neighbors::neighbor(o, index)),
+        Object::Proxy(o) => RouteNetlinkMessage::DelNeighbour(neighbors::proxy(o, index)),
         Object::Fdb(o) => RouteNetlinkMessage::DelNeighbour(neighbors::fdb(o, index)),
-        _ => unreachable!("only these four kinds go in datagrams"),
+        _ => unreachable!("only these kinds go in datagrams"),
     }
 }
 

@@ -12,7 +12,7 @@ use netlink_packet_route::{
 use super::visit::{Visit, refused};
 use crate::{
     KernelState, Key, Netns, Object, Result,
-    object::{Fdb, Neighbor},
+    object::{Fdb, Neighbor, Proxy},
 };
 
 /// `NUD_NOARP | NUD_REACHABLE`, "static": the state that both bridges and tunnels take for an entry that never ages.
@@ -28,6 +28,34 @@ pub(super) fn neighbor(entry: &Neighbor, index: u32) -> NeighbourMessage {
         NeighbourAttribute::LinkLayerAddress(entry.mac.octets().to_vec()),
     ];
     message
+}
+
+/// The message that is about answering for this address on the link of that index.
+pub(super) fn proxy(entry: &Proxy, index: u32) -> NeighbourMessage {
+    let mut message = about(family(entry.address), index);
+    message.header.flags = NeighbourFlags::Proxy;
+    message.attributes = vec![NeighbourAttribute::Destination(entry.address.into())];
+    message
+}
+
+/// Looks up whether an address is answered for.
+pub(super) fn observe_proxy(
+    visit: &mut Visit,
+    netns: &Netns,
+    link: &InterfaceName,
+    address: IpAddr,
+    key: &Key,
+) -> Result<Option<Object>> {
+    let Some(index) = visit.find_index(link, key)? else {
+        return Ok(None);
+    };
+    let entry = Proxy {
+        netns: netns.clone(),
+        link: link.clone(),
+        address,
+    };
+    let found = get(visit, proxy(&entry, index), key)?;
+    Ok(found.map(|_| Object::Proxy(entry)))
 }
 
 /// The message that is about this forwarding entry on the link of that index. On a tunnel it goes to the tunnel and,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{netns, own::Own, visit::Visits};
+use super::{netns, own::Own, uplinks, visit::Visits};
 use crate::{Error, Key, Netns, Object, Result, object::Sysctl};
 
 /// Reads sysctls of one namespace; those that don't exist are left out.
@@ -51,6 +51,9 @@ pub(super) fn write(
 fn write_one(sysctl: &Sysctl, own: Option<&Own>) -> Result<()> {
     let key = key(sysctl);
     let file = path(&sysctl.name).map_err(|error| failure(&key, "finding it", error))?;
+    if sysctl.name == uplinks::FORWARDING && sysctl.value == "1" {
+        uplinks::keep_listening(&file);
+    }
     if let (Some(own), Some(path)) = (own, file.to_str()) {
         own.note_sysctl(&sysctl.name, path, &sysctl.value);
     }

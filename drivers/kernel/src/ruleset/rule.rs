@@ -63,6 +63,8 @@ pub enum Field {
     SourcePort,
     /// Destination port of TCP, UDP or SCTP. Only behind a match of the protocol.
     DestinationPort,
+    /// Type of an ICMPv6 message. Only behind a match of the protocol.
+    IcmpV6Type,
     /// The packet's mark.
     Mark,
 }
@@ -208,7 +210,8 @@ impl Field {
             Self::InputInterface | Self::OutputInterface => Type::Interface,
             Self::Source(AddressFamily::V4) | Self::Destination(AddressFamily::V4) => Type::Ipv4,
             Self::Source(AddressFamily::V6) | Self::Destination(AddressFamily::V6) => Type::Ipv6,
-            Self::Protocol => Type::Protocol,
+            // A byte, like a protocol's number.
+            Self::Protocol | Self::IcmpV6Type => Type::Protocol,
             Self::SourcePort | Self::DestinationPort => Type::Port,
             Self::Mark => Type::Mark,
         }
@@ -218,6 +221,7 @@ impl Field {
     pub(crate) const fn family(self) -> Option<AddressFamily> {
         match self {
             Self::Source(family) | Self::Destination(family) => Some(family),
+            Self::IcmpV6Type => Some(AddressFamily::V6),
             _ => None,
         }
     }
@@ -279,6 +283,7 @@ impl fmt::Display for Field {
             Self::Protocol => f.write_str("meta l4proto"),
             Self::SourcePort => f.write_str("th sport"),
             Self::DestinationPort => f.write_str("th dport"),
+            Self::IcmpV6Type => f.write_str("icmpv6 type"),
             Self::Mark => f.write_str("meta mark"),
         }
     }

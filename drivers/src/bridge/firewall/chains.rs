@@ -7,8 +7,8 @@ use kernel::ruleset::{
 use model::AddressFamily;
 
 use super::{
-    BRIDGED, FAMILIES, INTERNAL, LINKS, MASQUERADE, NETWORKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES, ROUTED,
-    SOURCES, TRUSTED, UNPROTECTED, WITHIN, of,
+    APART, BRIDGED, FAMILIES, INTERNAL, LINKS, MASQUERADE, NETWORKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES,
+    ROUTED, SOURCES, TRUSTED, UNPROTECTED, WITHIN, of,
 };
 
 const V4: AddressFamily = AddressFamily::V4;
@@ -20,6 +20,9 @@ const USER: &str = "user";
 pub(super) const LINKED: &str = "linked";
 /// The chain that translates to containers.
 const PUBLISHED: &str = "published";
+
+/// RFC 4861, section 4.5.
+const REDIRECT: u8 = 137;
 
 /// IANA's numbers.
 const ICMP: u8 = 1;
@@ -46,6 +49,7 @@ pub(super) fn all(table: &Table) -> Vec<Item> {
             Some(base(ChainKind::Filter, Hook::Forward, 0)),
             forward(),
         ),
+        ("sent", Some(base(ChainKind::Filter, Hook::Output, 0)), sent()),
         (
             "postrouting",
             Some(base(ChainKind::Nat, Hook::Postrouting, 100)),
@@ -168,6 +172,15 @@ fn linked() -> Vec<Rule> {
         Rule::verdict(Verdict::Accept).when(Test::In(fields, of(LINKS, family)))
     });
     linked.into_iter().chain([Rule::verdict(Verdict::Drop)]).collect()
+}
+
+/// The host would tell a container that a neighbour is nearer than it: true, and of no use to it where no frame passes.
+fn sent() -> Vec<Rule> {
+    let redirect = Rule::verdict(Verdict::Drop)
+        .when(Test::Is(Field::Protocol, Value::Protocol(ICMP_V6)))
+        .when(Test::Is(Field::IcmpV6Type, Value::Protocol(REDIRECT)))
+        .when(member(Field::OutputInterface, APART));
+    vec![redirect]
 }
 
 /// What may reach containers by their own addresses.

@@ -138,6 +138,43 @@ fn a_link_opens_the_linked_ports_of_a_network_without_icc() {
 }
 
 #[test]
+fn a_link_opens_ipv6_ports_too_and_goes_on_to() {
+    let scene = Scene::new();
+    with_ipv6(&scene);
+    let network = Network {
+        options: labels(&[("com.docker.network.bridge.enable_icc", "false")]),
+        ..network("bridge", 1, &["172.18.1.0/24", "fd00:1::/64"])
+    };
+    let addresses: [&[&str]; 3] = [
+        &["172.18.1.2/24", "fd00:1::2/64"],
+        &["172.18.1.3/24", "fd00:1::3/64"],
+        &["172.18.1.4/24", "fd00:1::4/64"],
+    ];
+    let [db, web, other] = scene.with(&network, addresses);
+    let link = |from: &str| LinkAccess {
+        from: from.parse().expect("an address"),
+        ports: exposed("80/tcp"),
+    };
+    let access = Access {
+        links: vec![link("172.18.1.3"), link("fd00:1::3")],
+        ..Access::default()
+    };
+    scene.let_in(&network, addresses[0], &Access::default(), &access);
+    let asks = |from: &Path, at| seen(from, at, &db, at);
+    // Again and again: a redirect after the first packets would lead the next ones astray.
+    for _ in 0..3 {
+        assert_eq!(asks(&web, "[fd00:1::2]:80"), ip("fd00:1::3"));
+        assert_eq!(asks(&web, "172.18.1.2:80"), ip("172.18.1.3"));
+    }
+    assert_eq!(asks(&web, "[fd00:1::2]:81"), None, "not exposed");
+    assert_eq!(asks(&other, "[fd00:1::2]:80"), None, "not linked");
+    assert!(!pings(&db, "fd00:1::3"), "the other way is closed");
+    assert!(pings(&web, "2001:db8::2"), "the outside is as near as ever");
+    scene.let_in(&network, addresses[0], &access, &Access::default());
+    assert_eq!(asks(&web, "[fd00:1::2]:80"), None, "the link is gone");
+}
+
+#[test]
 fn an_adopted_bridge_stays_as_it_was() {
     let scene = Scene::new();
     let host = &scene.host.pin;
@@ -155,6 +192,8 @@ fn an_adopted_bridge_stays_as_it_was() {
     let target = crate::Target {
         netns: Some(container),
         interface: crate::lab::interface("eth0"),
+        ports: Vec::new(),
+        exposed: Vec::new(),
     };
     let driver = scene.host.driver("bridge");
     let endpoint = wearing(&network, BOX);
@@ -195,6 +234,8 @@ fn the_users_chain_comes_first_and_survives_repair() {
             target: crate::Target {
                 netns: Some(container.clone()),
                 interface: crate::lab::interface("eth0"),
+                ports: Vec::new(),
+                exposed: Vec::new(),
             },
             access,
         }],

@@ -10,17 +10,6 @@ fn dual() -> Network {
     network("bridge", 1, &["172.18.1.0/24", "fd00:1::/64"])
 }
 
-/// IPv6 between the host and the outside.
-fn with_ipv6(scene: &Scene) {
-    for (netns, address) in [
-        (&scene.host.pin, "2001:db8::1/64"),
-        (&scene.outside, "2001:db8::2/64"),
-    ] {
-        let add = ["ip", "address", "add", address, "dev", "up0", "nodad"];
-        command(netns, &add).expect("an address");
-    }
-}
-
 #[test]
 fn the_outside_reaches_published_ports_of_both_families_only() {
     let scene = Scene::new();
@@ -230,4 +219,61 @@ fn ten_thousand_ports_lead_where_they_should() {
         eprintln!("{text}: {:?}", start.elapsed());
         assert!(seen(&scene.outside, at, &container, to).is_some(), "{text}");
     }
+}
+
+#[test]
+fn a_part_given_back_closes_and_the_rest_goes_on() {
+    let scene = Scene::new();
+    let network = network("bridge", 1, &["172.18.1.0/24"]);
+    let [container] = scene.with(&network, [&["172.18.1.2/24"]]);
+    let access = |texts: &[&str]| Access {
+        ports: texts.iter().map(|text| ports(text)).collect(),
+        ..Access::default()
+    };
+    let whole = access(&["0.0.0.0:8000-8009->8000-8009/tcp", "0.0.0.0:9000-9001->80-81/tcp"]);
+    let rest = access(&[
+        "0.0.0.0:8000-8004->8000-8004/tcp",
+        "0.0.0.0:8006-8009->8006-8009/tcp",
+    ]);
+    scene.let_in(&network, &["172.18.1.2/24"], &Access::default(), &whole);
+    scene.let_in(&network, &["172.18.1.2/24"], &whole, &rest);
+    let asked = |port| {
+        let (at, to) = (format!("198.51.100.1:{port}"), format!("172.18.1.2:{port}"));
+        seen(&scene.outside, &at, &container, &to).is_some()
+    };
+    assert!(asked(8004) && asked(8006) && !asked(8005) && !asked(9000));
+}
+
+#[test]
+fn the_bridge_takes_answers_to_loopback_only_while_a_port_needs_it() {
+    let scene = Scene::new();
+    let network = network("bridge", 1, &["172.18.1.0/24"]);
+    scene.with(&network, [&["172.18.1.2/24"], &["172.18.1.3/24"]]);
+    let device = format!("br-{}", network.id.short());
+    let setting = format!("net.ipv4.conf.{device}.route_localnet");
+    let is_set = || {
+        let value = command(&scene.host.pin, &["sysctl", "-n", &setting]);
+        value.expect("a setting").trim() == "1"
+    };
+    let access = |text: &str| Access {
+        ports: vec![ports(text)],
+        ..Access::default()
+    };
+    let (local, all, other) = (
+        access("127.0.0.1:8080->80/tcp"),
+        access("0.0.0.0:8081->80/tcp"),
+        access("198.51.100.1:8081->80/tcp"),
+    );
+    let none = Access::default();
+    let (one, two) = (&["172.18.1.2/24"], &["172.18.1.3/24"]);
+    assert!(!is_set());
+    scene.let_in(&network, one, &none, &local);
+    scene.let_in(&network, two, &none, &all);
+    assert!(is_set());
+    scene.let_in(&network, one, &local, &none);
+    assert!(is_set(), "the neighbour's port needs it");
+    scene.let_in(&network, two, &all, &other);
+    assert!(!is_set(), "what is bound to another address doesn't");
+    scene.let_in(&network, one, &none, &local);
+    assert!(is_set(), "and back");
 }

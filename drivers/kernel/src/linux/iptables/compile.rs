@@ -315,6 +315,7 @@ impl Compiler<'_> {
             Field::Protocol => "-p",
             Field::SourcePort => "--sport",
             Field::DestinationPort => "--dport",
+            Field::IcmpV6Type => "--icmpv6-type",
             Field::Mark => "-m mark --mark",
         };
         Ok(Some(format!("{option} {value}")))

@@ -282,6 +282,7 @@ fn field(expression: &Expression) -> Option<Field> {
         Field::Protocol,
         Field::SourcePort,
         Field::DestinationPort,
+        Field::IcmpV6Type,
         Field::Mark,
     ];
     let to = match expression {

@@ -219,6 +219,7 @@ pub(super) fn load(field: Field, to: Register) -> Expression {
         Field::Destination(AddressFamily::V6) => packet(payload::NETWORK, 24, 16),
         Field::SourcePort => packet(payload::TRANSPORT, 0, 2),
         Field::DestinationPort => packet(payload::TRANSPORT, 2, 2),
+        Field::IcmpV6Type => packet(payload::TRANSPORT, 0, 1),
     }
 }
 
