@@ -53,6 +53,16 @@ pub enum Violation {
     /// An IPv6 address on a host without IPv6.
     #[error("cannot bind to {0}: the host has no IPv6")]
     NoIpv6(IpAddr),
+    /// An address that isn't the host's.
+    #[error("failed to bind host port {}/{protocol}: cannot assign requested address", socket(*.ip, .ports))]
+    Elsewhere {
+        /// The address.
+        ip: IpAddr,
+        /// What is wished for there: ports of the host, or of the container if any will do.
+        ports: PortRange,
+        /// Of which protocol.
+        protocol: Protocol,
+    },
     /// Somebody has it.
     #[error("Bind for {} failed: port is already allocated", socket(*.ip, .port))]
     Taken {

@@ -6,6 +6,7 @@
 pub(super) mod allocate;
 pub(super) mod request;
 mod violations;
+mod worn;
 
 use std::sync::Arc;
 
@@ -18,11 +19,11 @@ use super::{CreateNetwork, Created, template};
 use crate::{
     claims,
     core::Core,
-    error::{Error, Result},
     endpoints::PROBE,
+    error::{Error, Result},
     events::EventKind,
-    locks::LockKey,
     lacking,
+    locks::LockKey,
     records,
     undo::UndoStack,
 };
@@ -53,12 +54,12 @@ pub(super) async fn create(core: &Arc<Core>, request: CreateNetwork) -> Result<C
 #[tracing::instrument(skip_all, fields(network = %request.name))]
 pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: bool) -> Result<Arc<Network>> {
     let driver_name = request.driver.clone().unwrap_or_else(default_driver);
-    let driver = core.driver(&driver_name)?;
+    let driver = core.find_driver(&driver_name).await?;
     let checked = request::check(core, request, driver_name, &*driver)?;
-    core.require_store(checked.scope)?;
     if !checked.config_only {
         lacking::refuse(core, &checked.driver).await?;
     }
+    core.require_store(checked.scope)?;
     let id = NetworkId::random();
     let needs = core
         .call(
@@ -67,6 +68,7 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
             driver.check(&checked.draft(id)),
         )
         .await?;
+    let checked = checked.on(&needs.worn)?;
     let _network = core.locks.exclusive(LockKey::Network(id)).await;
     let name = LockKey::Name(checked.scope, checked.name.to_string());
     let _name = core.locks.exclusive(name).await;
@@ -117,17 +119,29 @@ pub(super) fn name_taken(name: &str) -> Error {
 /// Allocates and commits the record, as often as somebody else is faster.
 async fn record(
     core: &Arc<Core>,
+    driver: &dyn Driver,
     checked: &Checked,
     id: NetworkId,
     needs: &Needs,
     lifecycle: Lifecycle,
     predefined: bool,
 ) -> Result<Arc<Network>> {
-    let _allocation = core.locks.exclusive(LockKey::Allocation(checked.scope)).await;
+    // A plugin keeps its own books, and may take its time.
+    let _allocation = match checked.ipam.driver.as_str() {
+        "default" => Some(core.locks.exclusive(LockKey::Allocation(checked.scope)).await),
+        _ => None,
+    };
     let mut turns = TURNS;
     loop {
         let allocation = allocate::allocate(core, checked, id, needs).await?;
         let network = Arc::new(assemble(checked, id, &allocation, lifecycle, predefined));
+        // Only a link that was there before us can lead to anybody.
+        if !needs.claims.is_empty()
+            && let Err(error) = refuse_strangers(core, driver, &network).await
+        {
+            allocation.give_back(id, checked.scope).await;
+            return Err(error);
+        }
         let claims = claim(checked, &network, needs)?;
         let txn = records::networks()
             .create(id, &network)
@@ -135,19 +149,12 @@ async fn record(
             .and(allocation.txn.clone());
         let published = Arc::clone(&network);
         let committed = core.records.commit(checked.scope, txn, move |snapshot| {
-        // Only a link that was there before us can lead to anybody.
-        if !needs.claims.is_empty()
-            && let Err(error) = refuse_strangers(core, driver, &network).await
-        {
-            allocation.give_back(core, id, checked.scope).await;
-            return Err(error);
-        }
             snapshot.networks.insert(published.id, published);
         });
         let Err(error) = committed.await else {
             return Ok(network);
         };
-        allocation.give_back(core, id, checked.scope).await;
+        allocation.give_back(id, checked.scope).await;
         let lost = lost_race(core, checked, error).await?;
         turns -= 1;
         if turns == 0 {
@@ -156,13 +163,6 @@ async fn record(
     }
 }
 
-/// What a failed commit means: `Ok` with the error to report in the end when another try may win.
-async fn lost_race(core: &Core, checked: &Checked, error: store::Error) -> Result<Error> {
-    let store::Error::Conflict { key } = &error else {
-        return Err(error.into());
-    };
-    if *key == claims::network_name(&checked.name) {
-        return Err(name_taken(&checked.name));
 /// Refuses a gateway's address that somebody on an adopted bridge's segment has already: all who go by it would suffer.
 async fn refuse_strangers(core: &Core, driver: &dyn Driver, network: &Network) -> Result<()> {
     for (link, net) in driver.wears(network) {
@@ -198,6 +198,13 @@ async fn refuse_strangers(core: &Core, driver: &dyn Driver, network: &Network) -
     Ok(())
 }
 
+/// What a failed commit means: `Ok` with the error to report in the end when another try may win.
+async fn lost_race(core: &Core, checked: &Checked, error: store::Error) -> Result<Error> {
+    let store::Error::Conflict { key } = &error else {
+        return Err(error.into());
+    };
+    if *key == claims::network_name(&checked.name) {
+        return Err(name_taken(&checked.name));
     }
     if key.as_str().starts_with("devices/") {
         let holder = claims::holder(core, checked.scope, key).await?;

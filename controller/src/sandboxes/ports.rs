@@ -143,6 +143,7 @@ async fn choose(
 ) -> Result<Vec<PublishedPorts>> {
     let reserved: Intervals = host.limits.reserved.iter().copied().collect();
     let bytes = id.as_bytes();
+    let elsewhere = elsewhere(core, wishes, defaults(core, network)).await?;
     let mut sockets = host.sockets;
     loop {
         let listeners: Vec<Listener> = sockets.iter().map(listener).collect();
@@ -155,8 +156,9 @@ async fn choose(
             start: u16::from_be_bytes([bytes[26], bytes[27]]),
         };
         let violations = match assign(wishes, &situation) {
-            Ok(published) => return Ok(published),
-            Err(violations) => violations,
+            Ok(published) if elsewhere.is_empty() => return Ok(published),
+            Ok(_) => elsewhere.clone(),
+            Err(violations) => [elsewhere.clone(), violations].concat(),
         };
         let (told, relays) = tell(core, &sockets, violations).await?;
         if relays.is_empty() {
@@ -165,6 +167,26 @@ async fn choose(
         // They listen for ports that are published, or were until a moment ago, and make way.
         sockets.retain(|socket| !relays.contains(&socket.inode));
     }
+}
+
+/// Wishes for addresses that the host doesn't have. It is asked only where somebody names one; all of 127.0.0.0/8 is its own.
+async fn elsewhere(core: &Core, wishes: &[PortBinding], defaults: Defaults) -> Result<Vec<Violation>> {
+    let named = wishes.iter().filter_map(|wish| {
+        let ip = wish.host_ip.or(defaults.host_ip)?.to_canonical();
+        (!ip.is_unspecified() && !ip.is_loopback()).then_some((wish, ip))
+    });
+    let named: Vec<_> = named.collect();
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = core.worker.host_addresses().await?;
+    let foreign = named.into_iter().filter(|(_, ip)| !own.contains(ip));
+    let violation = |(wish, ip): (&PortBinding, IpAddr)| Violation::Elsewhere {
+        ip,
+        ports: wish.host.unwrap_or(wish.container),
+        protocol: wish.protocol,
+    };
+    Ok(foreign.map(violation).collect())
 }
 
 /// What a wish leaves open: the network says, or the daemon.
@@ -262,6 +284,9 @@ fn refusal(told: Vec<Told>) -> Error {
         )
     };
     let conflict = told.iter().any(is_conflict);
+    let elsewhere = told
+        .iter()
+        .any(|told| matches!(told.violation, Violation::Elsewhere { .. }));
     let line = |told: &Told| match &told.holder {
         Some(holder) => format!("{} (by {holder})", told.violation),
         None => told.violation.to_string(),
@@ -271,6 +296,9 @@ fn refusal(told: Vec<Told>) -> Error {
     match (conflict, holder) {
         (true, Some(holder)) => {
             Error::conflict(message).with_hint(format!("choose another port of the host, or stop {holder}"))
+        }
+        _ if elsewhere => {
+            Error::invalid(message).with_hint("name one of the host's addresses, or none for all of them")
         }
         (true, None) => Error::conflict(message).with_hint("a wider range of host ports has more"),
         (false, _) => Error::invalid(message),

@@ -408,3 +408,23 @@ async fn a_restart_changes_nothing_and_finishes_what_was_cut_off() {
     let error = publishing(&host, "third", &["9090:80"]).await.unwrap_err();
     assert!(message(&error).contains("container \"web\""), "{error}");
 }
+
+#[tokio::test]
+async fn an_address_that_is_not_the_hosts_is_refused_with_all_else_that_is_wrong() {
+    let host = Host::alone().await;
+    lab(&host).await;
+    let before = host.local.everything().await;
+    let ports = ["203.0.113.5:8080:80", "8081-8083:81-82", "127.0.0.9:8084:84"];
+    let error = publishing(&host, "web", &ports).await.unwrap_err();
+    let text = message(&error);
+    for part in [
+        "failed to bind host port 203.0.113.5:8080/tcp: cannot assign requested address",
+        "differ in number",
+        "one of the host's addresses",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+    assert!(before == host.local.everything().await, "nothing is claimed");
+    // The bridge's own is the host's.
+    publishing(&host, "web", &["10.1.0.1:8080:80"]).await.unwrap();
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drivers::Needs;
-use ipam::{AddressRequest, Error as IpamError, Holder, Ipam, Null, PoolRequest};
+use ipam::{AddressRequest, Error as IpamError, Holder, Ipam, PoolRequest};
 use model::{AddressFamily, NetworkId, Pool, Scope, Subnet, SubnetRequest, Vni};
 use store::Txn;
 
@@ -17,6 +17,7 @@ use crate::{
 /// What was chosen. Nothing of it holds until `txn` is committed.
 #[derive(Debug)]
 pub(in crate::networks) struct Allocation {
+    ipam: Arc<dyn Ipam>,
     pub(in crate::networks) pools: Vec<Pool>,
     pub(super) vnis: Vec<Vni>,
     pub(in crate::networks) txn: Txn,
@@ -24,13 +25,14 @@ pub(in crate::networks) struct Allocation {
 
 impl Allocation {
     /// Tells address management that nothing of it was committed.
-    pub(in crate::networks) async fn give_back(&self, core: &Core, id: NetworkId, scope: Scope) {
+    pub(in crate::networks) async fn give_back(&self, id: NetworkId, scope: Scope) {
+        let ipam = &self.ipam;
         for pool in &self.pools {
             if let Some(gateway) = pool.gateway {
                 // Only its memory is put right: there is nothing to commit.
-                let _ = core.ipam.release_address(id, scope, pool, gateway).await;
+                let _ = ipam.release_address(id, scope, pool, gateway).await;
             }
-            let _ = core.ipam.release_pool(id, scope, pool).await;
+            let _ = ipam.release_pool(id, scope, pool).await;
         }
     }
 }
@@ -42,8 +44,9 @@ pub(in crate::networks) async fn allocate(
     id: NetworkId,
     needs: &Needs,
 ) -> Result<Allocation> {
-    let ipam = management(core, checked)?;
+    let ipam = core.find_ipam(&checked.ipam.driver).await?;
     let mut allocation = Allocation {
+        ipam: Arc::clone(&ipam),
         pools: Vec::new(),
         vnis: Vec::new(),
         txn: Txn::new(),
@@ -55,7 +58,7 @@ pub(in crate::networks) async fn allocate(
     match result {
         Ok(()) => Ok(allocation),
         Err(error) => {
-            allocation.give_back(core, id, checked.scope).await;
+            allocation.give_back(id, checked.scope).await;
             Err(error)
         }
     }
@@ -66,15 +69,6 @@ fn check_routes(checked: &Checked, allocation: &Allocation) -> Result<()> {
     let granted = allocation.pools.iter().map(|pool| pool.subnet);
     let subnets: Vec<_> = granted.chain(checked.known_subnets()).collect();
     violations::refuse_all(&violations::of_routes_between(&checked.options, &subnets))
-}
-
-fn management(core: &Core, checked: &Checked) -> Result<Arc<dyn Ipam>> {
-    match checked.ipam.driver.as_str() {
-        "default" | "" => Ok(Arc::clone(&core.ipam)),
-        "null" => Ok(Arc::new(Null)),
-        other => Err(Error::not_found(format!("plugin {other:?} not found"))
-            .with_hint("IPAM drivers here are \"default\" and \"null\"")),
-    }
 }
 
 async fn choose(
@@ -93,11 +87,16 @@ async fn choose(
             id: grant.id,
             subnet: grant.subnet,
             ip_range: wanted.ip_range,
-            gateway: None,
+            gateway: grant.gateway,
             aux_addresses: wanted.aux_addresses.clone(),
         });
-        if needs.gateway || wanted.gateway.is_some() {
+        let open = needs.gateway && grant.gateway.is_none() && !needs.without_gateway.contains(family);
+        if open || wanted.gateway.is_some() {
             gateway(core, ipam, checked, id, wanted, allocation).await?;
+        }
+        let pool = allocation.pools.last().expect("a pool was granted just before");
+        for address in wanted.aux_addresses.values() {
+            ipam.set_aside(pool, *address).await?;
         }
     }
     if needs.vnis {
@@ -131,6 +130,7 @@ fn pool_request(
         siblings: granted.iter().map(|pool| pool.subnet).collect(),
         avoid: other_scope(core, checked.scope),
         links: needs.claims.clone(),
+        shared_segment: needs.shared_segment,
     }
 }
 
@@ -167,6 +167,7 @@ async fn gateway(
         owner: None,
         node: core.node.id,
         wanted: wanted.gateway,
+        mac: None,
         avoid: &[],
     };
     let grant = ipam

@@ -6,7 +6,10 @@ use model::{
     SubnetRequest,
 };
 
-use super::violations::{self, Violation, family, refuse_all};
+use super::{
+    violations::{self, Violation, family, refuse_all},
+    worn,
+};
 use crate::{
     core::Core,
     error::{Error, Result},
@@ -66,6 +69,20 @@ impl Checked {
             config_from: after.config_from.clone(),
             pools,
             families,
+        })
+    }
+
+    /// The same on a device that wears these addresses.
+    pub(super) fn on(self, worn: &[model::IpNet]) -> Result<Self> {
+        let pools = worn::follow(&self.pools, worn)?;
+        let new = pools.iter().filter_map(|(_, pool)| pool.subnet);
+        let new: Vec<_> = new.filter(|subnet| !self.subnets.contains(subnet)).collect();
+        let mut subnets = self.subnets;
+        subnets.extend(new);
+        Ok(Self {
+            pools,
+            subnets,
+            ..self
         })
     }
 
