@@ -7,6 +7,7 @@ mod mirror;
 mod relay;
 mod resolver;
 mod sandbox;
+mod visitor;
 
 use std::{
     fs::{self, File, OpenOptions},

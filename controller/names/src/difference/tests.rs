@@ -55,6 +55,7 @@ fn endpoint(number: u8, node: NodeId) -> Endpoint {
         gateway_priority: 0,
         options: Labels::default(),
         requested: Vec::new(),
+        answer: None,
     }
 }
 

@@ -1,11 +1,11 @@
 //! The relay: published ports that translation of addresses can't lead to a container.
 //!
 //! Those are `[::1]`, which the kernel never translates; a host address of one family for a container that has only the
-//! other; and ports that the host's own input policy is to decide about, which it does for what ends on the host. One
-//! thread serves all of them. SCTP is not relayed: few hosts have sockets for it.
+//! other; and ports that the host's own input policy is to decide about, which it does for what ends on the host. A few
+//! threads serve all of them, apart from the names'. SCTP is not relayed: few hosts have sockets for it.
 
 mod plan;
-mod tcp;
+mod streams;
 mod udp;
 
 use std::{
@@ -21,7 +21,7 @@ use nix::{
     errno::Errno,
     sys::socket::{
         AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
-        sockopt::{Ipv6V6Only, ReuseAddr},
+        sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay},
     },
 };
 use tokio::{
@@ -31,26 +31,39 @@ use tokio::{
 };
 
 pub(super) use plan::{Relay, relays};
+use streams::{Door, Streams};
 
 /// Connections and UDP clients of all relays together.
 const CLIENTS: usize = 4096;
 
 /// The relays that run.
-#[derive(Default)]
 pub(super) struct Relays {
-    worker: Option<Worker>,
+    clients: Arc<Semaphore>,
+    streams: Option<Streams>,
+    datagrams: Option<Datagrams>,
     running: BTreeMap<SandboxId, BTreeMap<Relay, Running>>,
 }
 
-/// The thread that all relays share, apart from the names': a busy port must not make names slow.
-struct Worker {
-    runtime: Option<Runtime>,
-    clients: Arc<Semaphore>,
+/// The thread that all relays of datagrams share.
+struct Datagrams(Option<Runtime>);
+
+enum Running {
+    Streams(Door),
+    Datagrams {
+        stop: oneshot::Sender<()>,
+        task: JoinHandle<()>,
+    },
 }
 
-struct Running {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+impl Default for Relays {
+    fn default() -> Self {
+        Self {
+            clients: Arc::new(Semaphore::new(CLIENTS)),
+            streams: None,
+            datagrams: None,
+            running: BTreeMap::new(),
+        }
+    }
 }
 
 impl Relays {
@@ -70,9 +83,17 @@ impl Relays {
             .copied()
             .collect();
         for relay in surplus {
-            if let Some(Running { stop, task }) = running.remove(&relay) {
-                drop(stop);
-                task.await.unwrap_or_default();
+            match running.remove(&relay) {
+                Some(Running::Streams(door)) => {
+                    if let Some(streams) = &self.streams {
+                        streams.close(&door).await;
+                    }
+                }
+                Some(Running::Datagrams { stop, task }) => {
+                    drop(stop);
+                    task.await.unwrap_or_default();
+                }
+                None => {}
             }
         }
         if running.is_empty() {
@@ -111,46 +132,49 @@ impl Relays {
             Err(Errno::EADDRINUSE) => return Err(io::Error::other("another process has this port")),
             Err(errno) => return Err(errno.into()),
         };
-        if self.worker.is_none() {
-            self.worker = Some(Worker::new()?);
+        if relay.protocol == Protocol::Tcp {
+            let streams = match &mut self.streams {
+                Some(streams) => streams,
+                none => none.insert(Streams::start(&self.clients)?),
+            };
+            return Ok(Some(Running::Streams(streams.open(socket, relay.target))));
         }
-        let Some(Worker {
-            runtime: Some(runtime),
-            clients,
-        }) = &self.worker
-        else {
+        let datagrams = match &mut self.datagrams {
+            Some(datagrams) => datagrams,
+            none => none.insert(Datagrams::start()?),
+        };
+        let Some(runtime) = &datagrams.0 else {
             return Ok(None);
         };
         let (stop, stopped) = oneshot::channel();
-        let (clients, target) = (Arc::clone(clients), relay.target);
         let _inside = runtime.enter();
-        let task = match relay.protocol {
-            Protocol::Tcp => runtime.spawn(tcp::serve(tcp::listener(socket)?, target, clients, stopped)),
-            _ => runtime.spawn(udp::serve(udp::socket(socket)?, target, clients, stopped)),
-        };
-        Ok(Some(Running { stop, task }))
+        let socket = udp::socket(socket, relay.listen.is_ipv4())?;
+        let task = runtime.spawn(udp::serve(
+            socket,
+            relay.target,
+            Arc::clone(&self.clients),
+            stopped,
+        ));
+        Ok(Some(Running::Datagrams { stop, task }))
     }
 }
 
-impl Worker {
-    fn new() -> io::Result<Self> {
+impl Datagrams {
+    fn start() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder
             .worker_threads(1)
-            .thread_name("relay")
+            .thread_name("relay-udp")
             .enable_all()
             .build()?;
-        Ok(Self {
-            runtime: Some(runtime),
-            clients: Arc::new(Semaphore::new(CLIENTS)),
-        })
+        Ok(Self(Some(runtime)))
     }
 }
 
-impl Drop for Worker {
+impl Drop for Datagrams {
     /// Waiting for a runtime's end inside another one is not allowed.
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -179,6 +203,9 @@ fn open(relay: &Relay) -> nix::Result<OwnedFd> {
     }
     if relay.protocol == Protocol::Tcp {
         setsockopt(&socket, ReuseAddr, &true)?;
+        // What is taken from it inherits these: small answers go at once, and clients that are gone are found.
+        setsockopt(&socket, TcpNoDelay, &true)?;
+        setsockopt(&socket, KeepAlive, &true)?;
     }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(relay.listen))?;
     if relay.protocol == Protocol::Tcp {

@@ -18,6 +18,8 @@ use dns::{
 use model::{NetworkId, SandboxId};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::visitor;
+
 const PORT: u16 = 53;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// What all that servers said may take together, and how much of it one sandbox may have for servers of its own.
@@ -268,7 +270,7 @@ struct Inside {
 impl Exit for Inside {
     fn open(&self, server: SocketAddr, transport: Transport) -> io::Result<OwnedFd> {
         let (family, kind) = socket_kind(server, transport);
-        kernel::netns::socket_in(&self.netns, family, kind).map_err(io::Error::other)
+        visitor::socket_in(&self.netns, family, kind)
     }
 }
 

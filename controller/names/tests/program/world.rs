@@ -198,6 +198,7 @@ impl World {
             gateway_priority: 0,
             options: Labels::default(),
             requested: Vec::new(),
+            answer: None,
         }));
         Place { id, netns, ports }
     }

@@ -237,8 +237,13 @@ async fn published_ports_are_relayed_from_the_records_and_from_the_mirror_alone(
     // Another helper, told by nobody.
     drop(keeper);
     let deadline = Instant::now() + LONG;
-    while TcpListener::bind((Ipv6Addr::LOCALHOST, 8080)).is_err() {
-        assert!(Instant::now() < deadline, "the helper before still has the port");
+    let ports = host.sandbox.ports;
+    let is_free = || {
+        let inside = kernel::netns::enter(&host.netns, || UdpSocket::bind(("127.0.0.11", ports.udp)));
+        inside.is_ok() && TcpListener::bind((Ipv6Addr::LOCALHOST, 8080)).is_ok()
+    };
+    while !is_free() {
+        assert!(Instant::now() < deadline, "the helper before still has its ports");
         tokio::task::yield_now().await;
     }
     let mut keeper = host.keeper().await;
