@@ -12,6 +12,7 @@ mod publish;
 mod redirect;
 mod refresh;
 mod routes;
+mod unlink;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -121,6 +122,15 @@ impl Sandboxes {
     /// `NotFound`; `Internal` when a file can't be written.
     pub async fn follow_links(&self, id: SandboxId) -> Result<()> {
         refresh(&self.core, &self.get(id)?).await
+    }
+
+    /// Takes a link away, by the container that it leads to and its first name: the names it gave and what it opened.
+    /// One that isn't there is no error.
+    ///
+    /// # Errors
+    /// `NotFound` for the sandbox; `Internal` when the kernel refuses: the reconciler tries again.
+    pub async fn unlink(&self, id: SandboxId, container: ContainerId, alias: &str) -> Result<()> {
+        unlink::unlink(&self.core, id, container, alias).await
     }
 
     /// One sandbox.

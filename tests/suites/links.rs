@@ -91,6 +91,42 @@ fn n12_with_icc_off_the_link_alone_opens_the_exposed_ports() -> Test {
 }
 
 #[test]
+fn rm_link_takes_the_name_and_what_it_opened_and_leaves_both_containers() -> Test {
+    on_each_backend(&["--icc=false"], |host| {
+        let docker = &host.daemon;
+        docker.web("db", "--expose 80")?;
+        docker.ok("run -d --name web --link db:webdb --link db:json busybox sleep 600")?;
+        let address = docker.address_of("db", "bridge")?;
+        let ask = format!("exec web wget -q -O - -T 2 http://{address}/");
+        assert_eq!(docker.ok(&ask)?, "db");
+        for (link, why) in [
+            ("web", "cannot remove the default link name"),
+            ("web/nothing", "No such container: web/nothing"),
+            ("absent/webdb", "No such container: absent/webdb"),
+        ] {
+            contains(&docker.refused(&format!("rm --link {link}"))?, why);
+        }
+        assert_eq!(docker.ok("rm --link /web/webdb")?, "/web/webdb");
+        let links = ["inspect", "-f", "{{json .HostConfig.Links}}", "web"];
+        assert_eq!(docker.docker(&links)?.ok()?, r#"["/db:/web/json"]"#);
+        assert!(!docker.ok("exec web cat /etc/hosts")?.contains("webdb"));
+        // The other link to the same container still opens its ports; with the last one they are closed.
+        assert_eq!(docker.ok(&ask)?, "db");
+        docker.ok("rm --link web/json")?;
+        docker.refused(&ask)?;
+        assert!(!docker.ok("exec web cat /etc/hosts")?.contains(&address));
+        // Its environment is what it was started with, and a restart knows of no link.
+        contains(&docker.ok("exec web env")?, "WEBDB_PORT_80_TCP_PORT=80");
+        docker.ok("restart -t 0 web")?;
+        docker.refused(&ask)?;
+        assert!(!docker.ok("exec web env")?.contains("WEBDB"));
+        assert_eq!(docker.ok("ps --format {{.Names}}")?.lines().count(), 2);
+        docker.ok("rm -f web db")?;
+        Ok(())
+    })
+}
+
+#[test]
 fn n11_icc_off_keeps_containers_apart_and_lets_them_out() -> Test {
     on_each_backend(&[], |host| {
         let docker = &host.daemon;

@@ -3,7 +3,7 @@
 use api_types::{API_VERSION, MIN_API_VERSION};
 use axum::{
     extract::Request,
-    http::{HeaderValue, Uri, uri::PathAndQuery},
+    http::{HeaderValue, Method, Uri, uri::PathAndQuery},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -41,6 +41,9 @@ pub(crate) async fn negotiate(mut request: Request, next: Next) -> Response {
             if let Some(uri) = rest.and_then(|rest| with_path(request.uri(), rest)) {
                 *request.uri_mut() = uri;
             }
+            if let Some(uri) = link_in_one_part(&request) {
+                *request.uri_mut() = uri;
+            }
             request.extensions_mut().insert(version);
             next.run(request).await
         }
@@ -55,6 +58,27 @@ pub(crate) async fn negotiate(mut request: Request, next: Next) -> Response {
         HeaderValue::from_static(concat!("cnm/", env!("CARGO_PKG_VERSION"), " (linux)")),
     );
     response
+}
+
+/// `DELETE /containers/PARENT/ALIAS?link=1` names a link by a path, which must not be taken for another path of the API:
+/// an alias may be `json`.
+fn link_in_one_part(request: &Request) -> Option<Uri> {
+    let name = request
+        .uri()
+        .path()
+        .strip_prefix("/containers/")?
+        .trim_matches('/');
+    let asked = request.uri().query().unwrap_or_default().split('&');
+    let flags = asked.filter_map(|part| part.strip_prefix("link="));
+    let is_link = flags
+        .last()
+        .is_some_and(|flag| !matches!(flag, "" | "0" | "false"));
+    (request.method() == Method::DELETE && is_link && name.contains('/')).then(|| {
+        with_path(
+            request.uri(),
+            &format!("/containers/{}", name.replace('/', "%2F")),
+        )
+    })?
 }
 
 /// The version and the path without it; no path when there was no version.
@@ -99,6 +123,38 @@ fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_links_name_is_one_part_of_the_path() {
+        let rows = [
+            (
+                "DELETE",
+                "/containers/web/json?link=1",
+                Some("/containers/web%2Fjson?link=1"),
+            ),
+            (
+                "DELETE",
+                "/containers//web/db?v=0&link=true",
+                Some("/containers/web%2Fdb?v=0&link=true"),
+            ),
+            ("DELETE", "/containers/web?link=1", None),
+            ("DELETE", "/containers/web/ports", None),
+            ("DELETE", "/containers/web/ports?link=0", None),
+            ("GET", "/containers/web/json?link=1", None),
+        ];
+        for (method, uri, expected) in rows {
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .body(axum::body::Body::empty());
+            let found = link_in_one_part(&request.expect("a request"));
+            assert_eq!(
+                found.map(|uri| uri.to_string()).as_deref(),
+                expected,
+                "{method} {uri}"
+            );
+        }
+    }
 
     #[test]
     fn the_prefix_is_taken_off_and_no_prefix_is_the_newest() {

@@ -214,6 +214,15 @@ impl Containers {
         remove::remove(&self.core, &container, force).await
     }
 
+    /// Removes a link, named `CONTAINER/ALIAS` by the container that has it: the alias and what it opened go, the
+    /// environment of what runs stays.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` for the name of a container, which is no link.
+    pub async fn unlink(&self, link: &str) -> Result<()> {
+        links::unlink(&self.core, link).await
+    }
+
     /// Gives it another name.
     ///
     /// # Errors

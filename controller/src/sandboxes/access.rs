@@ -28,8 +28,19 @@ pub(crate) fn access(core: &Core, snapshot: &Snapshot, endpoint: &Endpoint) -> A
         Some(sandbox) => Access {
             ports: ports(core, snapshot, sandbox, endpoint.id),
             links: links(snapshot, sandbox, endpoint),
+            gateway: is_told_gateway(core, snapshot, sandbox, endpoint),
         },
     }
+}
+
+/// Whether its driver is to know that the endpoint is the sandbox's gateway of some family. Built-in ones needn't.
+fn is_told_gateway(core: &Core, snapshot: &Snapshot, sandbox: &Sandbox, endpoint: &Endpoint) -> bool {
+    if endpoint.answer.is_none() {
+        return false;
+    }
+    let choice = elect(core, snapshot, sandbox.id);
+    let mut chosen = choice.v4.into_iter().chain(choice.v6);
+    chosen.any(|(gateway, _)| gateway == endpoint.id)
 }
 
 /// The sandbox's ports of the families whose gateway the endpoint is.
@@ -104,6 +115,7 @@ pub(crate) fn remember(core: &Core) {
         let possible = Access {
             ports: sandbox.map(|sandbox| sandbox.ports.clone()).unwrap_or_default(),
             links: links::access(&snapshot, endpoint),
+            gateway: endpoint.answer.is_some(),
         };
         let published = Published {
             access: possible,
@@ -136,7 +148,7 @@ pub(crate) async fn sync(core: &Arc<Core>, sandbox: SandboxId) -> Result<()> {
 }
 
 /// Endpoints of this host whose containers a sandbox links to.
-fn linked(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> Vec<EndpointId> {
+pub(super) fn linked(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> Vec<EndpointId> {
     let Some(sandbox) = snapshot.sandboxes.get(&sandbox) else {
         return Vec::new();
     };
@@ -166,7 +178,7 @@ pub(crate) async fn give_up(core: &Arc<Core>, endpoint: &Endpoint) -> Result<()>
 }
 
 /// Brings one endpoint to what should lead to it now.
-async fn tell(core: &Arc<Core>, id: EndpointId) -> Result<()> {
+pub(super) async fn tell(core: &Arc<Core>, id: EndpointId) -> Result<()> {
     let _published = core.locks.exclusive(LockKey::Published(id)).await;
     let network_of = |snapshot: &Snapshot| Some(snapshot.endpoints.get(&id)?.network);
     let Some(network) = network_of(&core.records.snapshot()) else {
@@ -220,6 +232,7 @@ fn both(before: &Access, now: &Access) -> Access {
     let mut both = without(before, now);
     both.ports.extend(now.ports.iter().cloned());
     both.links.extend(now.links.iter().cloned());
+    both.gateway = before.gateway || now.gateway;
     both
 }
 
@@ -230,6 +243,7 @@ fn without(one: &Access, other: &Access) -> Access {
     Access {
         ports: ports.cloned().collect(),
         links: links.cloned().collect(),
+        gateway: one.gateway && !other.gateway,
     }
 }
 

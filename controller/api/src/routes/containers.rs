@@ -151,7 +151,8 @@ pub(crate) async fn remove(
     params: Params,
 ) -> Answer<StatusCode> {
     if params.flag("link") {
-        return Err(Refusal::not_implemented("removing a link is not supported yet"));
+        engine.containers.unlink(&id).await?;
+        return Ok(StatusCode::NO_CONTENT);
     }
     engine.containers.remove(&id, params.flag("force")).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -208,6 +208,39 @@ pub(super) async fn follow(core: &Core, started: &Container) {
     }
 }
 
+/// Removes the link that a path names. The record goes first: what a crash leaves open is closed at the next start.
+pub(super) async fn unlink(core: &Core, path: &str) -> Result<()> {
+    let Some((parent, alias)) = path.trim_matches('/').rsplit_once('/') else {
+        core.registry.find(path)?;
+        return Err(
+            Error::conflict("Conflict, cannot remove the default link name of the container")
+                .with_hint("a link is named CONTAINER/ALIAS, by the container that has it"),
+        );
+    };
+    let missing = || {
+        Error::not_found(format!("No such container: {path}"))
+            .with_hint(format!("no container {parent} has a link with the alias {alias}"))
+    };
+    let parent = core.registry.find(parent).map_err(|_| missing())?;
+    let _operation = parent.operation.lock().await;
+    let record = parent.record();
+    let link = record.settings.links.iter().find(|link| link.alias == alias);
+    let link = link.ok_or_else(missing)?;
+    core.registry
+        .update(&parent, |record| {
+            record.settings.links.retain(|other| other != link)
+        })
+        .await?;
+    if let Some(sandbox) = ports::own_sandbox(&parent) {
+        let unlinked = core
+            .controller
+            .sandboxes
+            .unlink(sandbox, link.container, &link.alias);
+        unlinked.await.map_err(Error::network("removing a link"))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use model::PortRange;

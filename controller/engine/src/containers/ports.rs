@@ -41,10 +41,14 @@ pub(super) fn wanted(settings: &Settings) -> Vec<PortBinding> {
                 |binding: &PortBinding| binding.protocol == protocol && binding.container.contains(port);
             settings.ports.iter().any(same)
         };
+        let given_back = |port: u16, protocol: Protocol| {
+            let mut all = settings.unpublished.iter();
+            all.any(|gone| gone.protocol == protocol && gone.ports.contains(port))
+        };
         let all: BTreeSet<(Protocol, u16)> = exposed(settings)
             .iter()
             .flat_map(|exposed| exposed.ports.iter().map(|port| (exposed.protocol, port)))
-            .filter(|(protocol, port)| !asked(*port, *protocol))
+            .filter(|(protocol, port)| !asked(*port, *protocol) && !given_back(*port, *protocol))
             .collect();
         wanted.extend(all.into_iter().filter_map(|(protocol, port)| {
             Some(PortBinding {
@@ -220,7 +224,7 @@ pub(super) async fn publish(core: &Core, container: &Container, bindings: Vec<Po
             let decided = core.controller.sandboxes.publish(sandbox, bindings.clone()).await;
             Some((
                 sandbox,
-                decided.map_err(|error| not_published(&record, "publishing ports", error))?,
+                decided.map_err(|error| not_published(&record, "publishing ports", error).while_running())?,
             ))
         }
         None => None,
@@ -267,8 +271,15 @@ pub(super) async fn unpublish(core: &Core, container: &Container, wanted: &[Port
     for ports in &gone {
         left = without_chosen(&left, ports);
     }
+    let unpublished = match record.settings.publish_all {
+        true => without_any(&published, &gone),
+        false => Vec::new(),
+    };
     core.registry
-        .update(container, |record| record.settings.ports = left)
+        .update(container, |record| {
+            record.settings.ports = left;
+            record.settings.unpublished.extend(unpublished);
+        })
         .await?;
     if let Some(sandbox) = sandbox.filter(|_| !gone.is_empty()) {
         let given_back = core.controller.sandboxes.unpublish(sandbox, &gone).await;
@@ -276,6 +287,38 @@ pub(super) async fn unpublish(core: &Core, container: &Container, wanted: &[Port
     }
     core.events.send(container.event("update", &[]));
     Ok(())
+}
+
+/// The container's ports that nothing leads to any more once these are given back. `-P` would choose anew for them.
+fn without_any(published: &[PublishedPorts], gone: &[PublishedPorts]) -> Vec<ExposedPorts> {
+    let given_back = |one: &PublishedPorts, port: u16| {
+        let mut all = gone.iter();
+        all.any(|gone| {
+            gone.protocol == one.protocol && gone.host_ip == one.host_ip && gone.container.contains(port)
+        })
+    };
+    let stays = |protocol: Protocol, port: u16| {
+        let mut all = published.iter();
+        all.any(|one| one.protocol == protocol && one.container.contains(port) && !given_back(one, port))
+    };
+    let ports: BTreeSet<(Protocol, u16)> = gone
+        .iter()
+        .flat_map(|gone| gone.container.iter().map(|port| (gone.protocol, port)))
+        .filter(|(protocol, port)| !stays(*protocol, *port))
+        .collect();
+    let mut all: Vec<ExposedPorts> = Vec::new();
+    for (protocol, port) in ports {
+        let goes_on = |last: &&ExposedPorts| {
+            last.protocol == protocol && last.ports.last().checked_add(1) == Some(port)
+        };
+        let before = all.last().filter(goes_on).map(|last| last.ports.first());
+        if before.is_some() {
+            all.pop();
+        }
+        let ports = PortRange::new(before.unwrap_or(port), port).ok();
+        all.extend(ports.map(|ports| ExposedPorts { ports, protocol }));
+    }
+    all
 }
 
 /// Bindings without those of chosen ports that became these.
@@ -304,7 +347,7 @@ fn without_chosen(bindings: &[PortBinding], ports: &PublishedPorts) -> Vec<PortB
 }
 
 /// Its sandbox while it runs.
-fn own_sandbox(container: &Container) -> Option<SandboxId> {
+pub(super) fn own_sandbox(container: &Container) -> Option<SandboxId> {
     container
         .prepared()
         .filter(|_| container.record().state.phase.has_process())
@@ -331,10 +374,13 @@ fn check_mode(record: &Record) -> Result<()> {
 /// What Docker says before the reason, and users' scripts look for. Other failures are not of the ports.
 pub(super) fn not_published(record: &Record, doing: &str, error: controller::Error) -> Error {
     match error.reason() {
-        controller::Error::Conflict { .. } => Error::network(format!(
-            "failed to set up container networking: driver failed programming external connectivity on endpoint {} ({})",
-            record.name, record.id
-        ))(error),
+        controller::Error::Conflict { .. } => Error::Unpublished {
+            doing: format!(
+                "failed to set up container networking: driver failed programming external connectivity on endpoint {} ({})",
+                record.name, record.id
+            ),
+            source: error,
+        },
         _ => Error::network(doing)(error),
     }
 }
