@@ -1,12 +1,8 @@
-//! The incumbents, where they are on PATH: dockerd through its API, podman through its command line.
+//! The incumbents: dockerd of Debian through its API, podman through its command line where it is on PATH.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command};
 
-use netlab::{Api, Host, Lab, Process, wait_for};
+use netlab::{Api, Dockerd, Host, Lab};
 use serde_json::json;
 
 use crate::{
@@ -30,7 +26,7 @@ pub(crate) struct Other {
 
 #[derive(Debug)]
 enum Kind {
-    Dockerd { api: Api, _process: Process },
+    Dockerd { api: Api, _daemon: Dockerd },
     Podman { host: Host, program: PathBuf },
 }
 
@@ -45,8 +41,9 @@ impl Others {
     /// Looks for them and starts what has to run.
     pub(crate) fn start(lab: &mut Lab) -> anyhow::Result<Self> {
         let mut found = Vec::new();
-        if let Some(program) = on_path("dockerd") {
-            found.push(dockerd(lab, &program)?);
+        match dockerd(lab) {
+            Ok(dockerd) => found.push(dockerd),
+            Err(error) => println!("without dockerd: {error:#}\n"),
         }
         if let Some(program) = on_path("podman") {
             let host = lab.host("podman")?;
@@ -86,22 +83,11 @@ impl Others {
     }
 }
 
-fn dockerd(lab: &mut Lab, program: &Path) -> anyhow::Result<Other> {
-    let host = lab.host("dockerd")?;
-    let folder = host.folder().to_owned();
-    let socket = folder.join("docker.sock");
-    let mut command = Command::new(program);
-    command.arg("--host").arg(format!("unix://{}", socket.display()));
-    for (flag, name) in [
-        ("--data-root", "data"),
-        ("--exec-root", "run"),
-        ("--pidfile", "pid"),
-    ] {
-        command.arg(flag).arg(folder.join(name));
-    }
-    let process = host.start("dockerd", command)?;
-    let api = Api::at(socket);
-    wait_for("dockerd to answer", Duration::from_secs(60), || api.get("/_ping"))?;
+/// The package as `tests/packages.sh` brings it.
+fn dockerd(lab: &mut Lab) -> anyhow::Result<Other> {
+    let host = lab.host("dockerd")?.with_packages(&["dockerd"])?;
+    let daemon = Dockerd::start(&host, &[])?;
+    let api = daemon.api();
     let version = api.get("/version")?["Version"]
         .as_str()
         .unwrap_or_default()
@@ -110,7 +96,7 @@ fn dockerd(lab: &mut Lab, program: &Path) -> anyhow::Result<Other> {
         name: format!("dockerd {version}"),
         kind: Kind::Dockerd {
             api,
-            _process: process,
+            _daemon: daemon,
         },
     })
 }

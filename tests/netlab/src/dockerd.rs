@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::Context as _;
 
 use crate::{
+    api::Api,
     host::Host,
     image::busybox_archive,
     process::{Finished, Process},
@@ -157,6 +158,11 @@ impl Dockerd {
             .env("DOCKER_CONFIG", self.host.folder().join("docker-config"))
             .env("HOME", self.host.folder());
         Ok(command)
+    }
+
+    /// A client of its API.
+    pub fn api(&self) -> Api {
+        Api::at(self.socket())
     }
 
     fn socket(&self) -> PathBuf {
