@@ -63,7 +63,7 @@ impl IntoResponse for Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = status_of(&error);
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
+        if status == StatusCode::INTERNAL_SERVER_ERROR && !matches!(error, Error::Unpublished { .. }) {
             tracing::error!(error = %error, "a request failed");
         }
         Self {
@@ -98,7 +98,9 @@ fn status_of(error: &Error) -> StatusCode {
         Error::NotModified(_) => StatusCode::NOT_MODIFIED,
         Error::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
         Error::Network { source, .. } => network_status(source),
-        Error::Store(_) | Error::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Unpublished { .. } | Error::Store(_) | Error::Internal { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -133,6 +135,17 @@ mod tests {
             (Error::forbidden("no"), 403, "no"),
             (Error::conflict("no"), 409, "no"),
             (Error::NotModified("it runs".into()), 304, "it runs"),
+            (
+                Error::Unpublished {
+                    doing: "starting".into(),
+                    source: NetworkError::Conflict {
+                        message: "port is already allocated".into(),
+                        hint: None,
+                    },
+                },
+                500,
+                "starting: port is already allocated",
+            ),
             (Error::not_implemented("later"), 501, "later"),
             (
                 Error::Command {

@@ -56,6 +56,14 @@ pub enum Error {
         /// Why not.
         source: controller::Error,
     },
+    /// A start whose ports somebody else has. Becomes 500, as with Docker: clients know it by its words.
+    #[error("{doing}: {source}")]
+    Unpublished {
+        /// What the engine was doing.
+        doing: String,
+        /// Who has them.
+        source: controller::Error,
+    },
     /// The local store refused. Becomes what a controller's failure of that kind becomes.
     #[error("recording the container: {0}")]
     Store(#[from] store::Error),
@@ -89,7 +97,7 @@ impl Error {
             | Self::Forbidden { hint, .. }
             | Self::Conflict { hint, .. }
             | Self::NotImplemented { hint, .. } => hint.clone(),
-            Self::Network { source, .. } => source.hint(),
+            Self::Network { source, .. } | Self::Unpublished { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -106,6 +114,15 @@ impl Error {
             *hint = Some(text.into());
         }
         self
+    }
+
+    /// Of a container that runs on without the ports: a request that could be made again, so a conflict.
+    #[must_use]
+    pub(crate) fn while_running(self) -> Self {
+        match self {
+            Self::Unpublished { doing, source } => Self::Network { doing, source },
+            other => other,
+        }
     }
 
     /// Why a command can't be run, said as Docker does: behind the runtimes that passed it on.

@@ -56,6 +56,9 @@ pub struct Settings {
     /// So is every exposed port that is not among them, each on a free one.
     #[serde(default)]
     pub publish_all: bool,
+    /// Of those, which were given back while it ran: later starts leave them out too.
+    #[serde(default)]
+    pub unpublished: Vec<model::ExposedPorts>,
     /// Containers that it knows by further names on the default bridge.
     #[serde(default)]
     pub links: Vec<Link>,

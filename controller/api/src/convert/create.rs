@@ -51,6 +51,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         exposed_ports: ports::exposed(config.exposed_ports.as_ref())?,
         ports,
         publish_all: host.publish_all_ports,
+        unpublished: Vec::new(),
         links: Vec::new(),
         tty: config.tty,
         console_size: host_config::console_size(host.console_size),
@@ -150,25 +151,37 @@ fn networks(
         }
         networks.push((name, wishes));
     }
-    if let Some(mac) = endpoint::mac(&config.mac_address)?
-        && !main.is_empty()
-    {
-        match networks.iter_mut().find(|(name, _)| name == main) {
-            Some((_, wishes)) => wishes.mac = wishes.mac.or(Some(mac)),
-            None => networks.push((
-                main.to_owned(),
-                Wishes {
-                    mac: Some(mac),
-                    ..Wishes::default()
-                },
-            )),
-        }
+    let mac = endpoint::mac(&config.mac_address)?;
+    let links = match mode {
+        AskedMode::Network(_) => host.links.as_deref().unwrap_or_default(),
+        _ => &[],
+    };
+    if !main.is_empty() && (mac.is_some() || !links.is_empty()) {
+        let at = networks.iter().position(|(name, _)| name == main);
+        let at = at.unwrap_or_else(|| {
+            networks.push((main.to_owned(), Wishes::default()));
+            networks.len() - 1
+        });
+        let wishes = &mut networks[at].1;
+        wishes.mac = wishes.mac.or(mac);
+        add_links(&mut wishes.links, links)?;
     }
     Ok(networks)
 }
 
-/// Containers and the aliases they are linked to by on the default bridge. On a user network the endpoint has its links,
-/// and the client says them there too.
+/// Links said of the container where its network is a user's: the endpoint has them, and most clients say them there.
+fn add_links(known: &mut Vec<String>, asked: &[String]) -> Answer<()> {
+    for text in asked {
+        let (name, alias) = link(text)?;
+        let same = |other: &String| link(other).is_ok_and(|other| other == (name.clone(), alias.clone()));
+        if !known.iter().any(same) {
+            known.push(format!("{name}:{alias}"));
+        }
+    }
+    Ok(())
+}
+
+/// Containers and the aliases they are linked to by on the default bridge. On a user network the endpoint has them.
 fn links(host: &HostConfig, mode: &AskedMode) -> Answer<Vec<(String, String)>> {
     let asked = host.links.as_deref().unwrap_or_default();
     match mode {
@@ -477,10 +490,33 @@ mod tests {
                 "{request}"
             );
         }
-        let links = json!({"Image": "x", "HostConfig": {"Links": ["db:db"], "NetworkMode": "n1"}});
-        assert!(
-            asked(links).is_ok(),
-            "on a user network the endpoint has them, too"
-        );
+    }
+
+    #[test]
+    fn links_on_a_user_network_are_its_endpoints_wherever_they_are_said() {
+        let host = json!({"Links": ["/db:/web/sql", "cache"], "NetworkMode": "n1"});
+        for (endpoints, wanted) in [
+            (json!({}), vec!["db:sql", "cache:cache"]),
+            (
+                json!({"n1": {"Links": ["db:sql"]}}),
+                vec!["db:sql", "cache:cache"],
+            ),
+            (
+                json!({"n1": {"Links": ["log"]}}),
+                vec!["log", "db:sql", "cache:cache"],
+            ),
+        ] {
+            let request =
+                json!({"Image": "x", "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": endpoints}});
+            let (created, _) = asked(request).expect("links on a user network");
+            assert!(created.links.is_empty(), "those are the default bridge's");
+            let (name, wishes) = &created.networks[0];
+            assert_eq!(
+                (name.as_str(), &wishes.links),
+                ("n1", &wanted.iter().map(ToString::to_string).collect())
+            );
+        }
+        let bad = json!({"Image": "x", "HostConfig": {"Links": [":x"], "NetworkMode": "n1"}});
+        assert_eq!(asked(bad).expect_err("no link").status().as_u16(), 400);
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Settings {
         exposed_ports: std::collections::BTreeSet::new(),
         ports: Vec::new(),
         publish_all: false,
+        unpublished: Vec::new(),
         links: Vec::new(),
         tty: false,
         console_size: None,

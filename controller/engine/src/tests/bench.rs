@@ -94,6 +94,7 @@ impl Bench {
         };
         let pools = DefaultPool::built_in(&node.id);
         let parts = Parts {
+            ipam_plugins: Arc::default(),
             ipam: Arc::new(Stored::new(stores.clone(), node.id, pools, Arc::new(Vec::new))),
             node,
             stores,
@@ -161,6 +162,7 @@ pub(crate) fn request(name: Option<&str>) -> CreateContainer {
             exposed_ports: BTreeSet::new(),
             ports: Vec::new(),
             publish_all: false,
+            unpublished: Vec::new(),
             links: Vec::new(),
             tty: false,
             console_size: None,

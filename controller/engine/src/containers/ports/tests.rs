@@ -152,3 +152,31 @@ fn a_chosen_port_goes_by_the_number_it_became() {
     let left = without_chosen(&bindings(&["*:80-81", "90:90"]), &published("0.0.0.0=32768:80"));
     assert_eq!(left, coalesce(bindings(&["*:81", "90:90"])));
 }
+
+#[test]
+fn what_nothing_leads_to_any_more_is_left_out_by_later_starts() {
+    let all = [
+        published("0.0.0.0=32768-32770:80-82"),
+        published("::=32768-32770:80-82"),
+        published("127.0.0.1=8082:82"),
+    ];
+    let texts = |gone: &[&str]| {
+        let gone: Vec<_> = gone.iter().map(|text| published(text)).collect();
+        let left = without_any(&all, &gone);
+        left.iter().map(|one| one.ports.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&["0.0.0.0=32768:80", "::=32768:80"]), ["80"]);
+    assert_eq!(
+        texts(&["0.0.0.0=32768:80"]),
+        Vec::<String>::new(),
+        "IPv6 still leads there"
+    );
+    let both = ["0.0.0.0=32768-32770:80-82", "::=32768-32770:80-82"];
+    assert_eq!(texts(&both), ["80-81"], "82 has a port of its own on loopback");
+
+    let mut settings = testing::settings();
+    settings.exposed_ports = ["80-82/tcp"].map(str::to_owned).into();
+    settings.publish_all = true;
+    settings.unpublished = without_any(&all, &both.map(published));
+    assert_eq!(wanted(&settings), bindings(&["*:82"]));
+}
