@@ -87,6 +87,9 @@ pub struct SandboxFacts {
     /// Its own upstream servers, asked from inside it; empty for the host's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<IpAddr>,
+    /// Whether its resolver was told after how many dots a name is whole; none where the host's file says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ndots: Option<bool>,
     /// Ports it listens on, for who asks for a service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedPorts>,
@@ -150,6 +153,14 @@ fn publishes(network: &Network, family: AddressFamily) -> bool {
     !network.internal && network.scope == Scope::Local && !matches!(mode, "routed" | "isolated")
 }
 
+/// Whether a resolver's options say after how many dots a name is whole.
+pub fn has_ndots<T: AsRef<str>>(options: &[T]) -> bool {
+    let mut given = options
+        .iter()
+        .filter_map(|option| option.as_ref().strip_prefix("ndots:"));
+    given.any(|dots| dots.parse::<u8>().is_ok())
+}
+
 impl EndpointFacts {
     /// What names need of an endpoint's record; none of one that is not in use.
     pub fn of(endpoint: &Endpoint) -> Option<Self> {
@@ -182,6 +193,7 @@ impl SandboxFacts {
             netns: netns.clone(),
             ports: sandbox.dns_ports,
             servers: sandbox.dns.servers.clone(),
+            ndots: (!sandbox.dns.options.is_empty()).then(|| has_ndots(&sandbox.dns.options)),
             exposed: sandbox.exposed.clone(),
             published: sandbox.ports.clone(),
         })

@@ -21,7 +21,7 @@ mod wire;
 pub use answer::{Answer, Service, answer, answer_host};
 pub use cache::Room;
 pub use exchange::{Exit, Transport};
-pub use facts::{Change, EndpointFacts, NetworkFacts, SandboxFacts};
+pub use facts::{Change, EndpointFacts, NetworkFacts, SandboxFacts, has_ndots};
 pub use message::{Kind, Malformed, Query, Request};
 pub use names::{NameTable, Names};
 pub use server::{Counters, Counts, Limits, Running, Sockets, Source, serve};

@@ -48,6 +48,7 @@ fn served(number: u8) -> Change {
         netns: format!("/run/netns/{number}").into(),
         ports: DnsPorts { udp: 1, tcp: 2 },
         servers: Vec::new(),
+        ndots: None,
         exposed: Vec::new(),
         published: Vec::new(),
     })

@@ -12,8 +12,8 @@ use std::{
 };
 
 use dns::{
-    Answer, Exit, Keeping, Names, Query, Room, SandboxFacts, Source, Transport, Upstreams, answer,
-    answer_host,
+    Answer, Exit, Keeping, Kind, Names, Query, Room, SandboxFacts, Source, Transport, Upstreams, answer,
+    answer_host, has_ndots,
 };
 use model::{NetworkId, SandboxId};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -99,10 +99,23 @@ fn read<T>(names: &RwLock<Names>, look: impl FnOnce(&Names) -> T) -> T {
 
 impl Source for Resolver {
     fn answer(&self, query: &Query, turn: u32) -> Answer {
-        read(&self.names, |names| match names.table(self.sandbox) {
-            Some(table) => answer(&table, query, turn),
-            None => Answer::Forward,
-        })
+        let (answer, ndots) = read(&self.names, |names| match names.table(self.sandbox) {
+            Some(table) => {
+                let answer = answer(&table, query, turn);
+                let is_short = answer == Answer::Forward
+                    && matches!(query.kind, Kind::Ipv4 | Kind::Ipv6)
+                    && !query.name.contains('.')
+                    && table.forward(&query.name).is_none();
+                let ndots = names.sandbox(self.sandbox).map(|sandbox| sandbox.ndots);
+                (answer, ndots.filter(|_| is_short))
+            }
+            None => (Answer::Forward, None),
+        });
+        // A resolver with `ndots` makes short names long by itself: as they are they mean nobody outside.
+        match ndots.is_some_and(|own| own.unwrap_or_else(|| self.host.has_ndots())) {
+            true => Answer::Nothing,
+            false => answer,
+        }
     }
 
     fn upstreams(&self, query: Option<&Query>) -> Option<Arc<Upstreams>> {
@@ -162,6 +175,7 @@ struct HostFile {
     path: Option<PathBuf>,
     looked: Option<Instant>,
     modified: Option<SystemTime>,
+    ndots: bool,
     upstreams: Option<Arc<Upstreams>>,
 }
 
@@ -185,6 +199,12 @@ impl HostServers {
         }
     }
 
+    /// Whether the host's own resolver was told after how many dots a name is whole.
+    fn has_ndots(&self) -> bool {
+        self.upstreams(); // which looks at the file when it is time to
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).ndots
+    }
+
     fn upstreams(&self) -> Arc<Upstreams> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(upstreams) = &file.upstreams
@@ -203,7 +223,9 @@ impl HostServers {
             return Arc::clone(upstreams);
         }
         file.modified = modified;
-        let servers = parse(&fs::read_to_string(path).unwrap_or_default());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        file.ndots = has_ndots(&options(&text));
+        let servers = parse(&text);
         let known = file.upstreams.take();
         // Other servers may say other things: nothing is remembered of the ones before.
         let upstreams = known
@@ -243,6 +265,14 @@ fn parse(text: &str) -> Vec<SocketAddr> {
     lines
         .filter_map(|server| Some(SocketAddr::new(address(server)?, PORT)))
         .collect()
+}
+
+/// The options of a resolv.conf: those of the last line that has any.
+fn options(text: &str) -> Vec<&str> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("options"));
+    lines.last().unwrap_or_default().split_whitespace().collect()
 }
 
 /// A zone (`fe80::1%eth0`) needs an interface's number that this address form does not have; such a server is left out.
@@ -304,21 +334,26 @@ fn socket_kind(server: SocketAddr, transport: Transport) -> (AddressFamily, Sock
 mod tests {
     use super::*;
 
+    fn box_with(servers: &[&str]) -> SandboxFacts {
+        SandboxFacts {
+            id: SandboxId::random(),
+            created: model::Timestamp::now(),
+            netns: PathBuf::from("/run/box"),
+            ports: model::DnsPorts { udp: 1, tcp: 2 },
+            servers: servers
+                .iter()
+                .map(|server| server.parse().expect("an address"))
+                .collect(),
+            ndots: None,
+            exposed: Vec::new(),
+            published: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_sandbox_whose_server_is_ourselves_does_not_make_us_ask_ourselves() {
         let servers_of = |servers: &[&str]| {
-            let facts = SandboxFacts {
-                id: SandboxId::random(),
-                created: model::Timestamp::now(),
-                netns: PathBuf::from("/run/box"),
-                ports: model::DnsPorts { udp: 1, tcp: 2 },
-                servers: servers
-                    .iter()
-                    .map(|server| server.parse().expect("an address"))
-                    .collect(),
-                exposed: Vec::new(),
-                published: Vec::new(),
-            };
+            let facts = box_with(servers);
             let resolver = Resolver::new(facts.id, &facts, Arc::default(), Arc::default());
             resolver
                 .upstreams(None)
@@ -327,6 +362,41 @@ mod tests {
         let nine = SocketAddr::from(([9, 9, 9, 9], 53));
         assert_eq!(servers_of(&["127.0.0.11", "9.9.9.9"]), Some(vec![nine]));
         assert_eq!(servers_of(&["127.0.0.11"]), None, "as if none had been given");
+    }
+
+    #[test]
+    fn short_names_are_asked_of_nobody_outside_where_ndots_was_given() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let file = folder.path().join("resolv.conf");
+        for (own, hosts, name, wanted) in [
+            (None, "options ndots:2", "short", Answer::Nothing),
+            (None, "options ndots:2", "not.short", Answer::Forward),
+            (None, "options edns0", "short", Answer::Forward),
+            (Some(true), "", "short", Answer::Nothing),
+            (Some(false), "options ndots:2", "short", Answer::Forward),
+        ] {
+            fs::write(&file, hosts).expect("written");
+            let facts = SandboxFacts {
+                ndots: own,
+                ..box_with(&[])
+            };
+            let (names, host) = (Arc::<RwLock<Names>>::default(), Arc::new(HostServers::default()));
+            host.set_file(Some(file.clone()));
+            let resolver = Resolver::new(facts.id, &facts, Arc::clone(&names), host);
+            let known = |names: &mut Names| names.apply(dns::Change::Sandbox(facts));
+            known(&mut names.write().expect("names"));
+            let mut query = Query {
+                name: name.to_owned(),
+                kind: Kind::Ipv6,
+            };
+            assert_eq!(resolver.answer(&query, 0), wanted, "{own:?} {hosts:?} {name}");
+            query.kind = Kind::Other;
+            assert_eq!(
+                resolver.answer(&query, 0),
+                Answer::Forward,
+                "no address is asked for"
+            );
+        }
     }
 
     #[test]

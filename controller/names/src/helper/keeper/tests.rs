@@ -152,6 +152,7 @@ fn facts() -> SandboxFacts {
         netns: PathBuf::from("/nowhere"),
         ports: DnsPorts { udp: 1, tcp: 2 },
         servers: Vec::new(),
+        ndots: None,
         exposed: Vec::new(),
         published: Vec::new(),
     }
