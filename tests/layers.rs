@@ -15,8 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plugin-proto", &[]),
     ("dns", &["model"]),
     ("ports", &["model"]),
-    ("ipam", &["model", "store"]),
-    ("drivers", &["model", "kernel"]),
+    ("ipam", &["model", "store", "plugin-proto"]),
+    ("drivers", &["model", "kernel", "plugin-proto"]),
     (
         "controller",
         &["model", "ports", "store", "ipam", "drivers", "kernel"],
@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ipam",
             "drivers",
             "kernel",
+            "plugin-proto",
             "controller",
             "names",
             "runtime",

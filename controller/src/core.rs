@@ -9,7 +9,7 @@ use std::{
 use drivers::{Catalog, Driver, Peer, Target};
 use ipam::Ipam;
 use kernel::Survey;
-use model::{Endpoint, EndpointId, InterfaceName, NetworkId, Node, Sandbox, Scope};
+use model::{DriverName, Endpoint, EndpointId, InterfaceName, Network, NetworkId, Node, Sandbox, Scope};
 use store::Stores;
 use tokio::sync::Notify;
 
@@ -34,7 +34,8 @@ use crate::{
 pub(crate) struct Core {
     pub(crate) node: Node,
     pub(crate) stores: Stores,
-    pub(crate) ipam: Arc<dyn Ipam>,
+    ipam: Arc<dyn Ipam>,
+    ipam_plugins: Arc<ipam::Remotes>,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) worker: Worker,
     pub(crate) names: Arc<dyn NameService>,
@@ -42,9 +43,9 @@ pub(crate) struct Core {
     pub(crate) records: Records,
     pub(crate) locks: Locks,
     pub(crate) attachments: Attachments,
-    pub(crate) events: Events,
     pub(crate) strangers: Strangers,
     pub(crate) lacking: Lacking,
+    pub(crate) events: Events,
     /// Wakes the reconciler.
     pub(crate) wake: Notify,
     pub(crate) work: Work,
@@ -82,15 +83,16 @@ impl Core {
             node: parts.node,
             stores: parts.stores,
             ipam: parts.ipam,
+            ipam_plugins: parts.ipam_plugins,
             catalog: parts.catalog,
             names: parts.names,
             settings: parts.settings,
             locks: Locks::default(),
             attachments: Attachments::default(),
-            events: Events::new(),
-            wake: Notify::new(),
             strangers: Strangers::default(),
             lacking: Lacking::default(),
+            events: Events::new(),
+            wake: Notify::new(),
             work: Work::default(),
             ipv6: std::path::Path::new("/proc/sys/net/ipv6").exists(),
             fence: Mutex::default(),
@@ -99,15 +101,49 @@ impl Core {
         })
     }
 
-    /// The driver of that name.
+    /// The driver of that name. Of a plugin it is not known whether it is there.
     pub(crate) fn driver(&self, name: &str) -> Result<Arc<dyn Driver>> {
-        self.catalog.driver(name).ok_or_else(|| {
-            let error = Error::not_found(format!("plugin {name:?} not found"));
-            match nearest(name, &self.catalog.names()) {
-                Some(known) => error.with_hint(format!("did you mean the driver {known:?}?")),
-                None => error.with_hint(format!("drivers here are {}", self.catalog.names().join(", "))),
-            }
-        })
+        self.catalog.driver(name).ok_or_else(|| self.unknown_driver(name))
+    }
+
+    /// The driver for a new network. A plugin is there, and has said what it can do.
+    pub(crate) async fn find_driver(&self, name: &str) -> Result<Arc<dyn Driver>> {
+        let doing = format!("looking for the driver {name}");
+        let found = self.call(name, doing, self.catalog.find(name)).await?;
+        found.ok_or_else(|| self.unknown_driver(name))
+    }
+
+    fn unknown_driver(&self, name: &str) -> Error {
+        let error = Error::not_found(format!("plugin {name:?} not found"));
+        match nearest(name, &self.catalog.names()) {
+            Some(known) => error.with_hint(format!("did you mean the driver {known:?}?")),
+            None => error.with_hint(format!(
+                "drivers here are {}; a plugin would be found by its socket /run/docker/plugins/{name}.sock",
+                self.catalog.names().join(", ")
+            )),
+        }
+    }
+
+    /// Who manages a network's addresses. Of a plugin it is not known whether it is there.
+    pub(crate) fn ipam(&self, network: &Network) -> Arc<dyn Ipam> {
+        self.ipam_named(&network.ipam.driver)
+    }
+
+    /// The same by name.
+    pub(crate) fn ipam_named(&self, name: &DriverName) -> Arc<dyn Ipam> {
+        match name.as_str() {
+            "default" => Arc::clone(&self.ipam),
+            "null" => Arc::new(ipam::Null),
+            plugin => self.ipam_plugins.named(plugin),
+        }
+    }
+
+    /// Who is to manage a new network's addresses. A plugin is there, and has said what it needs.
+    pub(crate) async fn find_ipam(&self, name: &DriverName) -> Result<Arc<dyn Ipam>> {
+        match name.as_str() {
+            "default" | "null" => Ok(self.ipam_named(name)),
+            plugin => Ok(self.ipam_plugins.find(plugin).await?),
+        }
     }
 
     /// The driver of that name, which looks at nothing that a survey has seen.
@@ -230,6 +266,8 @@ pub(crate) fn target(sandbox: &Sandbox, endpoint: &Endpoint) -> Target {
     Target {
         netns: sandbox.netns().cloned(),
         interface: endpoint.interface.clone().unwrap_or_else(none),
+        ports: sandbox.ports.clone(),
+        exposed: sandbox.exposed.clone(),
     }
 }
 

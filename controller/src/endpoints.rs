@@ -155,7 +155,7 @@ impl Endpoints {
             if network.pools.is_empty() || self.core.require_store(network.scope).is_err() {
                 continue;
             }
-            let ipam = &self.core.ipam;
+            let ipam = self.core.ipam(network);
             let txn = ipam.forget_owner(network.id, network.scope, &owner).await?;
             if txn != store::Txn::new() {
                 self.core.stores.of(network.scope).commit(txn).await?;

@@ -45,6 +45,14 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A plugin does not answer, answers nonsense, or refuses. Becomes 500.
+    #[error("{message}")]
+    Plugin {
+        /// What it said or did; in Docker's words where it refused.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The kernel, the local store or a driver failed. Becomes 500.
     #[error("{doing}")]
     Internal {
@@ -77,7 +85,8 @@ impl Error {
             | Self::Invalid { hint, .. }
             | Self::Forbidden { hint, .. }
             | Self::Conflict { hint, .. }
-            | Self::Unavailable { hint, .. } => hint.clone(),
+            | Self::Unavailable { hint, .. }
+            | Self::Plugin { hint, .. } => hint.clone(),
             Self::Internal { .. } => None,
             Self::Undone { error, .. } => error.hint(),
         }
@@ -99,7 +108,8 @@ impl Error {
             | Self::Invalid { hint, .. }
             | Self::Forbidden { hint, .. }
             | Self::Conflict { hint, .. }
-            | Self::Unavailable { hint, .. } => *hint = Some(text.into()),
+            | Self::Unavailable { hint, .. }
+            | Self::Plugin { hint, .. } => *hint = Some(text.into()),
             Self::Internal { .. } | Self::Undone { .. } => {}
         }
         self
@@ -172,6 +182,7 @@ impl From<ipam::Error> for Error {
             ipam::Error::Overlap { message, hint } => Self::Forbidden { message, hint },
             ipam::Error::AddressInUse { address, holder } => Self::address_in_use(address, &holder),
             ipam::Error::Exhausted { message, hint } => Self::Unavailable { message, hint },
+            ipam::Error::Plugin(error) => error.into(),
             ipam::Error::Store(error) => error.into(),
         }
     }
@@ -182,7 +193,18 @@ impl From<drivers::Error> for Error {
         match error {
             drivers::Error::Invalid { message, hint } => Self::Invalid { message, hint },
             drivers::Error::Forbidden { message, hint } => Self::Forbidden { message, hint },
+            drivers::Error::Plugin(error) => error.into(),
             drivers::Error::Kernel { doing, source } => Self::Internal { doing, source },
+        }
+    }
+}
+
+impl From<drivers::PluginError> for Error {
+    fn from(error: drivers::PluginError) -> Self {
+        let (message, hint) = (error.to_string(), error.hint());
+        match error {
+            drivers::PluginError::NotFound { .. } => Self::NotFound { message, hint },
+            _ => Self::Plugin { message, hint },
         }
     }
 }

@@ -40,7 +40,7 @@ pub use endpoints::{Connect, Endpoints, Gateways};
 pub use error::{Error, Result};
 pub use events::{Event, EventKind};
 pub use ipam::PoolUse;
-pub use kernel::modules::Missing;
+pub use kernel::{Passage, modules::Missing};
 pub use name_service::{NameService, WithoutNames};
 pub use networks::{Changed, CreateNetwork, Created, NetworkChange, Networks, PruneFilter};
 pub use sandboxes::{CreateSandbox, Namespace, Sandboxes};
@@ -58,6 +58,8 @@ pub struct Parts {
     pub stores: Stores,
     /// Address management.
     pub ipam: Arc<dyn Ipam>,
+    /// Address management by plugins.
+    pub ipam_plugins: Arc<ipam::Remotes>,
     /// Drivers by name.
     pub catalog: Arc<dyn Catalog>,
     /// The kernel, for what is inside sandboxes.
@@ -120,14 +122,14 @@ impl Controller {
         self.core.passages()
     }
 
-    /// What the reconciler did since the start.
-    pub fn work(&self) -> WorkDone {
     /// Parts of the kernel that networks need and that are not there; none until they have been looked for, in the first
     /// moment after the start.
     pub fn missing(&self) -> Vec<Missing> {
         self.core.lacking.all()
     }
 
+    /// What the reconciler did since the start.
+    pub fn work(&self) -> WorkDone {
         self.core.work.done()
     }
 

@@ -10,7 +10,7 @@ mod template;
 mod update;
 mod view;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ipam::PoolUse;
 use model::{
@@ -160,6 +160,17 @@ impl Networks {
         find::list(&self.core.records.snapshot())
     }
 
+    /// The drivers there are: built-in ones, plugins that have answered, and those of networks.
+    pub fn drivers(&self) -> Vec<String> {
+        let snapshot = self.core.records.snapshot();
+        let used = snapshot
+            .networks
+            .values()
+            .map(|network| network.driver.to_string());
+        let all: BTreeSet<_> = self.core.catalog.names().into_iter().chain(used).collect();
+        all.into_iter().collect()
+    }
+
     /// The connected endpoints on a network, every host's.
     pub fn endpoints(&self, id: NetworkId) -> Vec<Arc<Endpoint>> {
         let snapshot = self.core.records.snapshot();
@@ -187,9 +198,9 @@ impl Networks {
     pub async fn utilisation(&self, id: NetworkId) -> Result<Vec<PoolUse>> {
         let network = self.core.records.snapshot().networks.get(&id).cloned();
         let network = network.ok_or_else(|| network_not_found(&id.short()))?;
-        let mut pools = Vec::new();
+        let (mut pools, ipam) = (Vec::new(), self.core.ipam(&network));
         for pool in &network.pools {
-            pools.push(self.core.ipam.utilisation(id, network.scope, pool).await?);
+            pools.push(ipam.utilisation(id, network.scope, pool).await?);
         }
         Ok(pools)
     }

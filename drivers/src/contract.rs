@@ -60,6 +60,8 @@ impl Subject {
             "host" => Target {
                 netns: None,
                 interface: interface("eth0"),
+                ports: Vec::new(),
+                exposed: Vec::new(),
             },
             _ => target(&lab.pin("box")),
         };

@@ -101,6 +101,7 @@ impl Planner for Ipvlan {
         }
     }
 }
+            ..Attachment::default()
 
 #[cfg(all(test, feature = "vm"))]
 mod packets;

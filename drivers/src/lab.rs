@@ -158,6 +158,8 @@ impl Host {
         let target = Target {
             netns: Some(pin.clone()),
             interface: interface("eth0"),
+            ports: Vec::new(),
+            exposed: Vec::new(),
         };
         let driver = self.driver(&network.driver);
         let attachment = lab

@@ -19,6 +19,7 @@ pub mod overlay;
 mod parent;
 mod planned;
 mod planner;
+pub mod remote;
 #[cfg(test)]
 mod samples;
 mod view;
@@ -34,6 +35,7 @@ pub use model::StaticRoute;
 pub use null::Null;
 pub use planned::Planned;
 pub use planner::{Planner, desired};
+pub use plugin_proto::Error as PluginError;
 pub use view::{
     Access, Attachment, Capabilities, Draft, Link, LinkAccess, Local, Needs, NetworkView, Peer, Target,
 };
@@ -57,6 +59,9 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A plugin is not there, does not answer, or refuses. Becomes 404 when it is not there, else 500.
+    #[error(transparent)]
+    Plugin(#[from] plugin_proto::Error),
     /// The kernel refused; what was half made is undone.
     #[error("{doing}")]
     Kernel {
@@ -97,6 +102,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Removes it again. An interface that is gone with its namespace is no error.
     async fn leave(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<()>;
 
+    /// Forgets an endpoint that has left; what it had on the host is there again. Only plugins know endpoints beyond that.
+    async fn delete_endpoint(&self, _network: &Network, _endpoint: &Endpoint) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets `access` in and nothing else: what led to the endpoint before and is not in it no longer does. Called when
     /// ports are published or given back, and when another endpoint becomes the sandbox's gateway. The caller takes it
     /// back before `leave`.
@@ -124,6 +134,14 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     fn knowing(&self, _survey: &Arc<kernel::Survey>) -> Option<Arc<dyn Driver>> {
         None
     }
+
+    /// Whether it is another program's: it is told more than built-in ones, and keeps what it wants to remember itself.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// A host of the cluster came or went. Only plugins care.
+    async fn host_changed(&self, _address: std::net::IpAddr, _own: bool, _here: bool) {}
 
     /// The links of the host that a network itself has, adopted ones included: by these it is known who is concerned
     /// when somebody changes a link.
@@ -159,8 +177,13 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     fn driver(&self, name: &str) -> Option<Arc<dyn Driver>>;
     /// Every name, for "did you mean".
     fn names(&self) -> Vec<String>;
+#[async_trait]
     /// The default scope of a driver's networks.
     fn scope(&self, name: &str) -> Option<Scope> {
         self.driver(name).map(|driver| driver.capabilities().scope)
+    /// The driver for a new network; none if nobody has that name. A plugin is there, and has said what it can do.
+    async fn find(&self, name: &str) -> Result<Option<Arc<dyn Driver>>> {
+        Ok(self.driver(name))
+    }
     }
 }

@@ -163,7 +163,7 @@ impl Planner for Overlay {
             gateway: true,
             vnis: true,
             wanted_vnis: options.vnis,
-            claims: Vec::new(),
+            ..Needs::default()
         })
     }
 
@@ -217,6 +217,7 @@ impl Planner for Overlay {
             gateway_v4: None,
             gateway_v6: None,
             routes: routes(network, endpoint),
+            ..Attachment::default()
         }
     }
 }

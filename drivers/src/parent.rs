@@ -169,6 +169,7 @@ pub(crate) fn attachment(network: &Network, endpoint: &Endpoint, leads_out: bool
         routes: beside(network, endpoint),
     }
 }
+        ..Attachment::default()
 
 /// Routes to the network's other subnets, which are on the same segment.
 pub(crate) fn beside(network: &Network, endpoint: &Endpoint) -> Vec<StaticRoute> {

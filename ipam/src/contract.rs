@@ -56,6 +56,7 @@ impl Host {
                 owner: None,
                 node: self.node,
                 wanted,
+                mac: None,
                 avoid: &avoid,
             };
             let grant = self.ipam.request_address(&request).await?;
@@ -100,6 +101,7 @@ fn wanted(name: &str, subnet: Option<&str>) -> PoolRequest {
         siblings: Vec::new(),
         avoid: Vec::new(),
         links: Vec::new(),
+        shared_segment: false,
     }
 }
 

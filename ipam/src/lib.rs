@@ -11,17 +11,19 @@ mod intervals;
 mod null;
 mod number;
 mod pool;
+mod remote;
 mod space;
 mod stored;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use async_trait::async_trait;
-use model::{AddressFamily, EndpointId, IpNet, Labels, NetworkId, NodeId, Pool, Scope, Subnet};
+use model::{AddressFamily, EndpointId, IpNet, Labels, MacAddress, NetworkId, NodeId, Pool, Scope, Subnet};
 use store::Txn;
 
 pub use null::Null;
 pub use pool::{Book, Unusable, has_room, unusable, usable, used};
+pub use remote::{Remote, Remotes};
 pub use space::{DefaultPool, DefaultPoolError, Occupant, Space};
 pub use stored::{HostRoutes, Stored};
 
@@ -50,6 +52,9 @@ pub struct PoolRequest {
     pub avoid: Vec<Subnet>,
     /// Links of the host that will be the network's own, such as an adopted bridge: their routes don't count.
     pub links: Vec<String>,
+    /// The subnet is that of a segment which others are on too, the host perhaps among them: its routes don't count where
+    /// the subnet is named.
+    pub shared_segment: bool,
 }
 
 /// A pool granted.
@@ -59,6 +64,8 @@ pub struct PoolGrant {
     pub id: String,
     /// The subnet.
     pub subnet: Subnet,
+    /// The gateway's address, where the driver has decided it.
+    pub gateway: Option<IpAddr>,
     /// To be committed for the grant to hold. Empty for a plugin, which keeps its own books.
     pub txn: Txn,
 }
@@ -89,6 +96,8 @@ pub struct AddressRequest<'a> {
     pub node: NodeId,
     /// The address; none for the next free one.
     pub wanted: Option<IpAddr>,
+    /// The Ethernet address that goes with it, as far as it is known.
+    pub mac: Option<MacAddress>,
     /// Addresses that a lost commit has shown to be taken.
     pub avoid: &'a [IpAddr],
 }
@@ -148,6 +157,9 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A plugin is not there, does not answer, or refuses. Becomes 404 when it is not there, else 500.
+    #[error(transparent)]
+    Plugin(#[from] plugin_proto::Error),
     /// The store failed.
     #[error("reading the address records")]
     Store(#[from] store::Error),
@@ -190,6 +202,24 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
     /// Forgets what is set aside or kept for a container that is gone.
     async fn forget_owner(&self, _network: NetworkId, _scope: Scope, _owner: &str) -> Result<Txn> {
         Ok(Txn::new())
+    }
+    /// Whether it must know an endpoint's Ethernet address before it chooses the other.
+    async fn requires_mac(&self) -> Result<bool> {
+        Ok(false)
+    }
+    /// Takes an address out of a pool that was asked for as an auxiliary one. Where the pool's own request says so, there
+    /// is nothing left to do.
+    async fn set_aside(&self, _pool: &Pool, _address: IpAddr) -> Result<()> {
+        Ok(())
+    }
+    /// Asks again for what is held, as some plugins want after a start. What has no holder is set aside.
+    async fn remind(
+        &self,
+        _request: &PoolRequest,
+        _pool: &Pool,
+        _held: &[(Option<Holder>, IpAddr)],
+    ) -> Result<()> {
+        Ok(())
     }
     /// How much of a pool is used.
     async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse>;

@@ -159,7 +159,11 @@ pub trait IpamDriver: Send + Sync + 'static {
 pub struct Server {
     network: Option<Arc<dyn NetworkDriver>>,
     ipam: Option<Arc<dyn IpamDriver>>,
+    observer: Option<Observer>,
 }
+
+/// Is told of every call: its method and its body.
+type Observer = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,6 +183,13 @@ impl Server {
     #[must_use]
     pub fn ipam(mut self, driver: impl IpamDriver) -> Self {
         self.ipam = Some(Arc::new(driver));
+        self
+    }
+
+    /// Tells of every call before it is answered: for logs.
+    #[must_use]
+    pub fn observed_by(mut self, observer: impl Fn(&str, &[u8]) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -245,6 +256,9 @@ impl Server {
 
     /// Answers one call: a status and a body.
     pub async fn handle(&self, method: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
+        if let Some(observer) = &self.observer {
+            observer(method, body);
+        }
         let reply = match method.split_once('.') {
             Some(("Plugin", "Activate")) => {
                 let implements = self.implements();

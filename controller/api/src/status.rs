@@ -111,7 +111,9 @@ fn network_status(error: &NetworkError) -> StatusCode {
         NetworkError::Forbidden { .. } => StatusCode::FORBIDDEN,
         NetworkError::Conflict { .. } => StatusCode::CONFLICT,
         NetworkError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        NetworkError::Internal { .. } | NetworkError::Undone { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        NetworkError::Plugin { .. } | NetworkError::Internal { .. } | NetworkError::Undone { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -133,8 +135,6 @@ mod tests {
             ),
             (Error::invalid("no").with_hint("yes"), 400, "no (hint: yes)"),
             (Error::forbidden("no"), 403, "no"),
-            (Error::conflict("no"), 409, "no"),
-            (Error::NotModified("it runs".into()), 304, "it runs"),
             (
                 Error::Unpublished {
                     doing: "starting".into(),
@@ -146,6 +146,8 @@ mod tests {
                 500,
                 "starting: port is already allocated",
             ),
+            (Error::conflict("no"), 409, "no"),
+            (Error::NotModified("it runs".into()), 304, "it runs"),
             (Error::not_implemented("later"), 501, "later"),
             (
                 Error::Command {

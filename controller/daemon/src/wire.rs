@@ -4,11 +4,12 @@ use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use controller::{BridgeSettings, Controller, Parts};
-use drivers::{BuiltIn, HostSettings, VXLAN_PORT};
+use drivers::{BuiltIn, HostSettings, VXLAN_PORT, remote::WithPlugins};
 use engine::{About, Engine, EngineParts};
-use ipam::DefaultPool;
+use ipam::{DefaultPool, HostRoutes};
 use kernel::{Kernel, Linux};
 use model::{AddressFamily, DnsConfig, Labels, Node, NodeId, Subnet, Timestamp};
+use plugin_proto::{Limits, Places, Plugins};
 use runtime::{Runtime, RuntimeConfig};
 use store::{Store, Stores, embedded::Embedded};
 
@@ -67,10 +68,15 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let linux = Arc::new(linux(config, node)?);
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
+    let plugins = Plugins::new(plugin_places(config), Limits::default());
     let parts = Parts {
         node: this_node(node, address),
-        ipam: Arc::new(address_management(config, node, &stores, &kernel)?),
-        catalog: Arc::new(catalog(config, node, address, &kernel)?),
+        ipam: Arc::new(address_management(config, node, &stores, host_routes(&kernel))?),
+        ipam_plugins: Arc::new(ipam::Remotes::new(plugins.clone(), host_routes(&kernel))),
+        catalog: Arc::new(WithPlugins::new(
+            catalog(config, node, address, &kernel)?,
+            plugins,
+        )),
         stores,
         kernel,
         names: names.clone(),
@@ -160,10 +166,16 @@ fn address_management(
     config: &Config,
     node: NodeId,
     stores: &Stores,
-    kernel: &Arc<dyn Kernel>,
+    routes: HostRoutes,
 ) -> anyhow::Result<ipam::Stored> {
+    let pools = default_pools(config, node)?;
+    Ok(ipam::Stored::new(stores.clone(), node, pools, routes).remembering(ADDRESSES_KEPT))
+}
+
+/// The host's routes as address management asks for them.
+fn host_routes(kernel: &Arc<dyn Kernel>) -> HostRoutes {
     let kernel = kernel.clone();
-    let routes = move || match kernel.host_routes() {
+    Arc::new(move || match kernel.host_routes() {
         Ok(routes) => routes
             .into_iter()
             .map(|(subnet, link)| (subnet, link.to_string()))
@@ -172,14 +184,14 @@ fn address_management(
             tracing::warn!(%error, "reading the host's routes: subnets are not checked against them");
             Vec::new()
         }
-    };
-    Ok(ipam::Stored::new(
-        stores.clone(),
-        node,
-        default_pools(config, node)?,
-        Arc::new(routes),
-    )
-    .remembering(ADDRESSES_KEPT))
+    })
+}
+
+/// Docker's places, and before them a folder of this daemon's own: there may be several on one kernel.
+fn plugin_places(config: &Config) -> Places {
+    let mut places = Places::default();
+    places.sockets.insert(0, config.exec_root.join("plugins"));
+    places
 }
 
 /// What the administrator gives replaces the built-in pools of the same family.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lifecycle, MacAddress,
-    NetworkId, NodeId, SandboxId, Timestamp,
+    NetworkId, NodeId, SandboxId, Subnet, Timestamp,
 };
 
 /// An endpoint as recorded. In global scope this record is what other hosts read to reach it.
@@ -42,6 +42,24 @@ pub struct Endpoint {
     pub options: Labels,
     /// Addresses asked for in so many words, which `inspect` echoes and a later start asks for again.
     pub requested: Vec<IpAddr>,
+    /// What a plugin said at join, which is not asked again; none of a built-in driver's.
+    #[serde(default)]
+    pub answer: Option<PluginAnswer>,
+}
+
+/// How a plugin wants a sandbox to be set up for an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginAnswer {
+    /// The name on the host of the interface that it made; none if it made none.
+    pub link: Option<InterfaceName>,
+    /// IPv4 default gateway.
+    pub gateway_v4: Option<IpAddr>,
+    /// IPv6 default gateway.
+    pub gateway_v6: Option<IpAddr>,
+    /// More routes: destination, and next hop or none for one on the link.
+    pub routes: Vec<(Subnet, Option<IpAddr>)>,
+    /// The sandbox needs no endpoint on the gateway bridge on its account.
+    pub no_gateway_bridge: bool,
 }
 
 /// The layer-2 and layer-3 addresses of an endpoint.

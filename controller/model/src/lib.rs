@@ -24,7 +24,7 @@ mod timestamp;
 mod vni;
 
 pub use address::{AddressFamily, Subnet, SubnetError};
-pub use endpoint::{Endpoint, EndpointAddresses};
+pub use endpoint::{Endpoint, EndpointAddresses, PluginAnswer};
 pub use id::{Container, ContainerId, EndpointId, Id, IdError, NetworkId, NodeId, SandboxId};
 pub use interface_name::{InterfaceName, InterfaceNameError};
 pub use labels::Labels;

@@ -31,6 +31,7 @@ pub(super) async fn choose(
     avoid: &[IpAddr],
 ) -> Result<Chosen> {
     let mut chosen = Chosen::default();
+    let request = &with_mac(core, network, id, request).await?;
     let wanted = [
         (
             AddressFamily::V4,
@@ -60,8 +61,22 @@ pub(super) async fn choose(
         }
     }
     chosen.addresses.link_local = link_local(&request.link_local)?;
-    chosen.addresses.mac = request.mac.or_else(|| mac(&chosen.addresses));
+    // A plugin's interface keeps the one that it comes with.
+    let remote = core.driver(&network.driver)?.is_remote();
+    let derived = || mac(&chosen.addresses).filter(|_| !remote);
+    chosen.addresses.mac = request.mac.or_else(derived);
     Ok(chosen)
+}
+
+/// With an Ethernet address, where one must be known before the others are chosen.
+async fn with_mac(core: &Core, network: &Network, id: EndpointId, request: &Connect) -> Result<Connect> {
+    let mut request = request.clone();
+    let asks = request.mac.is_none() && !network.pools.is_empty();
+    if asks && core.ipam(network).requires_mac().await? {
+        let [a, b, c, d, ..] = *id.as_bytes();
+        request.mac = MacAddress::new([0x02, 0x42, a, b, c, d]).ok();
+    }
+    Ok(request)
 }
 
 /// Tells address management that nothing was committed.
@@ -70,7 +85,7 @@ pub(super) async fn give_back(core: &Core, network: &Network, addresses: &Endpoi
         if let Some(pool) = network.pool_around(address.addr()) {
             // Only its memory is put right: there is nothing to commit.
             let _ = core
-                .ipam
+                .ipam(network)
                 .release_address(network.id, network.scope, pool, address.addr())
                 .await;
         }
@@ -84,7 +99,7 @@ pub(super) async fn release(core: &Core, network: &Network, endpoint: &Endpoint)
         let Some(pool) = network.pool_around(address) else {
             continue;
         };
-        let ipam = &core.ipam;
+        let ipam = core.ipam(network);
         let given_back = match endpoint.lifecycle {
             Lifecycle::Deleting => ipam.keep_address(network.id, network.scope, pool, address).await,
             _ => {
@@ -117,9 +132,10 @@ pub(super) async fn reserve(
             owner: Some(owner.clone()),
             node: core.node.id,
             wanted: Some(*address),
+            mac: None,
             avoid: &[],
         };
-        txn = txn.and(core.ipam.reserve_address(&request, &owner).await?);
+        txn = txn.and(core.ipam(network).reserve_address(&request, &owner).await?);
     }
     if txn != Txn::new() {
         core.stores.of(network.scope).commit(txn).await?;
@@ -178,9 +194,10 @@ async fn one(
             owner: owner(core, request),
             node: core.node.id,
             wanted,
+            mac: request.mac,
             avoid: &lost,
         };
-        match core.ipam.request_address(&request).await {
+        match core.ipam(network).request_address(&request).await {
             Ok(grant) => return Ok((grant.address, grant.txn)),
             Err(error @ IpamError::Exhausted { .. }) => full = Some(error),
             Err(error) => return Err(error.into()),

@@ -63,7 +63,7 @@ async fn walk(
         }
     };
     networks::realize(core, network).await?;
-    join::join(core, network, &endpoint, sandbox).await?;
+    let endpoint = join::join(core, network, &endpoint, sandbox).await?;
     let active = Arc::new(Endpoint {
         lifecycle: Lifecycle::Active,
         ..Endpoint::clone(&endpoint)

@@ -54,7 +54,11 @@ fn ways(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> (Ways, Option<A
         let driver = core.catalog.driver(&network.driver);
         let wants = driver.is_some_and(|driver| driver.capabilities().gateway_bridge);
         let attachment = core.attachments.get(endpoint.id).unwrap_or_default();
-        ways.wanted |= wants && !network.internal;
+        let declined = endpoint
+            .answer
+            .as_ref()
+            .is_some_and(|answer| answer.no_gateway_bridge);
+        ways.wanted |= wants && !declined && !network.internal;
         ways.other |= attachment.gateway_v4.is_some() || attachment.gateway_v6.is_some();
     }
     (ways, own)

@@ -204,6 +204,7 @@ pub(super) fn assemble(
             .into_iter()
             .flatten()
             .collect(),
+        answer: None,
     })
 }
 
@@ -250,10 +251,30 @@ fn interface(
             false => Ok(Some(name)),
         };
     }
-    let prefix = driver.interface_prefix(network);
-    let free = (0..=used.len()).filter_map(|number| InterfaceName::numbered(&prefix, number).ok());
+    lowest_free(&driver.interface_prefix(network), &used).map(Some)
+}
+
+/// The name of an interface whose plugin wants another prefix than was thought. A name that was asked for stays.
+pub(super) fn interface_with(core: &Core, endpoint: &Endpoint, prefix: &str) -> Result<InterfaceName> {
+    let asked = endpoint
+        .options
+        .contains_key("com.docker.network.endpoint.ifname");
+    if let (true, Some(name)) = (asked, &endpoint.interface) {
+        return Ok(name.clone());
+    }
+    let snapshot = core.records.snapshot();
+    let others = snapshot.endpoints_of(&endpoint.sandbox);
+    let used: Vec<_> = others
+        .filter(|other| other.id != endpoint.id)
+        .filter_map(|other| other.interface.clone())
+        .collect();
+    lowest_free(prefix, &used)
+}
+
+fn lowest_free(prefix: &str, used: &[InterfaceName]) -> Result<InterfaceName> {
+    let free = (0..=used.len()).filter_map(|number| InterfaceName::numbered(prefix, number).ok());
     let found = free.into_iter().find(|name| !used.contains(name));
-    found.map(Some).ok_or_else(|| {
+    found.ok_or_else(|| {
         Error::invalid(format!("interface prefix {prefix:?} is too long"))
             .with_hint("at most 12 letters are usual")
     })

@@ -119,9 +119,10 @@ async fn claim(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<()
             owner: endpoint.container.map(|id| id.to_string()),
             node: core.node.id,
             wanted: Some(address.addr()),
+            mac: None,
             avoid: &[],
         };
-        txn = txn.and(core.ipam.request_address(&request).await?.txn);
+        txn = txn.and(core.ipam(network).request_address(&request).await?.txn);
     }
     commit(core, network, txn).await?;
     tracing::info!(endpoint = %endpoint.name, "claimed again");

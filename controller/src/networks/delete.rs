@@ -154,15 +154,15 @@ async fn release(core: &Core, network: &Network) -> Result<Txn> {
     txn = txn
         .delete(claims::network_name(&network.name))
         .and(claims::release_vnis(&network.vnis));
+    let ipam = core.ipam(network);
     for pool in &network.pools {
         if let Some(gateway) = pool.gateway {
             txn = txn.and(
-                core.ipam
-                    .release_address(network.id, network.scope, pool, gateway)
+                ipam.release_address(network.id, network.scope, pool, gateway)
                     .await?,
             );
         }
-        txn = txn.and(core.ipam.release_pool(network.id, network.scope, pool).await?);
+        txn = txn.and(ipam.release_pool(network.id, network.scope, pool).await?);
     }
     for device in devices(core, network).await? {
         txn = txn.delete(device);

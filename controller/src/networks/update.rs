@@ -63,7 +63,7 @@ pub(super) async fn update(
     let planned = plan(core, &*driver, &before, &change).await?;
     let result = carry_out(core, &driver, &before, &planned, dry_run).await;
     if dry_run || result.is_err() {
-        planned.give_back(core, &before).await;
+        planned.give_back(&before).await;
     }
     result
 }
@@ -124,9 +124,9 @@ struct Planned {
 }
 
 impl Planned {
-    async fn give_back(&self, core: &Core, network: &Network) {
+    async fn give_back(&self, network: &Network) {
         if let Some(allocation) = &self.allocation {
-            allocation.give_back(core, network.id, network.scope).await;
+            allocation.give_back(network.id, network.scope).await;
         }
     }
 }
@@ -248,14 +248,13 @@ fn lines(before: &Network, after: &Network, added: &[SubnetRequest]) -> Vec<Stri
 /// What gives back the pools and gateways of an allocation that was committed.
 async fn released(core: &Core, network: &Network, pools: &[Pool]) -> Result<Txn> {
     let mut txn = Txn::new();
+    let ipam = core.ipam(network);
     for pool in pools {
         if let Some(gateway) = pool.gateway {
-            let address = core
-                .ipam
-                .release_address(network.id, network.scope, pool, gateway);
+            let address = ipam.release_address(network.id, network.scope, pool, gateway);
             txn = txn.and(address.await?);
         }
-        txn = txn.and(core.ipam.release_pool(network.id, network.scope, pool).await?);
+        txn = txn.and(ipam.release_pool(network.id, network.scope, pool).await?);
     }
     Ok(txn)
 }
@@ -276,7 +275,7 @@ async fn rename(
             txn = txn.and(claims::renamed(claims::device(device)?, before.id, to));
         }
         let pools = core
-            .ipam
+            .ipam(before)
             .rename(before.id, before.scope, &before.pools, to)
             .await?;
         txns.push(txn.and(pools));

@@ -97,6 +97,7 @@ impl Host {
         let pools = DefaultPool::built_in(&self.node.id);
         let parts = Parts {
             node: self.node.clone(),
+            ipam_plugins: Arc::default(),
             ipam: Arc::new(Stored::new(stores.clone(), self.node.id, pools, Arc::new(routes))),
             stores,
             catalog: Arc::new(BuiltIn::new(&host, &kernel).unwrap()),

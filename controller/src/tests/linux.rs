@@ -69,6 +69,7 @@ pub(super) async fn start_on(linux: Linux, folder: &Path, stores: &Stores) -> Ar
     };
     let pools = DefaultPool::built_in(&node.id);
     let parts = Parts {
+        ipam_plugins: Arc::default(),
         ipam: Arc::new(Stored::new(stores.clone(), node.id, pools, Arc::new(routes))),
         node,
         stores: stores.clone(),

@@ -125,6 +125,7 @@ impl Pools {
         let routes: Vec<_> = routes
             .into_iter()
             .filter(|(subnet, link)| subnet.family() == request.family && !request.links.contains(link))
+            .filter(|_| !(request.shared_segment && request.subnet.is_some()))
             .collect();
         match self.grant(request, &routes) {
             // The book may be behind: somebody gave back what it still counts.
@@ -257,6 +258,7 @@ impl Pools {
             Ok(PoolGrant {
                 id: format!("{}/{subnet}", request.scope),
                 subnet,
+                gateway: None,
                 txn: self.fragment(cached, request, subnet),
             })
         })

@@ -45,6 +45,7 @@ fn request(subnet: Option<&str>) -> PoolRequest {
         siblings: Vec::new(),
         avoid: Vec::new(),
         links: Vec::new(),
+        shared_segment: false,
     }
 }
 
@@ -99,6 +100,17 @@ async fn a_route_of_the_host_is_named_and_stepped_over() {
     ipam.request_pool(&own)
         .await
         .expect("a route on the network's own link does not count");
+    let mut beside = request(Some("172.18.4.0/24"));
+    beside.shared_segment = true;
+    ipam.request_pool(&beside)
+        .await
+        .expect("a segment that the host is on too");
+    beside.subnet = None;
+    let grant = ipam.request_pool(&beside).await.expect("a default pool");
+    assert!(
+        !grant.subnet.overlaps(subnet("172.18.0.0/16")),
+        "unless it is chosen"
+    );
     let global = PoolRequest {
         scope: Scope::Global,
         ..request(Some("172.18.3.0/24"))
@@ -224,6 +236,7 @@ async fn auxiliary_addresses_are_set_aside_by_name() {
         owner: None,
         node: NodeId::random(),
         wanted: None,
+        mac: None,
         avoid: &[],
     };
     let grant = ipam.request_address(&request).await.expect("an address");
@@ -257,6 +270,7 @@ async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
             owner: None,
             node: NodeId::random(),
             wanted: None,
+            mac: None,
             avoid: &[],
         };
         let grant = ipam.request_address(&request).await.expect("an address");
@@ -305,6 +319,7 @@ impl Sticky {
             owner: Some(format!("id-of-{container}")),
             node: NodeId::from_bytes([1; 32]),
             wanted: wanted.map(|text| text.parse().expect("an address")),
+            mac: None,
             avoid: &[],
         }
     }

@@ -118,7 +118,7 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
         images: i64::try_from(images).unwrap_or(i64::MAX),
         driver: "overlay2".to_owned(),
         driver_status: vec![["Backing Filesystem".to_owned(), "overlayfs".to_owned()]],
-        plugins: plugins(),
+        plugins: plugins(engine.networks.drivers()),
         memory_limit: true,
         swap_limit: host.unified_cgroups,
         cpu_cfs_period: true,
@@ -174,8 +174,7 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
     }
 }
 
-fn plugins() -> docker::Plugins {
-/// What the kernel lacks, in the words that Docker's client shows as they are.
+/// What the kernel lacks, and whose firewall stands in the way, in the words that Docker's client shows as they are.
 fn warnings(engine: &Engine) -> Option<Vec<String>> {
     let missing = engine.missing();
     let lines: Vec<_> = missing
@@ -188,7 +187,8 @@ fn warnings(engine: &Engine) -> Option<Vec<String>> {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     docker::Plugins {
         volume: Vec::new(),
-        network: list(&["bridge", "host", "null", "overlay"]),
+        network: drivers,
+fn plugins(drivers: Vec<String>) -> docker::Plugins {
         authorization: None,
         log: list(&["json-file", "none"]),
     }

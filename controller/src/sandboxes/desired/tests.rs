@@ -89,6 +89,7 @@ fn endpoint(interface: &str, ipv4: &str, ipv6: Option<&str>) -> Endpoint {
         gateway_priority: 0,
         options: Labels::new(),
         requested: Vec::new(),
+        answer: None,
     }
 }
 
@@ -113,8 +114,8 @@ fn joined<'a>(endpoint: &'a Endpoint, network: &'a Network, attachment: &'a Atta
         network,
         attachment,
         gateway_bridge: false,
-    }
         mtu: None,
+    }
 }
 
 /// The objects without the namespace, its loopback and its firewall, as text.
@@ -178,7 +179,6 @@ fn with_an_ipv6_address_ipv6_stays_on_and_without_it_on_the_host_nothing_is_touc
 }
 
 #[test]
-#[test]
 fn an_interface_too_small_for_ipv6_has_no_settings_of_it() {
     let (network, attachment) = (network("a", Scope::Local), Attachment::default());
     let endpoint = endpoint("eth0", "10.0.0.2/24", None);
@@ -193,6 +193,7 @@ fn an_interface_too_small_for_ipv6_has_no_settings_of_it() {
     }
 }
 
+#[test]
 fn drivers_routes_and_the_users_sysctls_are_there() {
     let network = network("a", Scope::Local);
     let attachment = Attachment {

@@ -82,6 +82,7 @@ fn endpoint(network: &Network, sandbox: &Sandbox, ipv4: &str) -> Arc<Endpoint> {
         gateway_priority: 0,
         options: Labels::new(),
         requested: Vec::new(),
+        answer: None,
     })
 }
 

@@ -1,0 +1,327 @@
+//! Address management in other processes, by Docker's plugin protocol.
+//!
+//! A plugin keeps its own books, so there is nothing to commit. What is given back while it does not answer is owed to it
+//! until it does; after a restart of this daemon it would have to be told by hand.
+
+mod catalog;
+mod translate;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use model::{IpNet, NetworkId, Pool, Scope, Subnet};
+use plugin_proto::{
+    Call, Error as PluginError, Plugin,
+    activation::IPAM_DRIVER,
+    ipam_driver::{
+        AddressSpaces, Capabilities, GetCapabilities, GetDefaultAddressSpaces, ReleaseAddress, ReleasePool,
+        RequestPool,
+    },
+};
+use store::Txn;
+use tokio::sync::OnceCell;
+
+use crate::{
+    AddressGrant, AddressRequest, Error, Holder, HostRoutes, Ipam, PoolGrant, PoolRequest, PoolUse, Result,
+};
+
+pub use catalog::Remotes;
+
+/// How often a plugin is asked again for a pool or an address that can't be used.
+const TURNS: usize = 16;
+/// What is owed to a plugin that never comes back is forgotten at last.
+const OWED: usize = 10_000;
+
+/// A plugin as a driver of addresses.
+pub struct Remote {
+    plugin: Arc<Plugin>,
+    routes: HostRoutes,
+    facts: OnceCell<Facts>,
+    owed: Mutex<Vec<Owed>>,
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone)]
+struct Facts {
+    capabilities: Capabilities,
+    spaces: AddressSpaces,
+}
+
+/// What was given back, and the plugin does not know it yet.
+#[derive(Debug, Clone)]
+enum Owed {
+    Address(ReleaseAddress),
+    Pool(ReleasePool),
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Remote").field(&self.plugin.name()).finish()
+    }
+}
+
+impl Remote {
+    /// The plugin, which may be there or not. Pools that it chooses are held against the host's routes.
+    pub fn new(plugin: Arc<Plugin>, routes: HostRoutes) -> Self {
+        Self {
+            plugin,
+            routes,
+            facts: OnceCell::new(),
+            owed: Mutex::default(),
+        }
+    }
+
+    /// Finds it and asks what it needs, if it was not asked yet. One whose file is not there yet is waited for.
+    ///
+    /// # Errors
+    /// When it is not there, or is no driver of addresses.
+    pub async fn activate(&self, patience: Duration) -> Result<()> {
+        self.plugin.require(IPAM_DRIVER, patience).await?;
+        self.facts().await.map(drop)
+    }
+
+    async fn facts(&self) -> Result<&Facts> {
+        let ask = || async {
+            // Older plugins have no such call.
+            let capabilities = match self.plugin.call(&GetCapabilities).await {
+                Ok(capabilities) => capabilities,
+                Err(PluginError::Refused { .. }) => Capabilities::default(),
+                Err(error) => return Err(error),
+            };
+            let spaces = self.plugin.call(&GetDefaultAddressSpaces).await?;
+            Ok(Facts { capabilities, spaces })
+        };
+        Ok(self.facts.get_or_try_init(ask).await?)
+    }
+
+    fn nonsense(&self, method: &str, reason: String) -> Error {
+        Error::Plugin(PluginError::Nonsense {
+            plugin: self.plugin.name().to_owned(),
+            method: method.to_owned(),
+            reason,
+        })
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<Owed>> {
+        // The list is whole even if a holder of the lock panicked.
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back; what the plugin refuses to take it has not got, and what it does not hear it is told later.
+    async fn give_back(&self, owed: Owed) {
+        self.settle().await;
+        if let Err(error) = self.tell(&owed).await {
+            tracing::warn!(plugin = self.plugin.name(), %error, "giving back");
+            if error.is_silence() {
+                let mut all = self.owed();
+                all.push(owed);
+                let surplus = all.len().saturating_sub(OWED);
+                all.drain(..surplus);
+            }
+        }
+    }
+
+    async fn tell(&self, owed: &Owed) -> Result<(), PluginError> {
+        match owed {
+            Owed::Address(release) => self.plugin.call(release).await.map(drop),
+            Owed::Pool(release) => self.plugin.call(release).await.map(drop),
+        }
+    }
+
+    /// Tells what is owed, oldest first, as far as the plugin listens.
+    async fn settle(&self) {
+        loop {
+            let Some(next) = self.owed().first().cloned() else {
+                return;
+            };
+            if self.tell(&next).await.is_err_and(|error| error.is_silence()) {
+                return;
+            }
+            let mut all = self.owed();
+            if !all.is_empty() {
+                all.remove(0);
+            }
+        }
+    }
+
+    /// One pool, whether it can be used or not.
+    async fn one_pool(&self, call: &RequestPool, request: &PoolRequest) -> Result<PoolGrant> {
+        let answer = self.plugin.call(call).await?;
+        match translate::pool(&answer, request.family) {
+            Ok(grant) => Ok(grant),
+            Err(reason) => {
+                let pool_id = answer.pool_id;
+                self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+                Err(self.nonsense(RequestPool::METHOD, reason))
+            }
+        }
+    }
+
+    /// With what of the host or of the same operation a pool is in conflict.
+    fn conflict(&self, request: &PoolRequest, subnet: Subnet) -> Option<String> {
+        let known = request.siblings.iter().chain(&request.avoid);
+        let known = known.map(|other| (*other, "another network".to_owned()));
+        let routes = (self.routes)().into_iter();
+        let routes = routes.filter(|(_, link)| !request.links.contains(link));
+        known
+            .chain(routes)
+            .find(|(other, _)| other.overlaps(subnet))
+            .map(|(other, whose)| format!("{subnet} overlaps {other} of {whose}"))
+    }
+
+    async fn one_address(&self, request: &AddressRequest<'_>) -> Result<IpNet> {
+        let call = translate::request_address(request);
+        let answer = self.plugin.call(&call).await?;
+        match translate::address(&answer, request.pool.subnet) {
+            Ok(address) => Ok(address),
+            Err(reason) => {
+                if let Some(address) = translate::plain_address(&answer) {
+                    self.give_back(Owed::Address(release(request.pool, address)))
+                        .await;
+                }
+                Err(self.nonsense("IpamDriver.RequestAddress", reason))
+            }
+        }
+    }
+}
+
+fn release(pool: &Pool, address: IpAddr) -> ReleaseAddress {
+    ReleaseAddress {
+        pool_id: pool.id.clone(),
+        address: address.to_string(),
+    }
+}
+
+#[async_trait]
+impl Ipam for Remote {
+    async fn request_pool(&self, request: &PoolRequest) -> Result<PoolGrant> {
+        self.settle().await;
+        let call = translate::request_pool(request, &self.facts().await?.spaces);
+        let mut rejected: Vec<PoolGrant> = Vec::new();
+        let mut outcome = None;
+        let mut why = String::new();
+        for _ in 0..TURNS {
+            match self.one_pool(&call, request).await {
+                Ok(grant) => match self.conflict(request, grant.subnet) {
+                    // What was asked for in so many words is the user's own affair.
+                    Some(conflict) if request.subnet.is_none() => {
+                        why = conflict;
+                        rejected.push(grant);
+                    }
+                    _ => outcome = Some(Ok(grant)),
+                },
+                Err(error) => outcome = Some(Err(error)),
+            }
+            if outcome.is_some() {
+                break;
+            }
+        }
+        // Not earlier, or it would offer them again.
+        for PoolGrant { id: pool_id, .. } in rejected {
+            self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+        }
+        outcome.unwrap_or_else(|| Err(self.nonsense(RequestPool::METHOD, why)))
+    }
+
+    async fn release_pool(&self, _: NetworkId, _: Scope, pool: &Pool) -> Result<Txn> {
+        for address in pool.aux_addresses.values() {
+            self.give_back(Owed::Address(release(pool, *address))).await;
+        }
+        let pool_id = pool.id.clone();
+        self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+        Ok(Txn::new())
+    }
+
+    async fn request_address(&self, request: &AddressRequest<'_>) -> Result<AddressGrant> {
+        self.settle().await;
+        let mut rejected = Vec::new();
+        let mut outcome = Err(Error::Exhausted {
+            message: format!(
+                "the plugin {:?} only has addresses that others use",
+                self.plugin.name()
+            ),
+            hint: None,
+        });
+        for _ in 0..TURNS {
+            match self.one_address(request).await {
+                Ok(address) if request.wanted.is_none() && request.avoid.contains(&address.addr()) => {
+                    rejected.push(address.addr());
+                }
+                other => {
+                    outcome = other;
+                    break;
+                }
+            }
+        }
+        for address in rejected {
+            self.give_back(Owed::Address(release(request.pool, address)))
+                .await;
+        }
+        outcome.map(|address| AddressGrant {
+            address,
+            txn: Txn::new(),
+        })
+    }
+
+    async fn release_address(&self, _: NetworkId, _: Scope, pool: &Pool, address: IpAddr) -> Result<Txn> {
+        self.give_back(Owed::Address(release(pool, address))).await;
+        Ok(Txn::new())
+    }
+
+    async fn utilisation(&self, _: NetworkId, _: Scope, _: &Pool) -> Result<PoolUse> {
+        Err(Error::Invalid {
+            message: format!(
+                "the plugin {:?} does not tell how much is used",
+                self.plugin.name()
+            ),
+            hint: None,
+        })
+    }
+
+    async fn requires_mac(&self) -> Result<bool> {
+        Ok(self.facts().await?.capabilities.requires_mac_address)
+    }
+
+    async fn set_aside(&self, pool: &Pool, address: IpAddr) -> Result<()> {
+        let call = translate::held_address(pool, None, address);
+        Ok(self.plugin.call(&call).await.map(drop)?)
+    }
+
+    async fn remind(
+        &self,
+        request: &PoolRequest,
+        pool: &Pool,
+        held: &[(Option<Holder>, IpAddr)],
+    ) -> Result<()> {
+        self.activate(Duration::from_secs(30)).await?;
+        let facts = self.facts().await?;
+        if !facts.capabilities.requires_request_replay {
+            return Ok(());
+        }
+        let asked = PoolRequest {
+            subnet: Some(pool.subnet),
+            ..request.clone()
+        };
+        let call = translate::request_pool(&asked, &facts.spaces);
+        let grant = self.one_pool(&call, request).await?;
+        if grant.id != pool.id {
+            let reason = format!(
+                "asked again for {}, it calls it {:?} and no longer {:?}",
+                pool.subnet, grant.id, pool.id
+            );
+            return Err(self.nonsense(RequestPool::METHOD, reason));
+        }
+        for (holder, address) in held {
+            let call = translate::held_address(pool, holder.as_ref(), *address);
+            self.plugin.call(&call).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
