@@ -2,7 +2,7 @@
 # Tests of what this machine's kernel may lack, in an emulated machine with Debian's cloud kernel.
 #
 #   tests/vm.sh                 every suite
-#   tests/vm.sh SUITE…          sctp, vlan, ipvlan, …: see `suites` below
+#   tests/vm.sh SUITE…          sctp, macvlan, ipvlan, …: see `suites` below
 #   tests/vm.sh -- NAME…        tests whose names contain one of these
 #
 # The machine is qemu without hardware help, ten to thirty times slower than this one, and has pure cgroup v2. It boots
@@ -18,6 +18,9 @@ cd "$(dirname "$0")/.."
 # name → start of the names of its tests
 declare -A suites=(
     [sctp]=bridge::packets::sctp::
+    [contract]=contract::
+    [macvlan]=macvlan::packets::
+    [ipvlan]=ipvlan::packets::
 )
 
 fail() { printf 'tests/vm.sh: %s\n' "$*" >&2; exit 1; }

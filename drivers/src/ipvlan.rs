@@ -56,8 +56,11 @@ impl Planner for Ipvlan {
     }
 
     fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
-        IpvlanOptions::parse(draft.options)?;
-        Ok(Needs::default())
+        let options = IpvlanOptions::parse(draft.options)?;
+        Ok(Needs {
+            shared_segment: options.parent.is_some(),
+            ..Needs::default()
+        })
     }
 
     fn interface_prefix(&self, network: &Network) -> String {
@@ -98,10 +101,10 @@ impl Planner for Ipvlan {
             gateway_v4: on_link(endpoint.addresses.ipv4.is_some(), Ipv4Addr::UNSPECIFIED.into()),
             gateway_v6: on_link(endpoint.addresses.ipv6.is_some(), Ipv6Addr::UNSPECIFIED.into()),
             routes: parent::beside(network, endpoint),
+            ..Attachment::default()
         }
     }
 }
-            ..Attachment::default()
 
 #[cfg(all(test, feature = "vm"))]
 mod packets;

@@ -188,7 +188,7 @@ fn configure(pin: &Path, endpoint: &Endpoint, attachment: &Attachment) {
         state.insert(Object::Route(Route {
             netns: inside.clone(),
             destination,
-            gateway,
+            gateway: gateway.filter(|hop| !hop.is_unspecified()),
             link: interface("eth0"),
             source: None,
         }));

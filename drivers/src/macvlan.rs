@@ -80,7 +80,10 @@ impl Planner for Macvlan {
                 hint: Some("leave out \"cnm.host_access\" or \"macvlan_mode\"".to_owned()),
             });
         }
-        Ok(Needs::default())
+        Ok(Needs {
+            shared_segment: options.parent.is_some(),
+            ..Needs::default()
+        })
     }
 
     fn interface_prefix(&self, network: &Network) -> String {

@@ -5,6 +5,8 @@
 //! The interfaces go with their parent: see [`driver`] for what happens when it comes back.
 
 pub(crate) mod driver;
+#[cfg(test)]
+pub(crate) mod segment;
 pub(crate) mod tenants;
 
 use std::net::IpAddr;
@@ -167,9 +169,9 @@ pub(crate) fn attachment(network: &Network, endpoint: &Endpoint, leads_out: bool
         gateway_v4: gateway(endpoint.addresses.ipv4.map(IpNet::V4)),
         gateway_v6: gateway(endpoint.addresses.ipv6.map(IpNet::V6)),
         routes: beside(network, endpoint),
+        ..Attachment::default()
     }
 }
-        ..Attachment::default()
 
 /// Routes to the network's other subnets, which are on the same segment.
 pub(crate) fn beside(network: &Network, endpoint: &Endpoint) -> Vec<StaticRoute> {

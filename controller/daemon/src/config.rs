@@ -492,7 +492,7 @@ type NetworkOptions = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Keys are checked by their driver when a network is made; that the driver is one of ours is checked here.
 fn network_options(options: NetworkOptions) -> Result<NetworkOptions, ConfigError> {
-    const DRIVERS: [&str; 4] = ["bridge", "overlay", "host", "null"];
+    const DRIVERS: [&str; 6] = ["bridge", "overlay", "macvlan", "ipvlan", "host", "null"];
     match options.keys().find(|driver| !DRIVERS.contains(&driver.as_str())) {
         Some(driver) => Err(bad(
             "default-network-opts",

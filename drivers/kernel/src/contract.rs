@@ -172,6 +172,7 @@ macro_rules! kernel_contract {
             errors_name_their_object,
             a_link_on_another_is_made_where_it_belongs_and_goes_with_it,
             one_that_passes_through_has_its_link_for_itself,
+            one_may_be_called_like_the_one_below,
             kinds_are_asked_for,
             a_link_moves_under_a_new_name_and_back,
             what_can_not_move_stays_where_it_is,

@@ -177,18 +177,22 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
 /// What the kernel lacks, and whose firewall stands in the way, in the words that Docker's client shows as they are.
 fn warnings(engine: &Engine) -> Option<Vec<String>> {
     let missing = engine.missing();
-    let lines: Vec<_> = missing
+    let missing = missing
         .iter()
-        .map(|missing| format!("WARNING: {missing} ({})", missing.remedy()))
-        .collect();
+        .map(|missing| format!("WARNING: {missing} ({})", missing.remedy()));
+    let blocked = engine.blocked();
+    let blocked = blocked
+        .iter()
+        .map(|(by, hint)| format!("WARNING: {by} may drop packets of containers ({hint})"));
+    let lines: Vec<_> = missing.chain(blocked).collect();
     (!lines.is_empty()).then_some(lines)
 }
 
+fn plugins(drivers: Vec<String>) -> docker::Plugins {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     docker::Plugins {
         volume: Vec::new(),
         network: drivers,
-fn plugins(drivers: Vec<String>) -> docker::Plugins {
         authorization: None,
         log: list(&["json-file", "none"]),
     }

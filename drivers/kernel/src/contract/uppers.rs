@@ -61,6 +61,21 @@ pub(crate) fn one_that_passes_through_has_its_link_for_itself(case: &Case<'_>) {
     case.remove(&lower).expect("it goes");
 }
 
+/// As nearly every host's interface and nearly every container's.
+pub(crate) fn one_may_be_called_like_the_one_below(case: &Case<'_>) {
+    let inside = pinned(&case.pin("box"));
+    let (lower, sandbox) = (dummy("eth0"), namespace(&case.pin("box")));
+    let upper = macvlan(&inside, "eth0", "eth0", MacvlanMode::Bridge);
+    case.given(&[&lower, &sandbox, &upper]);
+    assert!(case.holds(&upper) && case.holds(&lower));
+    assert!(matches!(case.create(&upper), Err(Error::Exists(_))));
+    let state = [upper.clone()].into_iter().collect();
+    crate::ensure(case.kernel, &case.mark, &state).expect("it is there");
+    case.remove(&upper).expect("it goes");
+    assert!(case.is_there(&lower) && !case.is_there(&upper));
+    case.remove(&lower).expect("it goes");
+}
+
 /// Whether it has the kind is asked without making anything.
 pub(crate) fn kinds_are_asked_for(case: &Case<'_>) {
     let macvlan = UpperKind::Macvlan(MacvlanMode::Bridge);

@@ -10,6 +10,7 @@ mod removal;
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use model::{InterfaceName, NodeId};
@@ -63,8 +64,52 @@ pub(super) fn create(visits: &mut Visits<'_>, mark: &Mark, link: &Link) -> Resul
         LinkKind::Dummy => return create_dummy(visits, &key, mark, link),
     };
     let request = message::owned(request, mark);
-    send_creation(visits, &key, link, request)?;
+    match send_creation(visits, &key, link, request) {
+        Err(Error::Exists(_)) if is_elsewhere_only(visits, &key, link)? => detour(visits, &key, mark, link)?,
+        made => made?,
+    }
     finish(visits, &key, mark, link).inspect_err(|_| withdraw(visits, &key, link))
+}
+
+/// Whether it is only in the namespace of the link below that there is one of its name: kernels before 6.13 look there too.
+fn is_elsewhere_only(visits: &mut Visits<'_>, key: &Key, link: &Link) -> Result<bool> {
+    match &link.kind {
+        LinkKind::Upper(upper) if upper.lower_in != link.netns => {
+            let found = find(visits.visit(&link.netns, key)?, &link.name, key)?;
+            Ok(found.is_none())
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Makes it under a name that nobody has, and gives it its own where it is.
+fn detour(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Result<()> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed) & 0xffff;
+    let name = format!("mk{:x}-{number:x}", std::process::id());
+    let name = InterfaceName::new(name).expect("two letters, a dash and at most twelve digits");
+    let LinkKind::Upper(upper) = &link.kind else {
+        return Ok(());
+    };
+    let made = Link {
+        name,
+        // A name is changed only while nobody uses the link.
+        up: false,
+        ..link.clone()
+    };
+    let lower = visits.visit(&upper.lower_in, key)?.index_of(&upper.lower, key)?;
+    let request = message::owned(message::upper(&made, upper.kind, Some(lower)), mark);
+    send_creation(visits, key, &made, request)?;
+    let visit = visits.visit(&link.netns, key)?;
+    let index = visit.index_of(&made.name, key)?;
+    visit.forget(&made.name);
+    let renamed = visit.connection(key)?.change(
+        RouteNetlinkMessage::SetLink(message::renamed(index, &link.name, link.up)),
+        CHANGE,
+    );
+    renamed
+        .map_err(refused(key, "naming it", "such link"))
+        .inspect_err(|_| withdraw(visits, key, &made))
 }
 
 /// A link that leads nowhere, of whichever kind this kernel has.

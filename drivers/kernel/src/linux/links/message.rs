@@ -118,6 +118,14 @@ pub(super) fn dummy(link: &Link, kind: InfoKind) -> LinkMessage {
     bare(link, vec![LinkInfo::Kind(kind)])
 }
 
+/// Asks for another name, and for it to be up or down after that.
+pub(super) fn renamed(index: u32, name: &str, up: bool) -> LinkMessage {
+    let mut message = indexed(index);
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    set_up(&mut message, up);
+    message
+}
+
 /// Asks for another Ethernet address.
 pub(super) fn wearing(name: &str, mac: Option<MacAddress>) -> LinkMessage {
     let mut message = named(name);
