@@ -233,7 +233,16 @@ impl Shell {
         let found = self.kernel.observe(&[Key::Link(Netns::Host, device.clone())])?;
         let is_bridge =
             |object: &Object| matches!(object, Object::Link(link) if link.kind == LinkKind::Bridge);
-        if !found.objects().any(is_bridge) {
+        let ours =
+            |(_, object): &(Mark, Object)| matches!(object, Object::Link(link) if link.name == *device);
+        // One of ours is some network's already, whose claim to it refuses the new one.
+        if !found.objects().any(is_bridge)
+            || self
+                .kernel
+                .observe_owned(&Netns::Host, self.node)?
+                .iter()
+                .any(ours)
+        {
             return Ok(Vec::new());
         }
         let addresses = self.kernel.observe_addresses(&Netns::Host)?;

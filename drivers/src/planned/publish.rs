@@ -7,7 +7,7 @@ use std::{
 
 use kernel::{KernelState, Key, Owner};
 
-use super::{Failure, Outcome, Shell};
+use super::{Outcome, Shell};
 use crate::planner::Planner;
 
 /// Who needs a setting of a link.
@@ -59,17 +59,20 @@ impl Shell {
         let new = after.filtered(|key, object| before.get(key) != Some(object));
         self.exchange(planner, owner, &gone, &new)?;
         let mut unused = Vec::new();
-        for (key, users) in concerned.into_iter().zip(&mut users) {
+        for (key, users) in concerned.iter().zip(&mut users) {
+            let alone = users.iter().all(|user| *user == owner);
             if after.get(key).is_some() {
                 users.insert(owner);
-            } else if users.remove(&owner) && users.is_empty() {
-                unused.push(key.clone());
+            } else if alone {
+                unused.push((*key).clone());
             }
         }
-        // That it stays as it was harms nothing: what it lets in is dropped elsewhere.
-        if let Err(Failure::Kernel(error)) = self.usual(&unused).and_then(|usual| self.ensure(owner, &usual))
-        {
-            tracing::debug!(?owner, %error, "a setting that nobody needs any more stays");
+        // Should this fail, it is told once more that the owner needs it no longer.
+        self.ensure(owner, &self.usual(&unused)?)?;
+        for (key, users) in concerned.iter().zip(&mut users) {
+            if after.get(key).is_none() {
+                users.remove(&owner);
+            }
         }
         Ok(())
     }
