@@ -32,7 +32,7 @@ pub(crate) struct NetworkUpdate {
     #[arg(long, value_delimiter = ',', value_name = "CIDR", requires = "subnet")]
     ip_range: Vec<String>,
     /// Label to add, or to give another value
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, visible_alias = "label", value_name = "KEY=VALUE")]
     label_add: Vec<String>,
     /// Label to take off
     #[arg(long, value_name = "KEY")]
