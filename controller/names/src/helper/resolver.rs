@@ -269,10 +269,9 @@ fn parse(text: &str) -> Vec<SocketAddr> {
 
 /// The options of a resolv.conf: those of the last line that has any.
 fn options(text: &str) -> Vec<&str> {
-    let lines = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("options"));
-    lines.last().unwrap_or_default().split_whitespace().collect()
+    let mut lines = text.lines().rev();
+    let last = lines.find_map(|line| line.trim().strip_prefix("options"));
+    last.unwrap_or_default().split_whitespace().collect()
 }
 
 /// A zone (`fe80::1%eth0`) needs an interface's number that this address form does not have; such a server is left out.
