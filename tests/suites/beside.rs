@@ -33,7 +33,7 @@ fn beside_a_dockerd_that_was_there_before() -> Test {
         docker.stop()?;
         our_own_work(&shared)?;
         docker.start_again()?;
-        shared.untouched(&before)?;
+        shared.untouched_in_any_order(&before)?;
         both_work(&shared, &docker)?;
 
         docker.kill()?;
@@ -43,7 +43,7 @@ fn beside_a_dockerd_that_was_there_before() -> Test {
 
         shared.ours().ok("rm -f ours near")?;
         shared.ours().ok("network rm lan")?;
-        shared.untouched(&before)
+        shared.untouched_in_any_order(&before)
     })
 }
 
@@ -180,6 +180,54 @@ fn beside_firewalld() -> Test {
         firewalld.stop()?;
         our_own_work(&shared)?;
         firewalld.start_again()?;
+        our_own_work(&shared)
+    })
+}
+
+/// A host whose administrator forwards only what she has named, as in an `/etc/nftables.conf`.
+const FORWARDS_NOTHING: &str = "add table inet filter; add chain inet filter forward { type filter hook forward priority filter; policy drop; }";
+
+#[test]
+fn a_chain_that_drops_is_told_of_until_it_lets_containers_pass() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&[], backend)?;
+        shared.start_ours()?;
+        run_ours(&shared)?;
+        assert_eq!(shared.warnings()?, "");
+        shared.nft(FORWARDS_NOTHING)?;
+        let before = shared.others()?;
+        let warning = shared.warning()?;
+        shared.untouched(&before)?;
+        // It names the rules that would do, and nobody but the administrator adds them.
+        let rules: Vec<_> = warning
+            .match_indices("nft insert rule ")
+            .map(|(at, _)| &warning[at..])
+            .collect();
+        for rule in rules {
+            let (rule, _) = rule.split_once(" accept").expect("a whole rule");
+            shared.run(&format!("{rule} accept"))?;
+        }
+        our_own_work(&shared)?;
+        shared.no_warning()
+    })
+}
+
+#[test]
+fn an_adopted_bridge_passes_a_policy_that_drops() -> Test {
+    on_each_backend(|backend| {
+        let mut shared = Shared::new(&[], backend)?;
+        for line in [
+            "ip link add lan0 type bridge",
+            "ip link set lan0 up",
+            "iptables -P FORWARD DROP",
+        ] {
+            shared.run(line)?;
+        }
+        shared.start_ours()?;
+        let ours = shared.ours();
+        ours.ok("network create --opt com.docker.network.bridge.name=lan0 lan")?;
+        ours.web("ours", "--network lan -p 8080:80")?;
+        ours.web("near", "--network lan")?;
         our_own_work(&shared)
     })
 }

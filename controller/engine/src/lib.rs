@@ -147,6 +147,16 @@ impl Engine {
         self.controller.missing()
     }
 
+    /// Other people's firewalls that don't let packets of containers pass: who, and what to do about it.
+    pub fn blocked(&self) -> Vec<(String, String)> {
+        let passages = self.controller.passages().into_iter();
+        let blocked = passages.filter_map(|passage| match passage {
+            controller::Passage::Blocked { by, hint } => Some((by, hint)),
+            controller::Passage::Opened { .. } => None,
+        });
+        blocked.collect()
+    }
+
     /// Where everything is kept.
     pub const fn data_root(&self) -> &PathBuf {
         &self.data_root

@@ -14,7 +14,10 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
   <listen>unix:path=/run/dbus/system_bus_socket</listen>
   <policy context="default">
     <allow user="*"/><allow own="*"/>
-    <allow send_type="method_call"/><allow send_destination="*"/>
+    <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow send_type="signal"/>
   </policy>
 </busconfig>
 "#;

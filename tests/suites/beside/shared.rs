@@ -96,9 +96,58 @@ impl Shared {
         })
     }
 
+    /// The same after a start of dockerd, which makes its networks' rules in any order.
+    pub(crate) fn untouched_in_any_order(&self, before: &str) -> Test {
+        let sorted = |rules: &str| {
+            let mut lines: Vec<_> = rules.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        wait_for("other people's rules", SOON, || {
+            let now = self.others()?;
+            ensure!(sorted(&now) == sorted(before), "before:\n{before}\nnow:\n{now}");
+            Ok(())
+        })
+    }
+
     /// Wipes rules, of us and of others.
     pub(crate) fn flush(&self, program: &str, arguments: &[&str]) -> Test {
         self.host.run(program, arguments)?.ok().map(drop)
+    }
+
+    /// Hands nft(8) a script.
+    pub(crate) fn nft(&self, script: &str) -> Test {
+        self.host.run("nft", &[script])?.ok().map(drop)
+    }
+
+    /// Of what `docker info` warns of, who may drop packets of containers.
+    pub(crate) fn warnings(&self) -> anyhow::Result<String> {
+        let info = self.ours().api().get("/info")?;
+        let lines = info["Warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|line| line.as_str());
+        let told = lines.filter(|line| line.contains("may drop"));
+        Ok(told.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Waits for a warning that somebody may drop packets of containers.
+    pub(crate) fn warning(&self) -> anyhow::Result<String> {
+        wait_for("a warning", SOON, || {
+            let warnings = self.warnings()?;
+            ensure!(!warnings.is_empty(), "nothing is warned of");
+            Ok(warnings)
+        })
+    }
+
+    /// Waits until nothing is.
+    pub(crate) fn no_warning(&self) -> Test {
+        wait_for("no warning", SOON, || {
+            let warnings = self.warnings()?;
+            ensure!(warnings.is_empty(), "{warnings}");
+            Ok(())
+        })
     }
 
     /// From outside a published port of this host answers so, before long.
