@@ -72,6 +72,18 @@ fn n15_an_open_port_passes_the_hosts_policy_and_a_guarded_one_obeys_it() -> Test
                 serve,
             ])?
             .ok()?;
+        // Both are said: who looks needn't know how they were run.
+        assert_eq!(
+            docker.cnm_ok("port open")?,
+            "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080"
+        );
+        let said = docker.cnm_ok("port guarded")?;
+        assert!(
+            said.contains("0.0.0.0:8081 (as the host's firewall allows)"),
+            "{said}"
+        );
+        let shown = docker.cnm_ok("inspect guarded")?;
+        assert!(shown.contains(r#""Exposure": "host""#), "{shown}");
         let outside = host.lab.outside_host();
         assert_eq!(outside.fetch(&at(&host, 8080))?, "open");
         outside.no_fetch(&at(&host, 8081))?;
@@ -101,6 +113,8 @@ fn n15_a_daemon_can_make_every_port_obey() -> Test {
         let docker = &host.daemon;
         nft(docker.host(), CLOSED)?;
         docker.web("web", "-p 8080:80")?;
+        let said = docker.cnm_ok("port web")?;
+        assert!(said.contains("as the host's firewall allows"), "{said}");
         host.lab.outside_host().no_fetch(&at(&host, 8080))?;
         docker.ok("rm -f web")?;
         Ok(())

@@ -85,6 +85,11 @@ impl Daemon {
         Ok(())
     }
 
+    /// The flags of its next start.
+    pub fn flags_mut(&mut self) -> &mut Vec<String> {
+        &mut self.options.flags
+    }
+
     /// `kill -9`, and waits for its end.
     ///
     /// # Errors
