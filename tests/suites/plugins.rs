@@ -1,10 +1,12 @@
 //! Drivers in other processes: a container's life on their networks, with their addresses, and what happens when they
 //! refuse, fall silent, die and come back.
 
+#[path = "plugins/recorded.rs"]
+mod recorded;
 #[path = "plugins/stub.rs"]
 mod stub;
 
-use netlab::Single;
+use netlab::{Dockerd, Lab, Single};
 use serde_json::{Value, json};
 use stub::{Called, Stub};
 
@@ -115,7 +117,11 @@ fn containers_live_on_a_plugins_network() -> Test {
     docker.ok("rm -f one two")?;
     docker.ok("network rm lan")?;
     let links = docker.host().run("ip", &["-o", "link"])?.ok()?;
-    assert_eq!(links.lines().count(), 3, "lo, eth0 and the default bridge: {links}");
+    assert_eq!(
+        links.lines().count(),
+        3,
+        "lo, eth0 and the default bridge: {links}"
+    );
     assert_eq!(
         stub.methods().last().map(String::as_str),
         Some("NetworkDriver.DeleteNetwork")
@@ -256,6 +262,46 @@ fn what_a_plugin_refuses_is_undone_and_told_in_its_words() -> Test {
     docker.ok("run --rm --network lan busybox true")?;
     docker.ok("network rm lan")?;
     let links = docker.host().run("ip", &["-o", "link"])?.ok()?;
-    assert_eq!(links.lines().count(), 3, "lo, eth0 and the default bridge: {links}");
+    assert_eq!(
+        links.lines().count(),
+        3,
+        "lo, eth0 and the default bridge: {links}"
+    );
     Ok(())
+}
+
+/// Real ones, which every plugin in the field was written for.
+#[test]
+fn what_dockerd_tells_a_plugin() -> Test {
+    let releases: [(&str, &[&str]); 2] = [("20.10", &["dockerd"]), ("26.1", &["dockerd-26", "dockerd"])];
+    for (version, packages) in releases {
+        let mut lab = Lab::new()?;
+        let host = lab.host("a")?.with_packages(packages)?;
+        let stub = Stub::serve(&host, host.folder().join("stub.sock"))?;
+        let specify = format!(
+            "mkdir -p /etc/docker/plugins && echo unix://{} > /etc/docker/plugins/stub.spec",
+            stub.socket().display()
+        );
+        host.run("sh", &["-c", &specify])?.ok()?;
+        let mut docker = Dockerd::start(&host, &[])?;
+        let mut parts = Vec::new();
+        for line in recorded::LIFE {
+            docker.ok(line)?;
+            parts.push((line, stub.calls()));
+        }
+        docker.stop()?;
+        recorded::assert_golden(&format!("dockerd-{version}.txt"), &recorded::text(&parts))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_this_daemon_tells_a_plugin() -> Test {
+    let (single, stub) = with_stub("stub")?;
+    let mut parts = Vec::new();
+    for line in recorded::LIFE {
+        single.daemon.ok(line)?;
+        parts.push((line, stub.calls()));
+    }
+    recorded::assert_golden("cnmd.txt", &recorded::text(&parts))
 }

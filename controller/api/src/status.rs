@@ -82,9 +82,27 @@ impl From<NetworkError> for Refusal {
     }
 }
 
+        let message = chain(&error);
+        tracing::error!(error = message, "a request failed");
+        Self { status, message }
 fn with_hint(message: String, hint: Option<String>) -> String {
     match hint {
         Some(hint) => format!("{message} (hint: {hint})"),
+/// What failed and why, to the bottom of it: there is no hint that would help more.
+fn chain(error: &NetworkError) -> String {
+    let mut message = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        let text = source.to_string();
+        // Some tell their source's words themselves.
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        next = source.source();
+    }
+    message
+}
+
         None => message,
     }
 }
@@ -124,6 +142,17 @@ mod tests {
     #[test]
     fn every_failure_has_its_status() {
         let unavailable = NetworkError::Unavailable {
+    #[test]
+    fn what_the_host_refuses_is_told_to_the_bottom() {
+        let refused = NetworkError::Internal {
+            doing: "changing network \"lan\"".into(),
+            source: "permission denied".into(),
+        };
+        let refusal = Refusal::from(refused);
+        assert_eq!(refusal.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(refusal.message(), "changing network \"lan\": permission denied");
+    }
+
             message: "the store".into(),
             hint: Some("wait".into()),
         };

@@ -104,7 +104,8 @@ fn read(options: &Labels) -> (Vec<StaticRoute>, Vec<StaticRouteError>) {
     let Some(text) = options.get(KEY) else {
         return (routes, wrong);
     };
-    for (count, part) in text.split(',').map(str::trim).enumerate() {
+    // Docker's client cuts the options of a connection at commas.
+    for (count, part) in text.split([',', ';']).map(str::trim).enumerate() {
         let refused = |reason: String| StaticRouteError {
             route: part.to_owned(),
             reason,
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn routes_of_both_families_with_and_without_next_hop_are_read() {
         let text =
-            "10.9.0.0/16=172.18.0.5, 10.10.0.0/16=link,2001:db8:9::/48=fd00::5,2001:db8:8::/48=fe80::1";
+            "10.9.0.0/16=172.18.0.5, 10.10.0.0/16=link;2001:db8:9::/48=fd00::5;2001:db8:8::/48=fe80::1";
         let routes = StaticRoute::parse_for(&options(text), &subnets(&["172.18.0.0/24", "fd00::/64"]));
         assert_eq!(
             texts(&routes.expect("good routes")),

@@ -72,7 +72,12 @@ pub(super) fn ipv6(device: &InterfaceName, is: Ipv6) -> Vec<Object> {
     let here = |setting: &str, value| sysctl(format!("net/ipv6/conf/{device}/{setting}"), value);
     // While its own link-local address is checked for duplicates, the host asks for no neighbour's: packets for
     // containers would wait a second or two.
-    let router = [here("accept_dad", "0"), here("accept_ra", "0")];
+    // It may be off for new links, or have been for this one until now.
+    let router = [
+        here("disable_ipv6", "0"),
+        here("accept_dad", "0"),
+        here("accept_ra", "0"),
+    ];
     match is {
         Ipv6::Absent => Vec::new(),
         Ipv6::Off => vec![here("disable_ipv6", "1")],

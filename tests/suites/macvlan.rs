@@ -1,0 +1,179 @@
+//! Walkthrough N16: macvlan networks of two hosts on one segment, through the docker command line.
+
+use std::time::Duration;
+
+use netlab::{Daemon, DaemonOptions, Host, Lab, Programs, wait_for};
+
+type Test = anyhow::Result<()>;
+
+const NETWORK: &str = "--driver macvlan --subnet 198.18.0.0/24 --gateway 198.18.0.254";
+
+struct Scene {
+    daemons: [Daemon; 2],
+    lab: Lab,
+}
+
+impl Scene {
+    fn new() -> anyhow::Result<Self> {
+        let mut lab = Lab::new()?;
+        let programs = Programs::find()?;
+        let mut start = |name: &str| {
+            let daemon = Daemon::start(&lab.host(name)?, &programs, DaemonOptions::default())?;
+            daemon.import_busybox()?;
+            anyhow::Ok(daemon)
+        };
+        let daemons = [start("one")?, start("two")?];
+        Ok(Self { daemons, lab })
+    }
+
+    fn host(&self, number: usize) -> &Host {
+        self.daemons[number].host()
+    }
+}
+
+fn contains(text: &str, expected: &str) {
+    assert!(text.contains(expected), "{text:?} lacks {expected:?}");
+}
+
+fn ip(host: &Host, words: &str) -> anyhow::Result<String> {
+    host.run("ip", &words.split(' ').collect::<Vec<_>>())?.ok()
+}
+
+#[test]
+fn n16_containers_of_two_hosts_are_on_the_hosts_own_segment() -> Test {
+    let scene = Scene::new()?;
+    for (daemon, address) in scene.daemons.iter().zip(["198.18.0.100", "198.18.0.101"]) {
+        daemon.ok(&format!("network create {NETWORK} -o parent=eth0 macvlan_1"))?;
+        daemon.ok(&format!(
+            "run -d --name box --network macvlan_1 --ip {address} busybox sleep 600"
+        ))?;
+    }
+    let [one, two] = &scene.daemons;
+    for address in ["198.18.0.101", "198.18.0.2", "198.18.0.254", "203.0.113.1"] {
+        one.ok(&format!("exec box ping -c1 -W5 {address}"))?;
+    }
+    two.ok("exec box ping -c1 -W5 198.18.0.100")?;
+    contains(&one.ok("exec box ip route")?, "default via 198.18.0.254");
+    assert_eq!(
+        one.ok("network inspect -f {{.Driver}}/{{.Scope}} macvlan_1")?,
+        "macvlan/local"
+    );
+    // The tutorial's hosts allocate blindly, each from the start of the subnet.
+    one.ok("run -d --name next --network macvlan_1 busybox sleep 600")?;
+    two.ok("run -d --name next --network macvlan_1 busybox sleep 600")?;
+    let address = |daemon: &Daemon| {
+        daemon.ok("inspect -f {{.NetworkSettings.Networks.macvlan_1.IPAddress}} next")
+    };
+    let (first, second) = (address(one)?, address(two)?);
+    assert_ne!(first, second, "the segment is asked before an address is used");
+    assert!(
+        !["198.18.0.1", "198.18.0.2"].contains(&first.as_str()),
+        "those are the hosts'"
+    );
+    contains(
+        &one.refused("run -d --name bad --network macvlan_1 --ip 198.18.0.101 busybox sleep 600")?,
+        "already in use on the network's segment",
+    );
+    for daemon in &scene.daemons {
+        let _ = daemon.line("rm -f bad")?;
+        daemon.ok("rm -f box next")?;
+        daemon.ok("network rm macvlan_1")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_can_not_be_made_is_refused_when_the_network_is_made() -> Test {
+    let scene = Scene::new()?;
+    let one = &scene.daemons[0];
+    for (options, says) in [
+        ("-o parent=lo", "loopback interface can't be a parent"),
+        ("-o parent=eth7", "there is no interface \\\"eth7\\\""),
+        ("-o parent=eth0 -o macvlan_mode=bridged", "is not a macvlan mode"),
+        ("-o parnt=eth0", "did you mean"),
+    ] {
+        let said = one.refused(&format!("network create {NETWORK} {options} bad"))?;
+        contains(&said.replace('"', "\\\""), says);
+    }
+    one.ok(&format!(
+        "network create {NETWORK} -o parent=eth0 -o macvlan_mode=passthru whole"
+    ))?;
+    let said = one.refused("network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 second")?;
+    contains(&said, "has the parent");
+    assert!(!one.ok("network ls")?.contains("bad"));
+    one.ok("network rm whole")?;
+    Ok(())
+}
+
+#[test]
+fn without_a_parent_containers_reach_each_other_only() -> Test {
+    let scene = Scene::new()?;
+    let one = &scene.daemons[0];
+    one.ok("network create -d macvlan --subnet 10.9.0.0/24 alone")?;
+    for name in ["a", "b"] {
+        one.ok(&format!("run -d --name {name} --network alone busybox sleep 600"))?;
+    }
+    one.ok("exec a ping -c1 -W5 b")?;
+    assert!(!one.ok("exec a ip route")?.contains("default"));
+    one.ok("rm -f a b")?;
+    one.ok("network rm alone")?;
+    assert!(!ip(scene.host(0), "-o link")?.contains("dm-"));
+    Ok(())
+}
+
+#[test]
+fn the_host_reaches_its_containers_where_it_is_asked_to() -> Test {
+    let scene = Scene::new()?;
+    let one = &scene.daemons[0];
+    one.ok(&format!(
+        "network create {NETWORK} -o parent=eth0 -o cnm.host_access=true --aux-address host=198.18.0.200 lan"
+    ))?;
+    one.ok("run -d --name box --network lan --ip 198.18.0.100 busybox sleep 600")?;
+    scene.host(0).run("ping", &["-c1", "-W5", "198.18.0.100"])?.ok()?;
+    one.ok("exec box ping -c1 -W5 198.18.0.200")?;
+    one.ok("rm -f box")?;
+    one.ok("network rm lan")?;
+    assert!(!ip(scene.host(0), "-o link")?.contains("mh-"));
+    Ok(())
+}
+
+#[test]
+fn a_parent_that_vanishes_and_comes_back_is_used_again_without_a_restart() -> Test {
+    let scene = Scene::new()?;
+    let one = &scene.daemons[0];
+    one.ok(&format!("network create {NETWORK} -o parent=eth0 lan"))?;
+    one.ok("run -d --name box --network lan --ip 198.18.0.100 busybox sleep 600")?;
+    ip(scene.host(0), "link delete eth0")?;
+    assert!(one.line("exec box ip addr show eth0")?.failed().is_ok());
+    let netns = scene.host(0).netns().display().to_string();
+    ip(
+        &scene.lab.segment_host(),
+        &format!("link add p1 up master segment type veth peer name eth0 netns {netns}"),
+    )?;
+    ip(scene.host(0), "link set eth0 up")?;
+    wait_for("the container to be on the segment again", Duration::from_secs(10), || {
+        one.ok("exec box ping -c1 -W1 198.18.0.2")
+    })?;
+    contains(&one.ok("exec box ip route")?, "default via 198.18.0.254");
+    one.ok("rm -f box")?;
+    one.ok("network rm lan")?;
+    Ok(())
+}
+
+#[test]
+fn a_restart_finds_everything_in_its_place() -> Test {
+    let mut scene = Scene::new()?;
+    let one = &mut scene.daemons[0];
+    one.ok(&format!("network create {NETWORK} -o parent=eth0 lan"))?;
+    one.ok("run -d --name box --network lan --ip 198.18.0.100 busybox sleep 600")?;
+    let before = one.ok("exec box ip -o link show eth0")?;
+    one.kill()?;
+    one.start_again()?;
+    assert_eq!(one.ok("exec box ip -o link show eth0")?, before);
+    one.ok("exec box ping -c1 -W5 198.18.0.254")?;
+    let said = one.refused("network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 -o macvlan_mode=passthru x")?;
+    contains(&said, "has the parent");
+    one.ok("rm -f box")?;
+    one.ok("network rm lan")?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! What a daemon tells a plugin in the life of a few networks and containers, as text that two daemons can be compared by.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::stub::Called;
+
+/// What users do.
+pub(crate) const LIFE: [&str; 16] = [
+    "network create -d stub --subnet 10.88.0.0/24 --aux-address far=10.88.0.200 -o colour=red lan",
+    "run -d --name one --network lan -p 127.0.0.1:8088:80/tcp --expose 90/udp busybox sleep 600",
+    "inspect one",
+    "run -d --name two --network lan --ip 10.88.0.9 busybox sleep 600",
+    "network disconnect lan two",
+    "network connect --driver-opt shade=dark lan two",
+    "rm -f one",
+    "rm -f two",
+    "network rm lan",
+    "network create -d stub --internal --ipam-driver stub --ipam-opt site=north --subnet 10.66.0.0/24 \
+     --gateway 10.66.0.254 --aux-address far=10.66.0.9 hidden",
+    "run -d --name three --network hidden busybox sleep 600",
+    "rm -f three",
+    "network rm hidden",
+    "network create -d stub --ipam-driver stub any",
+    "network rm any",
+    "network create -d stub --ipv6 --subnet 10.89.0.0/24 --subnet fd00:89::/64 both",
+];
+
+/// The calls, a line each, after the command that caused them. Ids become numbers in the order of their appearance, and
+/// the path of a namespace, which is each daemon's own, a word.
+pub(crate) fn text(parts: &[(&str, Vec<Called>)]) -> String {
+    let mut ids = BTreeMap::new();
+    let mut text = String::new();
+    for (command, calls) in parts {
+        text.push_str(&format!("$ docker {command}\n"));
+        for (method, body) in calls {
+            let body = match body {
+                Value::Null => String::new(),
+                body => plain(body, &mut ids).to_string(),
+            };
+            text.push_str(format!("{method} {body}").trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn plain(value: &Value, ids: &mut BTreeMap<String, usize>) -> Value {
+    match value {
+        Value::Object(map) => {
+            // In the order of the names: who writes a map does so in any order.
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            let entries = sorted.into_iter().map(|(key, value)| {
+                let value = match key.as_str() {
+                    "SandboxKey" => Value::from("(path)"),
+                    _ => plain(value, ids),
+                };
+                (key.clone(), value)
+            });
+            Value::Object(entries.collect())
+        }
+        Value::Array(values) => values.iter().map(|value| plain(value, ids)).collect(),
+        Value::String(id) if id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            let next = ids.len() + 1;
+            Value::from(format!("(id {})", ids.entry(id.clone()).or_insert(next)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Compares with a file in `tests/golden/plugins`. With `UPDATE_GOLDEN` set, writes it instead.
+pub(crate) fn assert_golden(name: &str, text: &str) -> anyhow::Result<()> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden/plugins")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        std::fs::write(&path, text)?;
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, wanted, "differs from {path:?}; UPDATE_GOLDEN=1 accepts it");
+    Ok(())
+}
