@@ -135,6 +135,19 @@ impl Worker {
         .await
     }
 
+    /// The same on a segment that others are known to be on.
+    pub(crate) async fn others(
+        &self,
+        link: InterfaceName,
+        addresses: Vec<IpAddr>,
+        limit: Duration,
+    ) -> Result<BTreeMap<IpAddr, MacAddress>> {
+        self.run("asking who has an address", move |kernel| {
+            kernel.holders(&link, &addresses, limit)
+        })
+        .await
+    }
+
     /// Sockets of the host's processes, and which ports it chooses from.
     pub(crate) async fn host_ports(&self, protocols: Vec<Protocol>) -> Result<(Vec<HostSocket>, PortLimits)> {
         self.run("looking at the host's ports", move |kernel| {

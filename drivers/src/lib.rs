@@ -159,6 +159,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         Vec::new()
     }
 
+    /// The link of the host by whose segment endpoints of the network are reached, and who else is there: the segment is
+    /// asked before an address is used.
+    fn segment(&self, _network: &Network) -> Option<InterfaceName> {
+        None
+    }
+
     /// Goes from one view of a network to another while its endpoints work on, touching only what differs; all of it or,
     /// on failure, nothing.
     async fn change(&self, _before: &NetworkView, after: &NetworkView) -> Result<()> {

@@ -61,9 +61,8 @@ fn n16_containers_of_two_hosts_are_on_the_hosts_own_segment() -> Test {
     // The tutorial's hosts allocate blindly, each from the start of the subnet.
     one.ok("run -d --name next --network macvlan_1 busybox sleep 600")?;
     two.ok("run -d --name next --network macvlan_1 busybox sleep 600")?;
-    let address = |daemon: &Daemon| {
-        daemon.ok("inspect -f {{.NetworkSettings.Networks.macvlan_1.IPAddress}} next")
-    };
+    let address =
+        |daemon: &Daemon| daemon.ok("inspect -f {{.NetworkSettings.Networks.macvlan_1.IPAddress}} next");
     let (first, second) = (address(one)?, address(two)?);
     assert_ne!(first, second, "the segment is asked before an address is used");
     assert!(
@@ -110,12 +109,12 @@ fn without_a_parent_containers_reach_each_other_only() -> Test {
     let scene = Scene::new()?;
     let one = &scene.daemons[0];
     one.ok("network create -d macvlan --subnet 10.9.0.0/24 alone")?;
-    for name in ["a", "b"] {
+    for name in ["left", "right"] {
         one.ok(&format!("run -d --name {name} --network alone busybox sleep 600"))?;
     }
-    one.ok("exec a ping -c1 -W5 b")?;
-    assert!(!one.ok("exec a ip route")?.contains("default"));
-    one.ok("rm -f a b")?;
+    one.ok("exec left ping -c1 -W5 right")?;
+    assert!(!one.ok("exec left ip route")?.contains("default"));
+    one.ok("rm -f left right")?;
     one.ok("network rm alone")?;
     assert!(!ip(scene.host(0), "-o link")?.contains("dm-"));
     Ok(())
@@ -151,9 +150,11 @@ fn a_parent_that_vanishes_and_comes_back_is_used_again_without_a_restart() -> Te
         &format!("link add p1 up master segment type veth peer name eth0 netns {netns}"),
     )?;
     ip(scene.host(0), "link set eth0 up")?;
-    wait_for("the container to be on the segment again", Duration::from_secs(10), || {
-        one.ok("exec box ping -c1 -W1 198.18.0.2")
-    })?;
+    wait_for(
+        "the container to be on the segment again",
+        Duration::from_secs(10),
+        || one.ok("exec box ping -c1 -W1 198.18.0.2"),
+    )?;
     contains(&one.ok("exec box ip route")?, "default via 198.18.0.254");
     one.ok("rm -f box")?;
     one.ok("network rm lan")?;
@@ -171,7 +172,9 @@ fn a_restart_finds_everything_in_its_place() -> Test {
     one.start_again()?;
     assert_eq!(one.ok("exec box ip -o link show eth0")?, before);
     one.ok("exec box ping -c1 -W5 198.18.0.254")?;
-    let said = one.refused("network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 -o macvlan_mode=passthru x")?;
+    let said = one.refused(
+        "network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 -o macvlan_mode=passthru x",
+    )?;
     contains(&said, "has the parent");
     one.ok("rm -f box")?;
     one.ok("network rm lan")?;

@@ -86,9 +86,20 @@ pub(super) async fn look(
 
 /// What a segment does not tell is no reason to fail.
 async fn ask(core: &Core, network: &Network, addresses: &[IpAddr]) -> BTreeMap<IpAddr, MacAddress> {
-    let links = core.driver(&network.driver).map(|driver| driver.links(network));
     let mut taken = BTreeMap::new();
-    for link in links.unwrap_or_default() {
+    let Ok(driver) = core.driver(&network.driver) else {
+        return taken;
+    };
+    if let Some(link) = driver.segment(network) {
+        return match core.worker.others(link, addresses.to_vec(), PROBE).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(network = %network.name, %error, "not known whether an address is taken");
+                taken
+            }
+        };
+    }
+    for link in driver.links(network) {
         match core.worker.strangers(link, addresses.to_vec(), PROBE).await {
             Ok(found) => taken.extend(found),
             Err(error) => {

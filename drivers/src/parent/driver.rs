@@ -1,10 +1,17 @@
 //! The driver around such planners: looks at the parent before a network is made, makes and removes sub-interfaces, and
 //! keeps networks whose parent has vanished until it is back.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
-use kernel::{Kernel, KernelState, Key, Mark, Netns, Object, Owner, object::LinkKind};
+use kernel::{
+    Kernel, KernelState, Key, Mark, Netns, Object, Owner,
+    object::{IpvlanMode, LinkKind, UpperKind},
+};
 use model::{Endpoint, InterfaceName, Network, NetworkId, NodeId};
 
 use super::{
@@ -14,7 +21,6 @@ use super::{
 use crate::{
     Access, Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Planned, Result, Target,
 };
-use std::sync::{Mutex, PoisonError};
 
 /// What all drivers with parents share on a host.
 #[derive(Debug, Default)]
@@ -160,7 +166,7 @@ impl<P: Stacked + Clone> OnParent<P> {
         }
     }
 
-    async fn refuse_unsupported(&self, kind: kernel::object::UpperKind) -> Result<()> {
+    async fn refuse_unsupported(&self, kind: UpperKind) -> Result<()> {
         let kernel = Arc::clone(&self.kernel);
         let asking = format!("asking the kernel for {}", kind.name());
         match blocking(asking, move || kernel.supports(kind)).await? {
@@ -168,7 +174,7 @@ impl<P: Stacked + Clone> OnParent<P> {
             false => Err(Error::Invalid {
                 message: format!("this kernel has no {}", kind.name()),
                 hint: Some(match kind {
-                    kernel::object::UpperKind::Vlan(_) => {
+                    UpperKind::Vlan(_) => {
                         "its module is \"8021q\"; or name an interface that is there as the parent".to_owned()
                     }
                     _ => format!(
@@ -210,11 +216,12 @@ fn mark(node: NodeId) -> Mark {
     }
 }
 
-fn told(kind: kernel::object::UpperKind) -> String {
-    use kernel::object::UpperKind::{Ipvlan, Macvlan};
+fn told(kind: UpperKind) -> String {
     match kind {
-        Macvlan(mode) => format!("macvlan in mode {mode:?}").to_lowercase(),
-        Ipvlan(mode, isolation) => format!("ipvlan in mode {mode:?} ({isolation:?})").to_lowercase(),
+        UpperKind::Macvlan(mode) => format!("macvlan in mode {mode:?}").to_lowercase(),
+        UpperKind::Ipvlan(mode, isolation) => {
+            format!("ipvlan in mode {mode:?} ({isolation:?})").to_lowercase()
+        }
         other => other.name().to_owned(),
     }
 }
@@ -347,6 +354,12 @@ impl<P: Stacked + Clone> Driver for OnParent<P> {
             links.push(parent);
         }
         links
+    }
+
+    fn segment(&self, network: &Network) -> Option<InterfaceName> {
+        let (parent, stack) = self.parent_of(network)?;
+        let routed = matches!(stack.kind, UpperKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s, _));
+        (!routed).then_some(parent)
     }
 
     fn takes_interfaces_along(&self) -> bool {
