@@ -15,18 +15,21 @@ use super::{
 };
 use crate::{Connect, Error};
 
-/// Whether a datagram to port 53 comes to the sandbox's own port and its answer back from port 53.
+/// Whether a datagram to port 53 comes to the sandbox's own port and its answer back from port 53. Asked again for a while:
+/// the kernel has a route to an IPv6 address of its own only some time after it has the address.
 fn is_redirected(sandbox: &Sandbox, address: IpAddr) -> std::io::Result<bool> {
-    let patience = Some(Duration::from_secs(2));
     let netns = sandbox.netns().expect("a namespace of its own");
     let visit = kernel::netns::enter(netns, || {
         let server = UdpSocket::bind((address, sandbox.dns_ports.udp))?;
         let client = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-        server.set_read_timeout(patience)?;
-        client.set_read_timeout(patience)?;
-        client.send_to(b"who", (address, 53))?;
+        server.set_read_timeout(Some(Duration::from_millis(100)))?;
+        client.set_read_timeout(Some(Duration::from_secs(2)))?;
         let mut buffer = [0; 8];
-        let (_, from) = server.recv_from(&mut buffer)?;
+        let asked = (0..50).find_map(|_| {
+            client.send_to(b"who", (address, 53)).ok()?;
+            server.recv_from(&mut buffer).ok()
+        });
+        let (_, from) = asked.ok_or(std::io::ErrorKind::TimedOut)?;
         server.send_to(b"me", from)?;
         Ok(client.recv_from(&mut buffer)? == (2, (address, 53).into()))
     });
