@@ -274,14 +274,13 @@ impl Desk {
                 return self.pause();
             }
         };
-        let mut pair = match Pair::new(client, *target, place) {
+        let mut pair = match Pair::new(client, *target, place, buffer) {
             Ok(pair) => pair,
             Err(error) => {
                 tracing::debug!(%target, %error, "a connection can't be led on");
                 return;
             }
         };
-        // What the client has to say is mostly here already.
         let progress = pair.step(buffer);
         if matches!(progress, Progress::Over) {
             return;

@@ -214,3 +214,24 @@ async fn many_connections_at_once_are_carried() {
     }
     relays.stop_others(sandbox, &BTreeSet::new()).await;
 }
+
+#[tokio::test]
+async fn a_client_that_is_done_before_it_said_a_word_is_answered() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a server");
+    let relay = relay(Protocol::Tcp, server.local_addr().expect("an address"));
+    let (mut relays, sandbox) = (Relays::default(), SandboxId::random());
+    assert_eq!(relays.start(sandbox, &[relay].into()), None);
+    for number in 0..20 {
+        let mut client = TcpStream::connect(relay.listen).expect("connected");
+        client.shutdown(Shutdown::Write).expect("done");
+        client.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let (mut inside, _) = server.accept().expect("led on");
+        assert_eq!(inside.read(&mut [0; 8]).expect("an end"), 0);
+        inside.write_all(&[number]).expect("sent");
+        drop(inside);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).expect("an answer");
+        assert_eq!(heard, [number]);
+    }
+    relays.stop_others(sandbox, &BTreeSet::new()).await;
+}

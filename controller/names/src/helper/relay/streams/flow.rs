@@ -45,6 +45,11 @@ impl Flow {
         self.sent < self.waiting.len()
     }
 
+    /// Whether something is to be done as soon as there is room.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.is_held_up() || self.ended && !self.closed
+    }
+
     /// Whether all was carried, up to the end.
     pub(super) fn is_over(&self) -> bool {
         self.ended && !self.is_held_up()
@@ -83,7 +88,7 @@ impl Flow {
     }
 
     /// Reads what is there, and the end too if that is there: then one packet takes both along.
-    fn read(&mut self, from: &mut End, buffer: &mut [u8]) -> Result<usize, Errno> {
+    pub(super) fn read(&mut self, from: &mut End, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut length = 0;
         loop {
             match recv(&from.socket, &mut buffer[length..], RecvFlags::empty()) {
@@ -112,7 +117,8 @@ impl Flow {
         }
     }
 
-    fn send_on(&mut self, to: &mut End, bytes: &[u8]) -> Result<(), Errno> {
+    /// Sends what was read just now; what there is no room for waits.
+    pub(super) fn send_on(&mut self, to: &mut End, bytes: &[u8]) -> Result<(), Errno> {
         let more = if self.ended {
             SendFlags::MORE
         } else {

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, SocketFlags, SocketType, connect, getpeername, socket_with,
-        sockopt::{set_socket_linger, set_tcp_nodelay},
+        sockopt::{set_socket_linger, set_tcp_nodelay, set_tcp_quickack},
     },
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -38,12 +38,22 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Begins to connect to `target` for a client.
+    /// Begins to connect to `target` for a client, and leads on what it has said already: most clients speak first. What
+    /// goes out at once takes the last word of the handshake along, and the container's server wakes once.
     pub(super) fn new(
         client: OwnedFd,
         target: SocketAddr,
         place: OwnedSemaphorePermit,
+        buffer: &mut [u8],
     ) -> Result<Self, Errno> {
+        let end = |socket, readable| End {
+            socket,
+            readable,
+            writable: true,
+            hung_up: false,
+        };
+        let (mut client, mut up) = (end(client, true), Flow::default());
+        let said = up.read(&mut client, buffer)?;
         let family = match target {
             SocketAddr::V4(_) => AddressFamily::INET,
             SocketAddr::V6(_) => AddressFamily::INET6,
@@ -51,24 +61,26 @@ impl Pair {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let container = socket_with(family, SocketType::STREAM, flags, None)?;
         set_tcp_nodelay(&container, true)?;
+        if said > 0 {
+            set_tcp_quickack(&container, false)?;
+        }
         match connect(&container, &target) {
             // A neighbour's answer comes while we ask: what follows finds it connected all the same.
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(errno) => {
-                reset(&client);
+                reset(&client.socket);
                 return Err(errno);
             }
         }
-        let end = |socket, readable| End {
-            socket,
-            readable,
-            writable: true,
-            hung_up: false,
-        };
+        let mut container = end(container, false);
+        if let Err(errno) = up.send_on(&mut container, &buffer[..said]) {
+            reset(&client.socket);
+            return Err(errno);
+        }
         Ok(Self {
-            client: end(client, true),
-            container: end(container, false),
-            up: Flow::default(),
+            client,
+            container,
+            up,
             down: Flow::default(),
             watched: [None; 2],
             _place: place,
@@ -112,8 +124,11 @@ impl Pair {
         if up.is_over() && down.is_over() {
             return Ok(Progress::Over); // closing them ends both ways
         }
-        up.close(container);
         down.close(client);
+        // An end would break off what has not been taken yet.
+        if self.up.is_over() && self.is_taken() {
+            self.up.close(&self.container);
+        }
         Ok(match more_up || more_down {
             true => Progress::More,
             false => Progress::Waiting,
@@ -122,7 +137,7 @@ impl Pair {
 
     /// Watches the sockets, for room only where that is waited for.
     pub(super) fn watch(&mut self, epoll: &OwnedFd, data: u64) -> Result<(), Errno> {
-        let wanted = [self.down.is_held_up(), self.up.is_held_up()];
+        let wanted = [self.down.waits_for_room(), self.up.waits_for_room()];
         let ends = [&self.client, &self.container];
         for (side, end) in ends.into_iter().enumerate() {
             let watched = self.watched[side];
