@@ -13,12 +13,17 @@ use crate::{
     wait::wait_for,
 };
 
+/// Where containerd listens.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
 /// A running dockerd with the image `busybox`. The host must have its package ([`Host::with_packages`]).
 #[derive(Debug)]
 pub struct Dockerd {
     host: Host,
     flags: Vec<String>,
     process: Option<Process>,
+    /// A process of its own, as the packages have it: what runs outlives dockerd.
+    _containerd: Process,
 }
 
 impl Dockerd {
@@ -31,6 +36,7 @@ impl Dockerd {
             host: host.clone(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             process: None,
+            _containerd: containerd(host)?,
         };
         docker.start_again()?;
         let archive = busybox_archive(host.folder())?;
@@ -54,6 +60,7 @@ impl Dockerd {
         command.arg("--config-file").arg(config);
         command.arg("--data-root").arg(self.host.folder().join("docker"));
         command.args(["--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"]);
+        command.args(["--containerd", CONTAINERD]);
         command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
         command
             .arg("--cgroup-parent")
@@ -86,7 +93,7 @@ impl Dockerd {
         process.stop().map(drop)
     }
 
-    /// `kill -9`, and waits for its end. Its containerd and its containers go on.
+    /// `kill -9`, and waits for its end. Its containers go on.
     ///
     /// # Errors
     /// When it isn't running.
@@ -172,4 +179,28 @@ impl Dockerd {
     fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
+}
+
+/// Starts the containerd of a host.
+fn containerd(host: &Host) -> anyhow::Result<Process> {
+    let config = host.folder().join("containerd.toml");
+    let off = r#"disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.devmapper"]"#;
+    std::fs::write(&config, format!("version = 2\n{off}\n"))?;
+    let mut command = Command::new("containerd");
+    command.arg("--config").arg(config);
+    command.arg("--root").arg(host.folder().join("containerd"));
+    command.args([
+        "--address",
+        CONTAINERD,
+        "--state",
+        "/run/containerd",
+        "--log-level",
+        "warn",
+    ]);
+    let process = host.start("containerd", command)?;
+    wait_for("containerd", Duration::from_secs(30), || {
+        host.run("test", &["-S", CONTAINERD])?.ok()
+    })
+    .with_context(|| format!("containerd said: {}", process.log()))?;
+    Ok(process)
 }

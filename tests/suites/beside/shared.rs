@@ -1,9 +1,14 @@
 //! A host that two share, and what each one's containers do there.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    env,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
-use netlab::{Backend, Daemon, DaemonOptions, Dockerd, Host, Lab, Programs, wait_for};
+use netlab::{Backend, Daemon, DaemonOptions, Dockerd, Finished, Host, Lab, Programs, wait_for};
 
 pub(crate) type Test = anyhow::Result<()>;
 
@@ -16,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) host: Host,
     lab: Lab,
     backend: Backend,
+    /// ufw forwards everybody's pings.
+    pings: bool,
 }
 
 impl Shared {
@@ -27,6 +34,7 @@ impl Shared {
             host,
             lab,
             backend,
+            pings: packages.contains(&"ufw"),
         })
     }
 
@@ -110,9 +118,13 @@ impl Shared {
         })
     }
 
-    /// Wipes rules, of us and of others.
-    pub(crate) fn flush(&self, program: &str, arguments: &[&str]) -> Test {
-        self.host.run(program, arguments)?.ok().map(drop)
+    /// Wipes rules, of us and of others, and waits until a published port of ours answers again.
+    pub(crate) fn flush(&self, line: &str) -> Test {
+        self.run(line)?;
+        let began = Instant::now();
+        self.answers(8080, "ours")?;
+        eprintln!("{line:?}: back after {:?}", began.elapsed());
+        Ok(())
     }
 
     /// Hands nft(8) a script.
@@ -156,6 +168,18 @@ impl Shared {
         let said = self.lab.outside_host().fetch_within(SOON, &url)?;
         ensure!(said == expected, "port {port} says {said:?}, not {expected:?}");
         Ok(())
+    }
+
+    /// Tries all of them at once, and says which answer.
+    fn reach(&self, addresses: &[&str]) -> String {
+        let one = |address: &&str| {
+            let web = format!(
+                "(wget -q -O /dev/null -T 1 http://{address}/ 2>/dev/null && echo {address} serves) & "
+            );
+            let ping = format!("(ping -c1 -W1 {address} >/dev/null && echo {address} answers) & ");
+            if self.pings { web } else { web + &ping }
+        };
+        addresses.iter().map(one).collect::<String>() + "wait"
     }
 
     /// What there is to see when something does not work.
@@ -230,11 +254,11 @@ pub(crate) fn run_ours(shared: &Shared) -> Test {
     Ok(())
 }
 
-/// The same of a dockerd.
+/// The same of a dockerd. It gives addresses anew with each start, so these are asked for.
 pub(crate) fn run_theirs(docker: &Dockerd) -> Test {
-    docker.ok("network create inner")?;
-    docker.web("theirs", "--network inner -p 9090:80")?;
-    docker.web("beside", "--network inner")
+    docker.ok("network create --subnet 172.30.0.0/24 inner")?;
+    docker.web("theirs", "--network inner --ip 172.30.0.10 -p 9090:80")?;
+    docker.web("beside", "--network inner --ip 172.30.0.11")
 }
 
 /// What our containers do on any host.
@@ -266,31 +290,18 @@ fn each_by_itself(shared: &Shared, docker: &Dockerd) -> Test {
     ours.eventually(&format!("exec near wget -q -O - -T 2 http://{own}:9090/"))?;
     docker.eventually(&format!("exec beside wget -q -O - -T 2 http://{own}:8080/"))?;
     // What isn't published stays closed.
-    let theirs = docker.ok("inspect -f {{.NetworkSettings.Networks.inner.IPAddress}} beside")?;
-    ensure!(!theirs.is_empty(), "dockerd's container has no address");
-    let mine = ["ours", "near"].map(|name| ours.address_of(name, "lan"));
-    let [first, second] = mine;
-    let said = [
-        ours.docker(&["exec", "near", "sh", "-c", &reach(&[&theirs])])?
-            .ok()?,
-        docker
-            .docker(&["exec", "beside", "sh", "-c", &reach(&[&first?, &second?])])?
-            .ok()?,
-    ];
+    let theirs = "172.30.0.11";
+    let [first, second] = ["ours", "near"].map(|name| ours.address_of(name, "lan"));
+    let (to_theirs, to_ours) = (shared.reach(&[theirs]), shared.reach(&[&first?, &second?]));
+    let said = thread::scope(|scope| {
+        let from_theirs = scope.spawn(|| docker.docker(&["exec", "beside", "sh", "-c", &to_ours]));
+        let from_ours = ours.docker(&["exec", "near", "sh", "-c", &to_theirs]);
+        [Some(from_ours), from_theirs.join().ok()].map(|said| said.context("a panic")?.and_then(Finished::ok))
+    });
+    let said = said.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(
         said.iter().all(String::is_empty),
         "one reaches the other's containers: {said:?}"
     );
     Ok(())
-}
-
-/// Tries all of them at once, and says which answer.
-fn reach(addresses: &[&str]) -> String {
-    let one = |address: &&str| {
-        format!(
-            "(wget -q -O /dev/null -T 1 http://{address}/ 2>/dev/null && echo {address} serves) & \
-             (ping -c1 -W1 {address} >/dev/null && echo {address} answers) & "
-        )
-    };
-    addresses.iter().map(one).collect::<String>() + "wait"
 }
