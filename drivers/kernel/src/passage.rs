@@ -7,7 +7,8 @@
 //! keeps is left to their rules: they shut others out by dropping what nobody accepts. Nobody else's rule is changed,
 //! moved or removed.
 //!
-//! firewalld has a table of its own, which no iptables rule of ours could open: it is told of by [`Passage::Blocked`].
+//! Other base chains of nf_tables may drop too. firewalld is asked to let our bridges forward; a chain that is anybody's
+//! is told of by [`Passage::Blocked`].
 
 use std::collections::BTreeSet;
 
