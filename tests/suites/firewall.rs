@@ -202,26 +202,27 @@ fn a_bridge_deleted_by_hand_is_made_again_under_running_containers() -> Test {
 
 #[test]
 fn sysctls_that_are_reset_are_set_again() -> Test {
-    let host = Single::start(&[])?;
-    let docker = &host.daemon;
-    docker.web("web", "-p 127.0.0.1:8080:80 -p 8081:80")?;
-    let own = docker.host();
-    own.run(
-        "sysctl",
-        &[
-            "-qw",
-            "net.ipv4.ip_forward=0",
-            "net.ipv4.conf.cnm0.route_localnet=0",
-        ],
-    )?
-    .ok()?;
-    docker.ok("network create wake")?;
-    own.fetch_within(Duration::from_secs(70), "http://127.0.0.1:8080/")?;
-    host.lab
-        .outside_host()
-        .fetch_within(Duration::from_secs(70), &at(&host, 8081))?;
-    docker.ok("rm -f web")?;
-    Ok(())
+    on_each_backend(&[], |host| {
+        let docker = &host.daemon;
+        docker.web("web", "-p 127.0.0.1:8080:80 -p 8081:80")?;
+        let own = docker.host();
+        own.run(
+            "sysctl",
+            &[
+                "-qw",
+                "net.ipv4.ip_forward=0",
+                "net.ipv4.conf.cnm0.route_localnet=0",
+            ],
+        )?
+        .ok()?;
+        docker.ok("network create wake")?;
+        own.fetch_within(Duration::from_secs(70), "http://127.0.0.1:8080/")?;
+        host.lab
+            .outside_host()
+            .fetch_within(Duration::from_secs(70), &at(&host, 8081))?;
+        docker.ok("rm -f web")?;
+        Ok(())
+    })
 }
 
 #[test]
@@ -248,17 +249,18 @@ fn another_ones_forward_policy_of_drop_is_passed_in_the_place_that_it_provides()
 
 #[test]
 fn iptables_false_touches_nothing() -> Test {
-    let host = Single::start(&["--iptables=false", "--ip6tables=false"])?;
-    let docker = &host.daemon;
-    docker.ok("network create lan")?;
-    docker.ok("run -d --name one --network lan -p 8080:80 busybox sleep 600")?;
-    docker.ok("run -d --name two --network lan busybox sleep 600")?;
-    docker.ok("exec one ping -c1 -W5 two")?;
-    assert_eq!(rules(docker.host())?, "");
-    let tables = docker.host().run("cat", &["/proc/net/ip_tables_names"])?;
-    assert_eq!(tables.stdout.trim(), "", "iptables-legacy's tables");
-    docker.ok("rm -f one two")?;
-    Ok(())
+    on_each_backend(&["--iptables=false", "--ip6tables=false"], |host| {
+        let docker = &host.daemon;
+        docker.ok("network create lan")?;
+        docker.ok("run -d --name one --network lan -p 8080:80 busybox sleep 600")?;
+        docker.ok("run -d --name two --network lan busybox sleep 600")?;
+        docker.ok("exec one ping -c1 -W5 two")?;
+        assert_eq!(rules(docker.host())?, "");
+        let tables = docker.host().run("cat", &["/proc/net/ip_tables_names"])?;
+        assert_eq!(tables.stdout.trim(), "", "iptables-legacy's tables");
+        docker.ok("rm -f one two")?;
+        Ok(())
+    })
 }
 
 #[test]

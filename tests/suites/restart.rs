@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, thread, time::Duration};
 
-use netlab::{Programs, Single, wait_for};
+use netlab::{Programs, Single, on_each_backend, wait_for};
 
 type Test = anyhow::Result<()>;
 
@@ -40,60 +40,62 @@ fn resolves(host: &Single, pid: &str, name: &str) -> anyhow::Result<String> {
 
 #[test]
 fn the_daemon_is_killed_and_containers_names_and_records_go_on() -> Test {
-    let mut host = Single::start(&[])?;
-    let (before, pid) = {
-        let docker = &host.daemon;
-        docker.ok("network create lan")?;
-        docker.ok("run -d --name one --network lan busybox sleep 600")?;
-        docker.ok("run -d --name two --network lan busybox sleep 600")?;
-        docker
-            .docker(&[
-                "run",
-                "-d",
-                "--name",
-                "short",
-                "--network",
-                "lan",
-                "busybox",
-                "sh",
-                "-c",
-                "read x; exit 7",
-            ])?
+    on_each_backend(&[], |mut host| {
+        let (before, pid) = {
+            let docker = &host.daemon;
+            docker.ok("network create lan")?;
+            docker.ok("run -d --name one --network lan busybox sleep 600")?;
+            docker.ok("run -d --name two --network lan busybox sleep 600")?;
+            docker
+                .docker(&[
+                    "run",
+                    "-d",
+                    "--name",
+                    "short",
+                    "--network",
+                    "lan",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    "read x; exit 7",
+                ])?
+                .ok()?;
+            let format =
+                "{{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.NetworkSettings.Networks.lan.IPAddress}}";
+            (
+                docker.docker(&["inspect", "-f", format, "one", "two"])?.ok()?,
+                docker.ok("inspect -f {{.State.Pid}} one")?,
+            )
+        };
+        host.daemon.kill()?;
+        resolves(&host, &pid, "two")?;
+        host.daemon
+            .host()
+            .run("nsenter", &["-t", &pid, "-n", "ping", "-c1", "-W5", "172.18.0.3"])?
             .ok()?;
+        host.daemon.start_again()?;
+        resolves(&host, &pid, "two")?;
+        let docker = &host.daemon;
         let format =
             "{{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.NetworkSettings.Networks.lan.IPAddress}}";
-        (
+        assert_eq!(
             docker.docker(&["inspect", "-f", format, "one", "two"])?.ok()?,
-            docker.ok("inspect -f {{.State.Pid}} one")?,
-        )
-    };
-    host.daemon.kill()?;
-    resolves(&host, &pid, "two")?;
-    host.daemon
-        .host()
-        .run("nsenter", &["-t", &pid, "-n", "ping", "-c1", "-W5", "172.18.0.3"])?
-        .ok()?;
-    host.daemon.start_again()?;
-    resolves(&host, &pid, "two")?;
-    let docker = &host.daemon;
-    let format = "{{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.NetworkSettings.Networks.lan.IPAddress}}";
-    assert_eq!(
-        docker.docker(&["inspect", "-f", format, "one", "two"])?.ok()?,
-        before
-    );
-    assert!(docker.ok("ps --format {{.Names}}")?.contains("one"));
-    assert_eq!(docker.ok("exec one echo alive")?, "alive");
-    docker.ok("exec one ping -c1 -W5 two")?;
-    assert_eq!(
-        docker
-            .docker(&["network", "inspect", "-f", "{{len .Containers}}", "lan"])?
-            .ok()?,
-        "2"
-    );
-    docker.ok("run --rm --network lan busybox ping -c1 -W5 one")?;
-    docker.ok("rm -f one two short")?;
-    docker.ok("network rm lan")?;
-    Ok(())
+            before
+        );
+        assert!(docker.ok("ps --format {{.Names}}")?.contains("one"));
+        assert_eq!(docker.ok("exec one echo alive")?, "alive");
+        docker.ok("exec one ping -c1 -W5 two")?;
+        assert_eq!(
+            docker
+                .docker(&["network", "inspect", "-f", "{{len .Containers}}", "lan"])?
+                .ok()?,
+            "2"
+        );
+        docker.ok("run --rm --network lan busybox ping -c1 -W5 one")?;
+        docker.ok("rm -f one two short")?;
+        docker.ok("network rm lan")?;
+        Ok(())
+    })
 }
 
 #[test]
@@ -140,97 +142,99 @@ fn a_container_that_ends_while_the_daemon_is_down_keeps_its_exit_status() -> Tes
 
 #[test]
 fn the_name_service_is_killed_and_is_back_within_a_second() -> Test {
-    let mut host = Single::start(&[])?;
-    let docker = &host.daemon;
-    docker.ok("network create lan")?;
-    docker.ok("run -d --name one --network lan busybox sleep 600")?;
-    docker.ok("run -d --name two --network lan busybox sleep 600")?;
-    let pid = docker.ok("inspect -f {{.State.Pid}} one")?;
-    resolves(&host, &pid, "two")?;
-    let old = helpers(&host, "cnm-names");
-    assert_eq!(old.len(), 1, "one name service for this host");
-    host.daemon
-        .host()
-        .run("kill", &["-9", &old[0].to_string()])?
-        .ok()?;
-    wait_for("names again", Duration::from_secs(1), || {
-        resolves(&host, &pid, "two")
-    })?;
-    assert_ne!(helpers(&host, "cnm-names"), old);
-    // The same with the daemon away: whoever starts the helper again, its mirror is enough.
-    host.daemon.kill()?;
-    let old = helpers(&host, "cnm-names");
-    host.daemon
-        .host()
-        .run("kill", &["-9", &old[0].to_string()])?
-        .ok()?;
-    let mut command = Command::new(Programs::find()?.ours("cnm-names"));
-    command.arg("--exec-root").arg(host.daemon.exec_root());
-    let mut helper = host.daemon.host().start("cnm-names-again", command)?;
-    wait_for("names from the mirror alone", Duration::from_secs(2), || {
-        resolves(&host, &pid, "two")
-    })?;
-    host.daemon.start_again()?;
-    assert!(helper.running(), "the daemon takes the running helper as it is");
-    host.daemon.ok("rm -f one two")?;
-    Ok(())
+    on_each_backend(&[], |mut host| {
+        let docker = &host.daemon;
+        docker.ok("network create lan")?;
+        docker.ok("run -d --name one --network lan busybox sleep 600")?;
+        docker.ok("run -d --name two --network lan busybox sleep 600")?;
+        let pid = docker.ok("inspect -f {{.State.Pid}} one")?;
+        resolves(&host, &pid, "two")?;
+        let old = helpers(&host, "cnm-names");
+        assert_eq!(old.len(), 1, "one name service for this host");
+        host.daemon
+            .host()
+            .run("kill", &["-9", &old[0].to_string()])?
+            .ok()?;
+        wait_for("names again", Duration::from_secs(1), || {
+            resolves(&host, &pid, "two")
+        })?;
+        assert_ne!(helpers(&host, "cnm-names"), old);
+        // The same with the daemon away: whoever starts the helper again, its mirror is enough.
+        host.daemon.kill()?;
+        let old = helpers(&host, "cnm-names");
+        host.daemon
+            .host()
+            .run("kill", &["-9", &old[0].to_string()])?
+            .ok()?;
+        let mut command = Command::new(Programs::find()?.ours("cnm-names"));
+        command.arg("--exec-root").arg(host.daemon.exec_root());
+        let mut helper = host.daemon.host().start("cnm-names-again", command)?;
+        wait_for("names from the mirror alone", Duration::from_secs(2), || {
+            resolves(&host, &pid, "two")
+        })?;
+        host.daemon.start_again()?;
+        assert!(helper.running(), "the daemon takes the running helper as it is");
+        host.daemon.ok("rm -f one two")?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_daemon_killed_while_containers_start_leaves_nothing_half_made() -> Test {
-    let mut host = Single::start(&[])?;
-    host.daemon.ok("network create lan")?;
-    let commands: Vec<_> = (0..6)
-        .map(|number| {
-            let mut command = host.daemon.client_command(Programs::peer("docker")?);
-            command.args([
-                "run",
-                "-d",
-                "--name",
-                &format!("c{number}"),
-                "--network",
-                "lan",
-                "busybox",
-                "sleep",
-                "600",
-            ]);
-            command
-                .stdout(std::process::Stdio::null())
-                .stderr(std::process::Stdio::null());
-            host.daemon.host().spawn(command)
-        })
-        .collect::<Result<_, _>>()?;
-    wait_for("the first of them", Duration::from_secs(10), || {
-        anyhow::ensure!(!host.daemon.ok("ps -q")?.is_empty(), "none runs yet");
-        Ok(())
-    })?;
-    host.daemon.kill()?;
-    for mut command in commands {
-        command.wait()?;
-    }
-    host.daemon.start_again()?;
-    let docker = &host.daemon;
-    for number in 0..6 {
-        let name = format!("c{number}");
-        if docker.line(&format!("inspect {name}"))?.code == 0 {
-            // Whatever state it was caught in, it can be started and removed.
-            docker.ok(&format!("start {name}"))?;
-            docker.ok(&format!("exec {name} true"))?;
-            docker.ok(&format!("rm -f {name}"))?;
+    on_each_backend(&[], |mut host| {
+        host.daemon.ok("network create lan")?;
+        let commands: Vec<_> = (0..6)
+            .map(|number| {
+                let mut command = host.daemon.client_command(Programs::peer("docker")?);
+                command.args([
+                    "run",
+                    "-d",
+                    "--name",
+                    &format!("c{number}"),
+                    "--network",
+                    "lan",
+                    "busybox",
+                    "sleep",
+                    "600",
+                ]);
+                command
+                    .stdout(std::process::Stdio::null())
+                    .stderr(std::process::Stdio::null());
+                host.daemon.host().spawn(command)
+            })
+            .collect::<Result<_, _>>()?;
+        wait_for("the first of them", Duration::from_secs(10), || {
+            anyhow::ensure!(!host.daemon.ok("ps -q")?.is_empty(), "none runs yet");
+            Ok(())
+        })?;
+        host.daemon.kill()?;
+        for mut command in commands {
+            command.wait()?;
         }
-    }
-    docker.ok("network rm lan")?;
-    assert_eq!(helpers(&host, "cnm-shim"), Vec::<i32>::new());
-    let links = docker.host().run("ip", &["-o", "link"])?.ok()?;
-    assert!(!links.contains("veth"), "{links}");
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let own = docker.data_root();
-    let left: Vec<_> = mounts
-        .lines()
-        .filter(|line| line.contains(&*own.to_string_lossy()))
-        .collect();
-    assert_eq!(left, Vec::<&str>::new());
-    Ok(())
+        host.daemon.start_again()?;
+        let docker = &host.daemon;
+        for number in 0..6 {
+            let name = format!("c{number}");
+            if docker.line(&format!("inspect {name}"))?.code == 0 {
+                // Whatever state it was caught in, it can be started and removed.
+                docker.ok(&format!("start {name}"))?;
+                docker.ok(&format!("exec {name} true"))?;
+                docker.ok(&format!("rm -f {name}"))?;
+            }
+        }
+        docker.ok("network rm lan")?;
+        assert_eq!(helpers(&host, "cnm-shim"), Vec::<i32>::new());
+        let links = docker.host().run("ip", &["-o", "link"])?.ok()?;
+        assert!(!links.contains("veth"), "{links}");
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = docker.data_root();
+        let left: Vec<_> = mounts
+            .lines()
+            .filter(|line| line.contains(&*own.to_string_lossy()))
+            .collect();
+        assert_eq!(left, Vec::<&str>::new());
+        Ok(())
+    })
 }
 
 #[test]
