@@ -38,7 +38,7 @@ fn a_router_container_is_the_way_to_another_network_until_its_route_is_given_up(
         // Of a connection that is made and given up while it runs.
         docker.ok("run -d --name guest busybox sleep 600")?;
         docker.ok(
-            "network connect --driver-opt cnm.routes=10.93.0.0/24=10.91.0.5,10.94.0.0/24=link lan guest",
+            "network connect --driver-opt cnm.routes=10.93.0.0/24=10.91.0.5;10.94.0.0/24=link lan guest",
         )?;
         let routes = docker.ok("exec guest ip route")?;
         contains(&routes, "10.93.0.0/24 via 10.91.0.5");
@@ -211,5 +211,33 @@ fn a_start_with_a_taken_port_has_dockers_status_and_links_may_be_said_of_the_con
     docker.ok("start web")?;
     docker.ok("exec web ping -c1 -W5 sql")?;
     docker.ok("rm -f one two web db")?;
+    Ok(())
+}
+
+#[test]
+fn an_uplink_too_small_for_ipv6_carries_ipv4_and_says_so() -> Test {
+    let mut host = Single::start(&[])?;
+    let way = host
+        .daemon
+        .host()
+        .run("ip", &["route", "show", "default"])?
+        .ok()?;
+    let uplink = way.split_once("dev ").map_or("", |(_, rest)| rest);
+    let uplink = uplink.split(' ').next().unwrap_or_default().to_owned();
+    let set = ["link", "set", uplink.as_str(), "mtu", "1200"];
+    host.daemon.host().run("ip", &set)?.ok()?;
+    host.daemon.stop()?;
+    host.daemon.start_again()?;
+    let docker = &host.daemon;
+    docker.ok("network create lan")?;
+    docker.ok("run -d --name one --network lan busybox sleep 600")?;
+    contains(&docker.ok("exec one ip link show eth0")?, "mtu 1200");
+    docker.ok("exec one ping -c1 -W5 203.0.113.1")?;
+    let refused = docker.refused("network create --ipv6 six")?;
+    contains(&refused, "uplink, 1200 bytes, is too small for IPv6");
+    docker.ok("network create --ipv6 --opt com.docker.network.driver.mtu=1280 six")?;
+    docker.ok("run -d --name two --network six busybox sleep 600")?;
+    contains(&docker.ok("exec two ip addr show eth0")?, "inet6 fd");
+    docker.ok("rm -f one two")?;
     Ok(())
 }

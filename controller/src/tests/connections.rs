@@ -304,6 +304,34 @@ async fn many_connects_at_once_get_addresses_and_interfaces_of_their_own() {
 }
 
 #[tokio::test]
+async fn of_two_that_want_one_address_at_once_one_gets_it_and_the_other_is_told_by_whom() {
+    let host = Host::alone().await;
+    let network = host.network("lab", "bridge", Some("10.1.0.0/24")).await.unwrap();
+    for turn in 0..10 {
+        let names = [format!("a{turn}"), format!("b{turn}")];
+        let one = host.sandbox(&names[0]).await.unwrap();
+        let two = host.sandbox(&names[1]).await.unwrap();
+        let wanting = |sandbox: &model::Sandbox| Connect {
+            ipv4: "10.1.0.7".parse().ok(),
+            ..Connect::new(network.id, sandbox.id, sandbox.hostname.clone())
+        };
+        let endpoints = &host.controller().endpoints;
+        let (first, second) = tokio::join!(endpoints.connect(wanting(&one)), endpoints.connect(wanting(&two)));
+        let (won, lost, winner) = match (first, second) {
+            (Ok(won), Err(lost)) => (won, lost, &names[0]),
+            (Err(lost), Ok(won)) => (won, lost, &names[1]),
+            other => panic!("one of the two: {other:?}"),
+        };
+        assert!(matches!(lost, Error::Forbidden { .. }), "{lost}");
+        assert!(lost.to_string().contains(&format!("{winner:?}")), "{lost}");
+        endpoints.disconnect(won.id, false).await.unwrap();
+        for sandbox in [one, two] {
+            host.controller().sandboxes.delete(sandbox.id).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_hundredth_connection_costs_what_the_second_did() {
     let host = Host::alone().await;
     let network = host.network("lab", "bridge", Some("10.1.0.0/16")).await.unwrap();
