@@ -406,6 +406,16 @@ impl Kernel for Linux {
         bridges: Option<&BTreeSet<InterfaceName>>,
         polled_only: bool,
     ) -> Result<Vec<crate::Passage>> {
+        let failed = |action| {
+            move |source| Error::System {
+                object: "other people's firewall".to_owned(),
+                action,
+                source,
+            }
+        };
+        if polled_only && !passage::is_polled(&self.host).map_err(failed("looking for it"))? {
+            return Ok(Vec::new());
+        }
         let adopted = bridges.map(|bridges| self.adopted(node, bridges)).transpose()?;
         if let Some(iptables) = &self.host.iptables {
             let verified = iptables.verify(self.host.descriptor.as_fd(), adopted.as_ref(), polled_only);
@@ -421,11 +431,7 @@ impl Kernel for Linux {
             adopted: adopted.as_ref(),
             polled_only,
         };
-        passage::open(&self.host, &asked).map_err(|source| Error::System {
-            object: "other people's firewall".to_owned(),
-            action: "letting our packets pass it",
-            source,
-        })
+        passage::open(&self.host, &asked).map_err(failed("letting our packets pass it"))
     }
 
     fn gathered(&self) -> Result<()> {

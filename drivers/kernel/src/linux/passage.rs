@@ -108,6 +108,13 @@ pub(super) fn open(host: &Host, asked: &Asked<'_>) -> io::Result<Vec<Passage>> {
     })
 }
 
+/// Whether there are tables whose changes nobody announces.
+pub(super) fn is_polled(host: &Host) -> io::Result<bool> {
+    netns::inside(host.descriptor.as_fd(), || {
+        Ok(PROGRAMS.iter().any(|program| exists(program, &[])))
+    })
+}
+
 /// Who judges what is forwarded by rules of nf_tables; nobody on a kernel without it.
 fn judges(node: NodeId) -> Vec<Judge> {
     let judges = Connection::here().and_then(|mut connection| connection.judges(Mark::group(node)));

@@ -100,3 +100,74 @@ fn refuses_all(rule: &Rule) -> bool {
     let refuses = matches!(rule.action, Some(Action::Verdict(Verdict::Drop) | Action::Reject));
     refuses && rule.matches.is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(table: Table, chain: &str, drops: bool, admits: bool) -> Judge {
+        Judge {
+            table,
+            chain: chain.to_owned(),
+            drops,
+            group: 7,
+            admits,
+        }
+    }
+
+    #[test]
+    fn a_chain_that_drops_blocks_unless_it_names_us_or_is_spoken_to() {
+        let ip = Table {
+            family: Family::Ip,
+            name: "filter".to_owned(),
+        };
+        let rows = [
+            (
+                "it drops",
+                judge(Table::inet("filter"), "forward", true, false),
+                true,
+            ),
+            (
+                "it accepts",
+                judge(Table::inet("filter"), "forward", false, false),
+                false,
+            ),
+            (
+                "it names us",
+                judge(Table::inet("filter"), "forward", true, true),
+                false,
+            ),
+            ("iptables'", judge(ip.clone(), "FORWARD", true, false), false),
+            (
+                "one of that name by hand",
+                judge(ip, "forward", true, false),
+                true,
+            ),
+            (
+                "firewalld's",
+                judge(Table::inet("firewalld"), "filter_FORWARD", true, false),
+                false,
+            ),
+            (
+                "another daemon's like us",
+                judge(Table::inet("cnm-1"), "forward", true, false),
+                false,
+            ),
+        ];
+        for (name, judge, blocks) in rows {
+            assert_eq!(judge.blocks().is_some(), blocks, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_to_do_is_told_as_typed() {
+        let Some(Passage::Blocked { by, hint }) = judge(Table::inet("t"), "c", true, false).blocks() else {
+            panic!("it blocks");
+        };
+        assert_eq!(by, "chain inet t c");
+        for side in ["iif", "oif"] {
+            let rule = format!("nft insert rule inet t c meta {side}group 0x7 accept");
+            assert!(hint.contains(&rule), "{hint}");
+        }
+    }
+}
