@@ -347,10 +347,9 @@ impl Desk {
     }
 
     fn pause(&mut self) {
-        if self.paused.is_none() {
-            for (socket, _) in self.doors.values() {
-                let _ = epoll::delete(&self.epoll, &**socket);
-            }
+        // One that was opened during a pause is watched, so all are let go each time.
+        for (socket, _) in self.doors.values() {
+            let _ = epoll::delete(&self.epoll, &**socket);
         }
         self.paused = Some(Instant::now() + PAUSE);
     }

@@ -14,6 +14,7 @@ use std::{
 
 use nix::{
     cmsg_space,
+    errno::Errno,
     libc::{in_pktinfo, in6_pktinfo},
     sys::socket::{
         ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
@@ -163,6 +164,11 @@ fn reply(socket: &UdpSocket, asker: &Asker, bytes: &[u8]) {
             };
             send(&[ControlMessage::Ipv6PacketInfo(&info)])
         }
+    };
+    // Where all of a segment were asked, nobody can answer from.
+    let sent = match sent {
+        Err(Errno::EINVAL | Errno::EADDRNOTAVAIL) => send(&[]),
+        sent => sent,
     };
     if let Err(errno) = sent {
         tracing::debug!(%errno, client = %asker.client, "a datagram is lost");
