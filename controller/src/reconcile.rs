@@ -7,6 +7,7 @@ mod host_files;
 mod load;
 mod passage;
 mod ports;
+mod remind;
 mod repair;
 mod sweep;
 mod watch;
@@ -62,12 +63,14 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
         tracing::warn!(%error, "claims of ports could not be settled; it will be tried again");
     }
     sweep::sweep(core).await;
+    remind::all(core);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut tasks = vec![tokio::spawn(repair::run(
         Arc::clone(core),
         heard,
         stopped.clone(),
     ))];
+    tasks.push(tokio::spawn(look_for_modules(Arc::clone(core))));
     if let Some(store) = core.stores.global.clone() {
         tasks.extend(watch::spawn(core, &store, &stopped));
     }
@@ -78,12 +81,12 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     })
 }
 
-/// Returns when the tasks are to end, also when nobody is left who could say so.
 /// Nobody waits for it: the first answers don't depend on it.
 async fn look_for_modules(core: Arc<Core>) {
     lacking::look(&core).await;
 }
 
+/// Returns when the tasks are to end, also when nobody is left who could say so.
 async fn asked_to_stop(stopped: &mut Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }

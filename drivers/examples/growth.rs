@@ -23,6 +23,7 @@ fn network(number: u8, part: u8) -> Answer<Network> {
     let subnet: Subnet = format!("10.{part}.{number}.0/24").parse()?;
     let pool = Pool {
         id: subnet.to_string(),
+        space: None,
         subnet,
         ip_range: None,
         gateway: Some(format!("10.{part}.{number}.1").parse()?),

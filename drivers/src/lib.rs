@@ -107,6 +107,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// The endpoint is joined and let in: asks how it does, and whether it says so.
+    async fn oper_info(&self, _network: &Network, _endpoint: &Endpoint) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets `access` in and nothing else: what led to the endpoint before and is not in it no longer does. Called when
     /// ports are published or given back, and when another endpoint becomes the sandbox's gateway. The caller takes it
     /// back before `leave`.
@@ -154,6 +159,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// The MTU of the interfaces that endpoints of a network get, in bytes; none for the kernel's choice.
+    fn mtu(&self, _network: &Network) -> Option<u32> {
+        None
+    }
+
     /// The addresses that a network itself wears on the host, with the links that wear them.
     fn wears(&self, _network: &Network) -> Vec<(InterfaceName, IpNet)> {
         Vec::new()
@@ -178,18 +188,18 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
 }
 
 /// A driver by name.
-pub trait Catalog: Send + Sync + std::fmt::Debug {
-    /// The driver; none if nobody has that name.
-    fn driver(&self, name: &str) -> Option<Arc<dyn Driver>>;
-    /// Every name, for "did you mean".
-    fn names(&self) -> Vec<String>;
 #[async_trait]
-    /// The default scope of a driver's networks.
-    fn scope(&self, name: &str) -> Option<Scope> {
-        self.driver(name).map(|driver| driver.capabilities().scope)
+pub trait Catalog: Send + Sync + std::fmt::Debug {
+    /// The driver; none if nobody can have that name. Of a plugin it is not known whether it is there.
+    fn driver(&self, name: &str) -> Option<Arc<dyn Driver>>;
     /// The driver for a new network; none if nobody has that name. A plugin is there, and has said what it can do.
     async fn find(&self, name: &str) -> Result<Option<Arc<dyn Driver>>> {
         Ok(self.driver(name))
     }
+    /// Every name, for "did you mean".
+    fn names(&self) -> Vec<String>;
+    /// The default scope of a driver's networks.
+    fn scope(&self, name: &str) -> Option<Scope> {
+        self.driver(name).map(|driver| driver.capabilities().scope)
     }
 }

@@ -23,8 +23,8 @@ use plugin_proto::{
     activation::NETWORK_DRIVER,
     network_driver::{
         self as net, CreateEndpoint, DeleteEndpoint, DeleteNetwork, DiscoverDelete, DiscoverNew,
-        GwAllocCheck, Join, Leave, NODE_DISCOVERY, NodeDiscovery, ProgramExternalConnectivity,
-        RevokeExternalConnectivity,
+        EndpointOperInfo, GwAllocCheck, Join, Leave, NODE_DISCOVERY, NodeDiscovery,
+        ProgramExternalConnectivity, RevokeExternalConnectivity,
     },
 };
 
@@ -133,12 +133,17 @@ impl Remote {
         }
     }
 
-    async fn create_endpoint(&self, endpoint: &Endpoint, target: &Target) -> Result<EndpointAddresses> {
+    async fn create_endpoint(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+        target: &Target,
+    ) -> Result<EndpointAddresses> {
         let request = CreateEndpoint {
             network_id: endpoint.network.to_string(),
             endpoint_id: endpoint.id.to_string(),
             interface: translate::interface(&endpoint.addresses),
-            options: translate::endpoint_options(endpoint, target),
+            options: translate::endpoint_options(network, endpoint, target),
         };
         self.endpoints.set(endpoint.id, Told::Made);
         let answer = self.plugin.call(&request).await.inspect_err(|error| {
@@ -176,7 +181,7 @@ impl Remote {
         let request = ProgramExternalConnectivity {
             network_id: endpoint.network.to_string(),
             endpoint_id: endpoint.id.to_string(),
-            options: translate::sandbox_options(&access.ports, &[]),
+            options: translate::sandbox_options(&access.ports, access.gateway.as_deref().unwrap_or_default()),
         };
         match self.plugin.call(&request).await {
             Ok(_) => Ok(()),
@@ -289,12 +294,12 @@ impl Driver for Remote {
         Ok(())
     }
 
-    async fn join(&self, _: &Network, endpoint: &Endpoint, target: &Target) -> Result<Attachment> {
+    async fn join(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<Attachment> {
         if let Some(answer) = &endpoint.answer {
             let link = answer.link.is_some().then_some(Link::InPlace);
             return Ok(attachment(answer.clone(), link, EndpointAddresses::default()));
         }
-        let addresses = self.create_endpoint(endpoint, target).await?;
+        let addresses = self.create_endpoint(network, endpoint, target).await?;
         let (answer, prefix) = self.join_sandbox(endpoint, target).await?;
         let link = answer.link.clone().map(|name| Link::OnHost { name, prefix });
         Ok(attachment(answer, link, addresses))
@@ -330,13 +335,28 @@ impl Driver for Remote {
         before: &Access,
         access: &Access,
     ) -> Result<()> {
-        let changed = before.gateway && (!access.gateway || before.ports != access.ports);
+        let told = before.gateway.is_some();
+        let changed = told && (access.gateway.is_none() || before.ports != access.ports);
         if changed {
             self.revoke(endpoint).await;
         }
-        if access.gateway && (changed || !before.gateway) {
-            let again = !before.gateway && endpoint.lifecycle == Lifecycle::Active;
+        if access.gateway.is_some() && (changed || !told) {
+            let again = !told && endpoint.lifecycle == Lifecycle::Active;
             self.program(endpoint, access, again).await?;
+        }
+        Ok(())
+    }
+
+    async fn oper_info(&self, _: &Network, endpoint: &Endpoint) -> Result<()> {
+        let request = EndpointOperInfo {
+            network_id: endpoint.network.to_string(),
+            endpoint_id: endpoint.id.to_string(),
+        };
+        match self.plugin.call(&request).await {
+            Ok(info) => {
+                tracing::debug!(plugin = self.plugin.name(), endpoint = %endpoint.name, ?info.value, "joined")
+            }
+            Err(error) => tracing::debug!(plugin = self.plugin.name(), %error, "it does not say how it does"),
         }
         Ok(())
     }

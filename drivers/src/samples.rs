@@ -76,6 +76,7 @@ pub(crate) fn network(driver: &str, number: u8, subnets: &[&str]) -> Network {
 fn pool(subnet: Subnet) -> Pool {
     Pool {
         id: subnet.to_string(),
+        space: None,
         subnet,
         ip_range: None,
         gateway: subnet.hosts().find(|address| *address != subnet.network()),

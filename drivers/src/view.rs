@@ -117,8 +117,8 @@ pub struct Access {
     pub ports: Vec<PublishedPorts>,
     /// Endpoints that reach some of its ports although the network lets no two reach each other.
     pub links: Vec<LinkAccess>,
-    /// It is its sandbox's gateway, for drivers that want to know.
-    pub gateway: bool,
+    /// It is its sandbox's gateway, for drivers that want to know, with the ports that the container says it listens on.
+    pub gateway: Option<Vec<ExposedPorts>>,
 }
 
 /// A link between two endpoints of one network without ICC, recorded with the one that is reached.

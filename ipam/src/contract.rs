@@ -81,6 +81,7 @@ impl Host {
 fn pool(id: &str, subnet: Subnet) -> Pool {
     Pool {
         id: id.to_owned(),
+        space: None,
         subnet,
         ip_range: None,
         gateway: None,

@@ -64,6 +64,8 @@ pub struct PoolGrant {
     pub id: String,
     /// The subnet.
     pub subnet: Subnet,
+    /// The address space that it is of, where that isn't the built-in management's.
+    pub space: Option<String>,
     /// The gateway's address, where the driver has decided it.
     pub gateway: Option<IpAddr>,
     /// To be committed for the grant to hold. Empty for a plugin, which keeps its own books.

@@ -151,7 +151,7 @@ impl Remote {
     /// One pool, whether it can be used or not.
     async fn one_pool(&self, call: &RequestPool, request: &PoolRequest) -> Result<PoolGrant> {
         let answer = self.plugin.call(call).await?;
-        match translate::pool(&answer, request.family) {
+        match translate::pool(&answer, &call.address_space, request.family) {
             Ok(grant) => Ok(grant),
             Err(reason) => {
                 let pool_id = answer.pool_id;

@@ -8,7 +8,7 @@ mod stub;
 
 use netlab::{Dockerd, Lab, Single};
 use serde_json::{Value, json};
-use stub::{Called, Stub};
+use stub::{Called, DIES, Stub};
 
 type Test = anyhow::Result<()>;
 
@@ -70,7 +70,8 @@ fn containers_live_on_a_plugins_network() -> Test {
         [
             "NetworkDriver.CreateEndpoint",
             "NetworkDriver.Join",
-            "NetworkDriver.ProgramExternalConnectivity"
+            "NetworkDriver.ProgramExternalConnectivity",
+            "NetworkDriver.EndpointOperInfo"
         ]
     );
     let endpoint = only(&joined, "NetworkDriver.CreateEndpoint");
@@ -270,6 +271,68 @@ fn what_a_plugin_refuses_is_undone_and_told_in_its_words() -> Test {
     Ok(())
 }
 
+#[test]
+fn one_that_dies_in_a_call_is_named_and_what_it_did_is_undone() -> Test {
+    let (single, stub) = with_stub("stub")?;
+    let docker = &single.daemon;
+    docker.ok("network create -d stub --subnet 10.88.0.0/24 lan")?;
+    for (method, undone) in [
+        ("CreateEndpoint", &["NetworkDriver.DeleteEndpoint"][..]),
+        ("Join", &["NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint"]),
+    ] {
+        stub.refuse(method, Some(DIES));
+        stub.calls();
+        let told = docker.refused("run --name one --network lan busybox true")?;
+        assert!(
+            told.contains("\"stub\"") && told.contains(&format!("NetworkDriver.{method}")),
+            "{told}"
+        );
+        stub.refuse(method, None);
+        let calls = stub.methods();
+        let after = calls
+            .iter()
+            .skip_while(|called| **called != format!("NetworkDriver.{method}"))
+            .skip(1)
+            .filter(|called| *called != "Plugin.Activate");
+        assert_eq!(after.collect::<Vec<_>>(), undone, "after {method}: {calls:?}");
+        docker.ok("rm one")?;
+    }
+    docker.ok("run --rm --network lan busybox true")?;
+    docker.ok("network rm lan")?;
+    Ok(())
+}
+
+#[test]
+fn one_that_hangs_is_in_nobodys_way() -> Test {
+    let (single, _stub) = with_stub("stub")?;
+    let docker = &single.daemon;
+    let _listener = std::os::unix::net::UnixListener::bind(docker.exec_root().join("plugins/hung.sock"))?;
+    std::thread::scope(|scope| {
+        let asked = [
+            "network create -d hung one",
+            "network create --ipam-driver hung two",
+        ];
+        let asked = asked.map(|line| scope.spawn(move || docker.refused(line)));
+        for driver in ["bridge", "stub"] {
+            docker.ok(&format!("network create -d {driver} {driver}-lan"))?;
+            docker.ok(&format!("run --rm --network {driver}-lan busybox true"))?;
+            docker.ok(&format!("network rm {driver}-lan"))?;
+        }
+        assert!(
+            asked.iter().any(|one| !one.is_finished()),
+            "the others did not wait"
+        );
+        for one in asked {
+            let told = one.join().expect("a thread without a failed assertion")?;
+            assert!(
+                told.contains("plugin \"hung\" did not answer Plugin.Activate"),
+                "{told}"
+            );
+        }
+        Ok(())
+    })
+}
+
 /// Real ones, which every plugin in the field was written for.
 #[test]
 fn what_dockerd_tells_a_plugin() -> Test {
@@ -296,12 +359,21 @@ fn what_dockerd_tells_a_plugin() -> Test {
 }
 
 #[test]
-fn what_this_daemon_tells_a_plugin() -> Test {
+fn this_daemon_tells_a_plugin_the_same() -> Test {
     let (single, stub) = with_stub("stub")?;
     let mut parts = Vec::new();
     for line in recorded::LIFE {
         single.daemon.ok(line)?;
         parts.push((line, stub.calls()));
     }
-    recorded::assert_golden("cnmd.txt", &recorded::text(&parts))
+    let ours = recorded::comparable(&recorded::text(&parts));
+    for version in ["20.10", "26.1"] {
+        let theirs = recorded::comparable(&recorded::golden(&format!("dockerd-{version}.txt"))?);
+        assert_eq!(
+            ours.join("\n"),
+            theirs.join("\n"),
+            "dockerd {version} on the right"
+        );
+    }
+    Ok(())
 }

@@ -75,19 +75,19 @@ impl From<Error> for Refusal {
 
 impl From<NetworkError> for Refusal {
     fn from(error: NetworkError) -> Self {
-        Self {
-            status: network_status(&error),
-            message: with_hint(error.to_string(), error.hint()),
+        let status = network_status(&error);
+        if status != StatusCode::INTERNAL_SERVER_ERROR {
+            return Self {
+                status,
+                message: with_hint(error.to_string(), error.hint()),
+            };
         }
+        let message = with_hint(chain(&error), error.hint());
+        tracing::error!(error = message, "a request failed");
+        Self { status, message }
     }
 }
 
-        let message = chain(&error);
-        tracing::error!(error = message, "a request failed");
-        Self { status, message }
-fn with_hint(message: String, hint: Option<String>) -> String {
-    match hint {
-        Some(hint) => format!("{message} (hint: {hint})"),
 /// What failed and why, to the bottom of it: there is no hint that would help more.
 fn chain(error: &NetworkError) -> String {
     let mut message = error.to_string();
@@ -103,6 +103,9 @@ fn chain(error: &NetworkError) -> String {
     message
 }
 
+fn with_hint(message: String, hint: Option<String>) -> String {
+    match hint {
+        Some(hint) => format!("{message} (hint: {hint})"),
         None => message,
     }
 }
@@ -140,9 +143,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_failure_has_its_status() {
-        let unavailable = NetworkError::Unavailable {
-    #[test]
     fn what_the_host_refuses_is_told_to_the_bottom() {
         let refused = NetworkError::Internal {
             doing: "changing network \"lan\"".into(),
@@ -153,6 +153,9 @@ mod tests {
         assert_eq!(refusal.message(), "changing network \"lan\": permission denied");
     }
 
+    #[test]
+    fn every_failure_has_its_status() {
+        let unavailable = NetworkError::Unavailable {
             message: "the store".into(),
             hint: Some("wait".into()),
         };

@@ -94,6 +94,9 @@ pub struct SubnetRequest {
 pub struct Pool {
     /// The IPAM driver's handle for it.
     pub id: String,
+    /// The address space that it is of, where that isn't the built-in management's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
     /// The subnet.
     pub subnet: Subnet,
     /// Where dynamic addresses are taken from.

@@ -69,6 +69,7 @@ async fn walk(
         ..Endpoint::clone(&endpoint)
     });
     sandboxes::refresh(core, sandbox).await?;
+    join::joined(core, network, &active).await?;
     networks::tell_peers(core, network).await?;
     let txn = records::endpoints(network.id).put(active.id, &active);
     let published = Arc::clone(&active);

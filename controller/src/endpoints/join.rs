@@ -69,6 +69,14 @@ pub(crate) async fn rejoin(
     Ok(())
 }
 
+/// Tells the driver that all is done.
+pub(super) async fn joined(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<()> {
+    let driver = core.driver(&network.driver)?;
+    let doing = format!("asking network {} about its endpoint", network.name);
+    core.call(&network.driver, doing, driver.oper_info(network, endpoint))
+        .await
+}
+
 /// Puts what a plugin has chosen into the endpoint, where everybody sees it; it is recorded with the result.
 async fn note(
     core: &Core,

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use drivers::Access;
 use kernel::traffic::DeadFlows;
 use model::{
-    AddressFamily, ContainerId, Endpoint, EndpointId, Lifecycle, Network, Protocol, PublishedPorts, Sandbox,
-    SandboxId, Snapshot,
+    AddressFamily, ContainerId, Endpoint, EndpointId, ExposedPorts, Lifecycle, Network, Protocol,
+    PublishedPorts, Sandbox, SandboxId, Snapshot,
 };
 
 use super::{gateway, links};
@@ -28,19 +28,26 @@ pub(crate) fn access(core: &Core, snapshot: &Snapshot, endpoint: &Endpoint) -> A
         Some(sandbox) => Access {
             ports: ports(core, snapshot, sandbox, endpoint.id),
             links: links(snapshot, sandbox, endpoint),
-            gateway: is_told_gateway(core, snapshot, sandbox, endpoint),
+            gateway: told_gateway(core, snapshot, sandbox, endpoint),
         },
     }
 }
 
 /// Whether its driver is to know that the endpoint is the sandbox's gateway of some family. Built-in ones needn't.
-fn is_told_gateway(core: &Core, snapshot: &Snapshot, sandbox: &Sandbox, endpoint: &Endpoint) -> bool {
-    if endpoint.answer.is_none() {
-        return false;
+fn told_gateway(
+    core: &Core,
+    snapshot: &Snapshot,
+    sandbox: &Sandbox,
+    endpoint: &Endpoint,
+) -> Option<Vec<ExposedPorts>> {
+    endpoint.answer.as_ref()?;
+    if snapshot.networks.get(&endpoint.network)?.internal {
+        return None;
     }
     let choice = elect(core, snapshot, sandbox.id);
     let mut chosen = choice.v4.into_iter().chain(choice.v6);
-    chosen.any(|(gateway, _)| gateway == endpoint.id)
+    let is_chosen = chosen.any(|(gateway, _)| gateway == endpoint.id);
+    is_chosen.then(|| sandbox.exposed.clone())
 }
 
 /// The sandbox's ports of the families whose gateway the endpoint is.
@@ -115,7 +122,7 @@ pub(crate) fn remember(core: &Core) {
         let possible = Access {
             ports: sandbox.map(|sandbox| sandbox.ports.clone()).unwrap_or_default(),
             links: links::access(&snapshot, endpoint),
-            gateway: endpoint.answer.is_some(),
+            gateway: endpoint.answer.as_ref().map(|_| Vec::new()),
         };
         let published = Published {
             access: possible,
@@ -232,7 +239,7 @@ fn both(before: &Access, now: &Access) -> Access {
     let mut both = without(before, now);
     both.ports.extend(now.ports.iter().cloned());
     both.links.extend(now.links.iter().cloned());
-    both.gateway = before.gateway || now.gateway;
+    both.gateway = now.gateway.clone().or(both.gateway);
     both
 }
 
@@ -243,7 +250,7 @@ fn without(one: &Access, other: &Access) -> Access {
     Access {
         ports: ports.cloned().collect(),
         links: links.cloned().collect(),
-        gateway: one.gateway && !other.gateway,
+        gateway: one.gateway.clone().filter(|_| other.gateway.is_none()),
     }
 }
 

@@ -1,1 +1,447 @@
+//! Our own drivers behind our own host: the built-in bridge served over a socket, and driven through it.
 
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use kernel::{FakeKernel, Handover, Kernel, Mark, Netns, Object, Owner, Step};
+use model::{Endpoint, EndpointAddresses, InterfaceName, Lifecycle, Network, Subnet};
+use plugin_proto::{
+    Limits, Nothing, Places, Plugins,
+    network_driver::{
+        CreateEndpoint, CreateNetwork, CreatedEndpoint, DeleteEndpoint, DeleteNetwork,
+        InterfaceName as Named, Join, Joined, Leave,
+    },
+    server::{Answer, NetworkDriver, Server},
+};
+use tempfile::TempDir;
+use tokio::{net::UnixListener, runtime::Builder};
+
+use super::*;
+use crate::{
+    BuiltIn, Catalog as _, Error, HostSettings, VXLAN_PORT,
+    samples::{endpoint, network, node, target},
+};
+
+/// A built-in driver as a plugin. It makes interfaces in namespaces; from one for the purpose they go to the host.
+struct Served {
+    driver: Arc<dyn Driver>,
+    kernel: Arc<FakeKernel>,
+    stage: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    networks: HashMap<String, Network>,
+    endpoints: HashMap<String, Endpoint>,
+    /// A method that fails.
+    broken: Option<&'static str>,
+}
+
+impl Served {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn network(&self, id: &str) -> Answer<Network> {
+        Ok(self.state().networks.get(id).cloned().ok_or("no such network")?)
+    }
+
+    fn endpoint(&self, id: &str) -> Answer<Endpoint> {
+        Ok(self
+            .state()
+            .endpoints
+            .get(id)
+            .cloned()
+            .ok_or("no such endpoint")?)
+    }
+
+    fn place(&self, endpoint: &str) -> Target {
+        Target {
+            netns: Some(self.stage.clone()),
+            interface: InterfaceName::new(format!("pl{}", &endpoint[..8])).expect("ten letters"),
+            ports: Vec::new(),
+            exposed: Vec::new(),
+        }
+    }
+
+    fn check(&self, method: &'static str) -> Answer<()> {
+        match self.state().broken == Some(method) {
+            true => Err("broken on demand".into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The plugin, shared with the test.
+struct Shared(Arc<Served>);
+
+#[async_trait]
+impl NetworkDriver for Shared {
+    async fn create_network(&self, request: CreateNetwork) -> Answer<Nothing> {
+        self.0.check("CreateNetwork")?;
+        let data = request.ipv4_data.iter().chain(&request.ipv6_data);
+        let pools: Vec<&str> = data.filter_map(|data| data.pool.as_deref()).collect();
+        let network = Network {
+            id: request.network_id.parse().map_err(|_| "no id")?,
+            ..network("bridge", 1, &pools)
+        };
+        self.0.driver.create_network(&network).await?;
+        self.0.state().networks.insert(request.network_id, network);
+        Ok(Nothing {})
+    }
+
+    async fn delete_network(&self, request: DeleteNetwork) -> Answer<Nothing> {
+        let network = self.0.network(&request.network_id)?;
+        self.0.driver.delete_network(&network).await?;
+        self.0.state().networks.remove(&request.network_id);
+        Ok(Nothing {})
+    }
+
+    async fn create_endpoint(&self, request: CreateEndpoint) -> Answer<CreatedEndpoint> {
+        self.0.check("CreateEndpoint")?;
+        let network = self.0.network(&request.network_id)?;
+        let asked = &request.interface;
+        let addresses = [asked.address.as_str(), asked.address_ipv6.as_str()];
+        let made = Endpoint {
+            id: request.endpoint_id.parse().map_err(|_| "no id")?,
+            ..endpoint(&network, 1, &addresses)
+        };
+        self.0.state().endpoints.insert(request.endpoint_id, made);
+        Ok(CreatedEndpoint::default())
+    }
+
+    async fn delete_endpoint(&self, request: DeleteEndpoint) -> Answer<Nothing> {
+        let (network, endpoint) = (
+            self.0.network(&request.network_id)?,
+            self.0.endpoint(&request.endpoint_id)?,
+        );
+        let place = self.0.place(&request.endpoint_id);
+        self.0.driver.leave(&network, &endpoint, &place).await?;
+        self.0.state().endpoints.remove(&request.endpoint_id);
+        Ok(Nothing {})
+    }
+
+    async fn join(&self, request: Join) -> Answer<Joined> {
+        self.0.check("Join")?;
+        let (network, endpoint) = (
+            self.0.network(&request.network_id)?,
+            self.0.endpoint(&request.endpoint_id)?,
+        );
+        let place = self.0.place(&request.endpoint_id);
+        let attachment = self.0.driver.join(&network, &endpoint, &place).await?;
+        self.0.kernel.hand_over(&Handover {
+            from: Netns::Pinned(self.0.stage.clone()),
+            link: place.interface.clone(),
+            to: Netns::Host,
+            name: place.interface.clone(),
+            mac: None,
+        })?;
+        let text = |gateway: Option<std::net::IpAddr>| gateway.map(|ip| ip.to_string()).unwrap_or_default();
+        Ok(Joined {
+            interface_name: Some(Named {
+                src_name: place.interface.to_string(),
+                dst_prefix: "eth".to_owned(),
+                dst_name: String::new(),
+            }),
+            gateway: text(attachment.gateway_v4),
+            gateway_ipv6: text(attachment.gateway_v6),
+            ..Joined::default()
+        })
+    }
+
+    async fn leave(&self, _: Leave) -> Answer<Nothing> {
+        self.0.check("Leave").map(|()| Nothing {})
+    }
+}
+
+/// The plugin's process, the host's side, and a sandbox.
+struct Scene {
+    folder: TempDir,
+    runtime: tokio::runtime::Runtime,
+    kernel: Arc<FakeKernel>,
+    served: Arc<Served>,
+    remote: Remote,
+    network: Network,
+    endpoint: Endpoint,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = Arc::new(FakeKernel::new());
+        let settings = HostSettings {
+            node: node(),
+            address: [192, 0, 2, 1].into(),
+            vxlan_port: VXLAN_PORT,
+            exec_root: folder.path().to_owned(),
+            firewall: true,
+            ip_forward: true,
+        };
+        let as_kernel: Arc<dyn Kernel> = kernel.clone();
+        let built_in = BuiltIn::new(&settings, &as_kernel).unwrap();
+        let served = Arc::new(Served {
+            driver: built_in.driver("bridge").unwrap(),
+            kernel: kernel.clone(),
+            stage: folder.path().join("stage"),
+            state: Mutex::default(),
+        });
+        let socket = folder.path().join("ours.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let plugin = Shared(Arc::clone(&served));
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = UnixListener::from_std(listener).unwrap();
+                Server::default().network(plugin).serve(listener).await
+            })
+        });
+        let places = Places {
+            sockets: vec![folder.path().to_owned()],
+            specifications: Vec::new(),
+        };
+        let limits = Limits {
+            time: Duration::from_secs(20),
+            ..Limits::default()
+        };
+        let network = Network {
+            lifecycle: Lifecycle::Creating,
+            ..network("ours", 1, &["172.16.2.0/24", "fd00:2::/64"])
+        };
+        let mut endpoint = endpoint(&network, 0xe1, &["172.16.2.2/24", "fd00:2::2/64"]);
+        (endpoint.lifecycle, endpoint.addresses.mac) = (Lifecycle::Creating, None);
+        let scene = Self {
+            runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+            remote: Remote::new(Plugins::new(places, limits).named("ours")),
+            kernel,
+            served,
+            network,
+            endpoint,
+            folder,
+        };
+        let mark = Mark {
+            node: node(),
+            owner: Owner::Host,
+        };
+        let places = [scene.pin(), scene.served.stage.clone()];
+        let places = places.map(|place| Step::Create(Object::Namespace(place)));
+        scene.kernel.apply(&mark, &places).unwrap();
+        scene
+    }
+
+    fn pin(&self) -> PathBuf {
+        self.folder.path().join("box")
+    }
+
+    fn create(&self) -> Result<()> {
+        self.runtime.block_on(self.remote.create_network(&self.network))
+    }
+
+    fn delete(&self) {
+        self.runtime
+            .block_on(self.remote.delete_network(&self.network))
+            .unwrap();
+    }
+
+    /// As the controller does it: the interface goes into the sandbox, and the answer into the record.
+    fn join(&mut self) -> Result<Attachment> {
+        let place = target(&self.pin());
+        let joining = self.remote.join(&self.network, &self.endpoint, &place);
+        let attachment = self.runtime.block_on(joining)?;
+        if let Some(Link::OnHost { name, .. }) = &attachment.link {
+            let handover = Handover {
+                from: Netns::Host,
+                link: name.clone(),
+                to: Netns::Pinned(self.pin()),
+                name: place.interface,
+                mac: None,
+            };
+            self.kernel.hand_over(&handover).unwrap();
+        }
+        self.endpoint.answer.clone_from(&attachment.answer);
+        Ok(attachment)
+    }
+
+    fn leave(&mut self) {
+        let place = target(&self.pin());
+        let endpoint = &self.endpoint;
+        self.runtime
+            .block_on(self.remote.leave(&self.network, endpoint, &place))
+            .unwrap();
+        if let Some(name) = endpoint.answer.as_ref().and_then(|answer| answer.link.clone()) {
+            let back = Handover {
+                from: Netns::Pinned(self.pin()),
+                link: place.interface,
+                to: Netns::Host,
+                name,
+                mac: None,
+            };
+            // Gone with the sandbox, or moved already.
+            let _ = self.kernel.hand_over(&back);
+        }
+        self.runtime
+            .block_on(self.remote.delete_endpoint(&self.network, endpoint))
+            .unwrap();
+        self.endpoint.answer = None;
+    }
+
+    /// What is there of the plugin's making.
+    fn made(&self) -> usize {
+        let owned = self.kernel.observe_owned(&Netns::Host, node()).unwrap();
+        owned.iter().filter(|(mark, _)| mark.owner != Owner::Host).count()
+    }
+
+    fn in_sandbox(&self) -> bool {
+        self.kernel.link(&Netns::Pinned(self.pin()), "eth0").is_some()
+    }
+}
+
+#[test]
+fn a_bridge_of_our_own_lives_its_life_over_the_wire() {
+    let mut scene = Scene::new();
+    scene.create().expect("it is made");
+    let network = scene.made();
+    assert!(network > 0);
+    let attachment = scene.join().expect("it joins");
+    assert_eq!(attachment.gateway_v4, "172.16.2.1".parse().ok());
+    assert_eq!(attachment.gateway_v6, "fd00:2::1".parse().ok());
+    assert!(scene.in_sandbox() && scene.made() > network);
+
+    let again = scene.join().expect("it has joined");
+    assert_eq!(again.link, Some(Link::InPlace), "nobody is asked again");
+    assert_eq!(again.gateway_v4, attachment.gateway_v4);
+    assert_eq!(again.addresses, EndpointAddresses::default());
+
+    scene.leave();
+    assert!(!scene.in_sandbox());
+    assert_eq!(scene.made(), network);
+    scene.leave();
+    scene.join().expect("it comes back");
+    scene.leave();
+    scene.delete();
+    scene.delete();
+    assert_eq!(scene.made(), 0);
+}
+
+#[test]
+fn a_sandbox_that_ended_takes_its_interface_along_and_the_plugin_hears_of_it() {
+    let mut scene = Scene::new();
+    scene.create().expect("it is made");
+    scene.join().expect("it joins");
+    scene.kernel.take(&kernel::Key::Namespace(scene.pin()));
+    scene.leave();
+    scene.delete();
+    assert_eq!(scene.made(), 0);
+    assert!(scene.served.state().endpoints.is_empty());
+}
+
+#[test]
+fn a_failure_at_any_call_leaves_nothing() {
+    for broken in ["CreateNetwork", "CreateEndpoint", "Join", "Leave"] {
+        let mut scene = Scene::new();
+        scene.served.state().broken = Some(broken);
+        let created = scene.create();
+        assert_eq!(created.is_err(), broken == "CreateNetwork", "{created:?}");
+        if created.is_ok() {
+            let joined = scene.join();
+            assert_eq!(joined.is_err(), broken != "Leave", "{joined:?}");
+            if let Err(error) = joined {
+                let text = error.to_string();
+                assert_eq!(text, format!("NetworkDriver.{broken}: broken on demand"));
+            }
+            scene.leave();
+        }
+        scene.delete();
+        assert_eq!(scene.made(), 0, "after {broken}");
+        let left = scene.served.state();
+        assert!(
+            left.networks.is_empty() && left.endpoints.is_empty(),
+            "after {broken}"
+        );
+    }
+}
+
+#[test]
+fn a_network_that_is_made_is_not_made_again_by_a_new_process() {
+    let scene = Scene::new();
+    scene.create().expect("it is made");
+    let active = Network {
+        lifecycle: Lifecycle::Active,
+        ..scene.network.clone()
+    };
+    let made = scene.made();
+    scene.served.state().broken = Some("CreateNetwork");
+    scene
+        .runtime
+        .block_on(scene.remote.create_network(&active))
+        .expect("the plugin is not asked");
+    assert_eq!(scene.made(), made);
+}
+
+#[test]
+fn what_a_plugin_can_do_must_make_sense() {
+    struct Odd(&'static str, &'static str);
+    #[async_trait]
+    impl NetworkDriver for Odd {
+        async fn get_capabilities(&self) -> Answer<net::Capabilities> {
+            Ok(net::Capabilities {
+                scope: self.0.to_owned(),
+                connectivity_scope: self.1.to_owned(),
+                gw_alloc_checker: true,
+            })
+        }
+        async fn gw_alloc_check(&self, _: GwAllocCheck) -> Answer<net::GwAllocChecked> {
+            Ok(net::GwAllocChecked {
+                skip_ipv4: true,
+                skip_ipv6: false,
+            })
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let rows = [
+        ("local", "", Ok(Scope::Local)),
+        ("global", "local", Ok(Scope::Global)),
+        ("", "", Err(())),
+        ("swarm", "local", Err(())),
+        ("local", "world", Err(())),
+    ];
+    for (number, (scope, reach, wanted)) in rows.into_iter().enumerate() {
+        let name = format!("odd{number}");
+        let socket = folder.path().join(format!("{name}.sock"));
+        let places = Places {
+            sockets: vec![folder.path().to_owned()],
+            specifications: Vec::new(),
+        };
+        let remote = Remote::new(Plugins::new(places, Limits::default()).named(&name));
+        runtime.block_on(async {
+            let listener = UnixListener::bind(socket).unwrap();
+            let serving = tokio::spawn(Server::default().network(Odd(scope, reach)).serve(listener));
+            let activated = remote.activate().await;
+            let found = activated.map(|()| remote.capabilities().scope);
+            match wanted {
+                Ok(scope) => assert_eq!(found.unwrap(), scope),
+                Err(()) => assert!(matches!(found, Err(Error::Plugin(_))), "{name}: {found:?}"),
+            }
+            if wanted.is_ok() {
+                let draft = Draft {
+                    id: NetworkId::from_bytes([7; 32]),
+                    options: &model::Labels::new(),
+                    internal: false,
+                    families: &[AddressFamily::V4],
+                    subnets: &[] as &[Subnet],
+                };
+                let needs = remote.check(&draft).await.unwrap();
+                assert_eq!(needs.without_gateway, [AddressFamily::V4]);
+            }
+            serving.abort();
+        });
+    }
+}

@@ -73,10 +73,10 @@ pub(super) fn create_network(network: &Network) -> CreateNetwork {
 fn ipam_data(network: &Network, pool: &Pool) -> IpamData {
     let with_prefix = |address: &IpAddr| format!("{address}/{}", pool.subnet.prefix_len());
     let aux = pool.aux_addresses.iter();
-    let space = match network.scope {
+    let space = pool.space.as_deref().unwrap_or(match network.scope {
         Scope::Local => "LocalDefault",
         Scope::Global => "GlobalDefault",
-    };
+    });
     IpamData {
         address_space: space.to_owned(),
         pool: Some(pool.subnet.to_string()),
@@ -96,9 +96,12 @@ pub(super) fn interface(addresses: &EndpointAddresses) -> EndpointInterface {
     }
 }
 
-/// What an endpoint is told: its sandbox's ports, its Ethernet address, and what the user typed.
-pub(super) fn endpoint_options(endpoint: &Endpoint, target: &Target) -> Options {
-    let mut options = sandbox_options(&target.ports, &target.exposed);
+/// What an endpoint is told: its sandbox's ports where they can be reached, its Ethernet address, and what the user typed.
+pub(super) fn endpoint_options(network: &Network, endpoint: &Endpoint, target: &Target) -> Options {
+    let mut options = match network.internal {
+        true => Options::new(),
+        false => sandbox_options(&target.ports, &target.exposed),
+    };
     if let Some(mac) = endpoint.addresses.mac {
         options.insert(MAC_ADDRESS.to_owned(), json!(STANDARD.encode(mac.octets())));
     }

@@ -26,7 +26,7 @@ pub(super) fn request_pool(request: &PoolRequest, spaces: &AddressSpaces) -> Req
     }
 }
 
-pub(super) fn pool(answer: &PoolGranted, family: AddressFamily) -> Result<PoolGrant, String> {
+pub(super) fn pool(answer: &PoolGranted, space: &str, family: AddressFamily) -> Result<PoolGrant, String> {
     let net: IpNet = answer
         .pool
         .parse()
@@ -41,6 +41,7 @@ pub(super) fn pool(answer: &PoolGranted, family: AddressFamily) -> Result<PoolGr
     };
     Ok(PoolGrant {
         id: answer.pool_id.clone(),
+        space: Some(space.to_owned()),
         subnet,
         gateway,
         txn: Txn::new(),

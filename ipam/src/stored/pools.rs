@@ -258,6 +258,7 @@ impl Pools {
             Ok(PoolGrant {
                 id: format!("{}/{subnet}", request.scope),
                 subnet,
+                space: None,
                 gateway: None,
                 txn: self.fragment(cached, request, subnet),
             })

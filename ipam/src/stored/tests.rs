@@ -222,6 +222,7 @@ async fn auxiliary_addresses_are_set_aside_by_name() {
     let ipam = with_routes(&store, &[]);
     let pool = Pool {
         id: "p".to_owned(),
+        space: None,
         subnet: subnet("10.0.0.0/24"),
         ip_range: None,
         gateway: None,
@@ -255,6 +256,7 @@ async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
     let ipam = with_routes(&store, &[]);
     let pool = Pool {
         id: "p".to_owned(),
+        space: None,
         subnet: subnet("10.0.0.0/30"),
         ip_range: None,
         gateway: None,
@@ -297,6 +299,7 @@ impl Sticky {
         let ipam = with_routes(store, &[]).remembering(std::time::Duration::from_secs(3600));
         let pool = Pool {
             id: "p".to_owned(),
+            space: None,
             subnet: subnet("10.0.0.0/29"),
             ip_range: None,
             gateway: None,

@@ -19,6 +19,9 @@ use plugin_proto::{
 };
 use serde_json::Value;
 
+/// A reason to break the connection off instead of an answer.
+pub(crate) const DIES: &str = "(dies)";
+
 /// One call: its method and what it said.
 pub(crate) type Called = (String, Value);
 
@@ -98,8 +101,10 @@ impl Stub {
     }
 
     fn check(&self, method: &str) -> Answer<()> {
-        match self.state().refusals.get(method) {
-            Some(reason) => Err(reason.as_str().into()),
+        let refusal = self.state().refusals.get(method).cloned();
+        match refusal.as_deref() {
+            Some(DIES) => panic!("asked to die in {method}"),
+            Some(reason) => Err(reason.into()),
             None => Ok(()),
         }
     }

@@ -85,6 +85,7 @@ async fn choose(
         allocation.txn = std::mem::take(&mut allocation.txn).and(grant.txn);
         allocation.pools.push(Pool {
             id: grant.id,
+            space: grant.space,
             subnet: grant.subnet,
             ip_range: wanted.ip_range,
             gateway: grant.gateway,

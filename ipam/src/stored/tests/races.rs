@@ -57,6 +57,7 @@ async fn committed(ipam: &Stored, store: &dyn Store, request: &PoolRequest) -> P
     store.commit(grant.txn).await.expect("a commit");
     Pool {
         id: grant.id,
+        space: None,
         subnet: grant.subnet,
         ip_range: None,
         gateway: None,
