@@ -118,7 +118,7 @@ impl Controller {
     }
 
     /// Where other people's firewalls stand in the way of our packets, and what was done about it.
-    pub fn passages(&self) -> Vec<kernel::Passage> {
+    pub fn passages(&self) -> Vec<Passage> {
         self.core.passages()
     }
 

@@ -3,7 +3,11 @@
 //! Looked at when somebody's tables change, and with the timer; what is announced by nobody (iptables-legacy), and
 //! whether there is a network at all, each second.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kernel::Passage;
 use model::{InterfaceName, Lifecycle, Network};
@@ -15,7 +19,12 @@ use crate::core::Core;
 pub(super) struct Passages {
     /// Every bridge that packets are forwarded for; none if there is no network of that kind.
     bridges: Option<BTreeSet<InterfaceName>>,
+    /// When somebody who stood in the way is asked again: firewalld may not have been listening yet.
+    again: Option<Instant>,
 }
+
+/// Who stands in the way is asked again so often.
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl Passages {
     /// Looks at everything.
@@ -25,7 +34,8 @@ impl Passages {
 
     /// Looks at what isn't announced, or at everything when a network has come or gone.
     pub(super) async fn poll(&mut self, core: &Arc<Core>) {
-        let same = bridges(core) == self.bridges;
+        let due = self.again.is_some_and(|again| Instant::now() >= again);
+        let same = bridges(core) == self.bridges && !due;
         if !same || self.bridges.is_some() {
             self.ask(core, same).await;
         }
@@ -37,7 +47,11 @@ impl Passages {
         }
         self.bridges = bridges(core);
         match core.worker.let_pass(self.bridges.clone(), polled_only).await {
-            Ok(found) if !polled_only => tell(core, &found),
+            Ok(found) if !polled_only => {
+                let blocked = found.iter().any(|found| matches!(found, Passage::Blocked { .. }));
+                self.again = blocked.then(|| Instant::now() + AGAIN);
+                tell(core, &found);
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "other people's rules may drop packets of containers"),
         }
