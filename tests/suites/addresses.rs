@@ -241,3 +241,19 @@ fn an_uplink_too_small_for_ipv6_carries_ipv4_and_says_so() -> Test {
     docker.ok("rm -f one two")?;
     Ok(())
 }
+
+#[test]
+fn an_interface_that_a_crash_left_with_its_old_mtu_gets_the_new_one_at_the_next_start() -> Test {
+    let mut host = Single::start(&[])?;
+    let docker = &host.daemon;
+    docker.ok("network create --opt com.docker.network.driver.mtu=1400 lan")?;
+    docker.ok("run -d --name one --network lan busybox sleep 600")?;
+    let pid = docker.ok("inspect -f {{.State.Pid}} one")?;
+    host.daemon.kill()?;
+    let late = ["-t", pid.trim(), "-n", "ip", "link", "set", "eth0", "mtu", "1500"];
+    host.daemon.host().run("nsenter", &late)?.ok()?;
+    host.daemon.start_again()?;
+    contains(&host.daemon.ok("exec one ip link show eth0")?, "mtu 1400");
+    host.daemon.ok("rm -f one")?;
+    Ok(())
+}

@@ -34,8 +34,17 @@ pub(super) async fn intent(
     check_sandbox(core, sandbox)?;
     let name_key = claims::endpoint_name(network.id, &request.name)?;
     let mut avoid = core.strangers.on(network.id, Instant::now());
+    let mut passed_over = !avoid.is_empty();
     for _ in 0..TURNS {
-        let chosen = addresses::choose(core, network, id, request, &avoid).await?;
+        let chosen = match addresses::choose(core, network, id, request, &avoid).await {
+            // Rather one that somebody had a while ago than none: it is asked for once more.
+            Err(Error::Unavailable { .. }) if std::mem::take(&mut passed_over) => {
+                core.strangers.forget(network.id);
+                avoid.clear();
+                continue;
+            }
+            chosen => chosen?,
+        };
         if let Err(taken) = strangers::look(core, network, &chosen.addresses).await {
             addresses::give_back(core, network, &chosen.addresses).await;
             strangers::refuse_wanted(request, &taken)?;

@@ -46,6 +46,11 @@ impl Strangers {
         left
     }
 
+    /// Passes over none of a network any more.
+    pub(super) fn forget(&self, network: NetworkId) {
+        self.all().remove(&network);
+    }
+
     fn note(&self, network: NetworkId, taken: impl Iterator<Item = IpAddr>, now: Instant) {
         let mut all = self.all();
         let seen = all.entry(network).or_default();

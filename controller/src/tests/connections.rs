@@ -311,12 +311,13 @@ async fn of_two_that_want_one_address_at_once_one_gets_it_and_the_other_is_told_
         let names = [format!("a{turn}"), format!("b{turn}")];
         let one = host.sandbox(&names[0]).await.unwrap();
         let two = host.sandbox(&names[1]).await.unwrap();
-        let wanting = |sandbox: &model::Sandbox| Connect {
+        let wanting = |sandbox: &Sandbox| Connect {
             ipv4: "10.1.0.7".parse().ok(),
             ..Connect::new(network.id, sandbox.id, sandbox.hostname.clone())
         };
         let endpoints = &host.controller().endpoints;
-        let (first, second) = tokio::join!(endpoints.connect(wanting(&one)), endpoints.connect(wanting(&two)));
+        let (first, second) =
+            tokio::join!(endpoints.connect(wanting(&one)), endpoints.connect(wanting(&two)));
         let (won, lost, winner) = match (first, second) {
             (Ok(won), Err(lost)) => (won, lost, &names[0]),
             (Err(lost), Ok(won)) => (won, lost, &names[1]),

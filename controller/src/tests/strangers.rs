@@ -71,6 +71,18 @@ async fn taken_addresses_are_passed_over_in_a_row_and_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn of_a_pool_that_strangers_have_all_of_none_is_handed_out_until_one_is_given_up() {
+    let host = with_strangers(&["10.1.0.2"]).await;
+    let networks = &host.controller().networks;
+    let lan = networks.create(adopting("10.1.0.0/30")).await.unwrap();
+    let one = host.sandbox("one").await.unwrap();
+    let full = host.connect(lan.id, &one).await.unwrap_err();
+    assert!(matches!(full, Error::Unavailable { .. }), "{full}");
+    host.kernel.take_stranger("10.1.0.2".parse().unwrap());
+    assert_eq!(v4(&host.connect(lan.id, &one).await.unwrap()), "10.1.0.2");
+}
+
+#[tokio::test]
 async fn a_taken_address_that_was_asked_for_is_refused_with_its_holder_and_nothing_stays() {
     let host = with_strangers(&["10.1.0.9"]).await;
     let lan = host

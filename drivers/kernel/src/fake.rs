@@ -96,6 +96,11 @@ impl FakeKernel {
         self.inner().strangers.insert(address, mac);
     }
 
+    /// Nobody on any segment has the address any more.
+    pub fn take_stranger(&self, address: IpAddr) {
+        self.inner().strangers.remove(&address);
+    }
+
     /// Addresses that were asked for on a segment so far.
     pub fn asked(&self) -> Vec<IpAddr> {
         self.inner().asked.clone()

@@ -178,7 +178,7 @@ pub struct Missing {
 impl Evidence {
     /// Whether it has to be tried to know.
     pub const fn is_in_doubt(self) -> bool {
-        !self.there && !(self.file && self.by_itself)
+        !(self.there || self.file && self.by_itself)
     }
 
     /// The decision. What can be neither read nor tried is taken to be there: whoever uses it is told by the kernel.

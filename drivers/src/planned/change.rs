@@ -183,17 +183,15 @@ pub(super) fn lagging_end(wanted: &Object, actual: &Object) -> Option<Object> {
     };
     let (wanted, actual) = (end(wanted)?, end(actual)?);
     let lags = wanted.mtu.is_some() && actual.mtu.is_some() && wanted.mtu != actual.mtu;
-    lags.then(|| {
-        Object::Link(Link {
-            netns: wanted.netns,
-            name: actual.name,
-            kind: LinkKind::VethPeer,
-            mac: None,
-            mtu: wanted.mtu,
-            master: None,
-            up: actual.up,
-        })
-    })
+    lags.then_some(Object::Link(Link {
+        netns: wanted.netns,
+        name: actual.name,
+        kind: LinkKind::VethPeer,
+        mac: None,
+        mtu: wanted.mtu,
+        master: None,
+        up: actual.up,
+    }))
 }
 
 /// The settings that `one` has and `other` doesn't speak of.

@@ -195,7 +195,7 @@ mod tests {
             Some((ip("fd00::7"), mac(OTHER))),
             "the target's, not the sender's"
         );
-        let mut usual = asked.clone();
+        let mut usual = asked;
         usual[PAYLOAD + 8..PAYLOAD + 24].copy_from_slice(&[0xfd; 16]);
         assert_eq!(claim(&usual), None, "somebody looks for a neighbour");
         let mut far = told.clone();

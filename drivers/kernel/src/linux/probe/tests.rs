@@ -57,7 +57,7 @@ fn segment(pin: &Path) {
 
 #[test]
 fn who_has_an_address_on_the_segment_answers_with_his_own_and_nobody_for_the_rest() {
-    let ended = apart(|| {
+    apart(|| {
         let pins = Pins::new();
         segment(&pins.path());
         let linux = Linux::here().expect("a kernel");
@@ -77,7 +77,6 @@ fn who_has_an_address_on_the_segment_answers_with_his_own_and_nobody_for_the_res
         let holders = linux.holders(&bridge(), &mixed[..1], LONG).expect("asked");
         assert_eq!(holders.len(), 1);
     });
-    drop(ended);
 }
 
 #[test]
