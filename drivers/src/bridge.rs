@@ -278,7 +278,7 @@ impl Planner for Bridge {
             Netns::Host,
             endpoint,
             target,
-            bridge.clone(),
+            bridge,
             self.mtu(&options),
             port,
         )?);

@@ -193,17 +193,7 @@ impl Expression {
                 let what = new().u32(1, number(to)).u32(2, *base);
                 ("payload", what.u32(3, *offset).u32(4, *length))
             }
-            Self::SetPayload {
-                base,
-                offset,
-                length,
-                from,
-                checksum,
-            } => {
-                let what = new().u32(2, *base).u32(3, *offset).u32(4, *length);
-                let what = what.u32(5, number(from)).u32(6, payload::INTERNET_CHECKSUM);
-                ("payload", what.u32(7, *checksum))
-            }
+            Self::SetPayload { .. } => ("payload", self.write_data()),
             Self::Ct { key, to } => ("ct", new().u32(1, number(to)).u32(2, *key)),
             Self::Fib { flags, result, to } => {
                 ("fib", new().u32(1, number(to)).u32(2, *result).u32(3, *flags))
@@ -262,6 +252,24 @@ impl Expression {
             Self::Reject { kind, code } => ("reject", new().u32(1, *kind).bytes(2, &[*code])),
             Self::Counter => ("counter", new()),
         }
+    }
+
+    fn write_data(&self) -> Attributes {
+        let Self::SetPayload {
+            base,
+            offset,
+            length,
+            from,
+            checksum,
+        } = self
+        else {
+            return Attributes::new();
+        };
+        let what = Attributes::new().u32(2, *base).u32(3, *offset).u32(4, *length);
+        let what = what
+            .u32(5, register_number(*from))
+            .u32(6, payload::INTERNET_CHECKSUM);
+        what.u32(7, *checksum)
     }
 
     fn decode(entry: &Received<'_>) -> Option<Self> {

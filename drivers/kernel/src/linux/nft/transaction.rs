@@ -307,3 +307,45 @@ fn removal(change: usize, message: Message) -> Part {
         ..part(change, message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::NodeId;
+
+    use super::*;
+    use crate::{
+        Owner,
+        ruleset::{Mapped, Value},
+    };
+
+    #[test]
+    fn ten_thousand_elements_share_a_few_dozen_messages() {
+        let mark = Mark {
+            node: NodeId::from_bytes([1; 32]),
+            owner: Owner::Host,
+        };
+        let port = |set: &str, port: u16| {
+            Item::Element(Element {
+                table: Table::inet("cnm-01010101"),
+                set: set.to_owned(),
+                key: vec![Value::TCP, Value::Port(port)],
+                to: Mapped::Data(vec![Value::Address([10, 0, 0, 2].into()), Value::Port(port + 1)]),
+            })
+        };
+        let items: Vec<_> = (20_000..30_000)
+            .map(|number| port("one", number))
+            .chain([port("other", 1)])
+            .collect();
+        for change in [Change::Create, Change::Remove] {
+            let changes: Vec<_> = items.iter().map(change).collect();
+            let phases = Phases::of(&mark, &changes);
+            let (shared, single) = (phases.parts(true), phases.parts(false));
+            assert_eq!(single.len(), 10_001);
+            assert!(shared.len() < 40, "{} messages", shared.len());
+            assert!(
+                shared.last().is_some_and(|part| part.change == 10_000),
+                "another set's own"
+            );
+        }
+    }
+}
