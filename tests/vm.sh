@@ -89,7 +89,7 @@ root() {
     strip -o "$root/tests/drivers" "$program"
     carry "$program"
     rm "$root/$program"
-    for word in ip nft ping nsenter conntrack; do carry "$(found "$word")"; done
+    for word in ip nft ping nsenter conntrack flock; do carry "$(found "$word")"; done
     # The tools of iptables are one program under many names, with an extension for each match and target.
     for word in iptables ip6tables; do
         carry "$(readlink -f "$(found "$word")")"

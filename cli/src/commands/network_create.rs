@@ -27,7 +27,7 @@ pub(crate) struct NetworkCreate {
     #[arg(long)]
     config_only: bool,
     /// Driver that makes the network
-    #[arg(short, long, default_value = "bridge")]
+    #[arg(short, long, default_value = "bridge", add = names::drivers())]
     driver: String,
     /// Gateway of a subnet
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]

@@ -43,6 +43,16 @@ pub(crate) fn images() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| candidates(typed, "/images/json", Query::new(), &image_names))
 }
 
+/// Drivers that networks are made with, plugins' apart.
+pub(crate) fn drivers() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let typed = typed.to_str().unwrap_or_default();
+        let known = ["bridge", "ipvlan", "macvlan", "overlay"].into_iter();
+        let fitting = known.filter(|name| name.starts_with(typed));
+        fitting.map(CompletionCandidate::new).collect()
+    })
+}
+
 fn candidates(
     typed: &OsStr,
     path: &str,
