@@ -26,6 +26,17 @@ impl Scene {
         Ok(Self { daemons, lab })
     }
 
+    /// Gives the first host an interface in the place of the one that was taken away.
+    fn plug_again(&self) -> Test {
+        let netns = self.host(0).netns().display().to_string();
+        ip(
+            &self.lab.segment_host(),
+            &format!("link add p1 up master segment type veth peer name eth0 netns {netns}"),
+        )?;
+        ip(self.host(0), "link set eth0 up")?;
+        Ok(())
+    }
+
     fn host(&self, number: usize) -> &Host {
         self.daemons[number].host()
     }
@@ -144,12 +155,7 @@ fn a_parent_that_vanishes_and_comes_back_is_used_again_without_a_restart() -> Te
     one.ok("run -d --name box --network lan --ip 198.18.0.100 busybox sleep 600")?;
     ip(scene.host(0), "link delete eth0")?;
     assert!(one.line("exec box ip addr show eth0")?.failed().is_ok());
-    let netns = scene.host(0).netns().display().to_string();
-    ip(
-        &scene.lab.segment_host(),
-        &format!("link add p1 up master segment type veth peer name eth0 netns {netns}"),
-    )?;
-    ip(scene.host(0), "link set eth0 up")?;
+    scene.plug_again()?;
     wait_for(
         "the container to be on the segment again",
         Duration::from_secs(10),
@@ -176,6 +182,28 @@ fn a_restart_finds_everything_in_its_place() -> Test {
         "network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 -o macvlan_mode=passthru x",
     )?;
     contains(&said, "has the parent");
+    one.ok("rm -f box")?;
+    one.ok("network rm lan")?;
+    Ok(())
+}
+
+#[test]
+fn a_restart_while_the_parent_is_away_waits_for_it() -> Test {
+    let mut scene = Scene::new()?;
+    scene.daemons[0].ok(&format!("network create {NETWORK} -o parent=eth0 lan"))?;
+    scene.daemons[0].ok("run -d --name box --network lan --ip 198.18.0.100 busybox sleep 600")?;
+    scene.daemons[0].kill()?;
+    ip(scene.host(0), "link delete eth0")?;
+    scene.daemons[0].start_again()?;
+    contains(&scene.daemons[0].ok("network ls")?, "lan");
+    scene.plug_again()?;
+    let one = &scene.daemons[0];
+    wait_for(
+        "the container to be on the segment again",
+        Duration::from_secs(10),
+        || one.ok("exec box ping -c1 -W1 198.18.0.2"),
+    )?;
+    contains(&one.ok("exec box ip route")?, "default via 198.18.0.254");
     one.ok("rm -f box")?;
     one.ok("network rm lan")?;
     Ok(())

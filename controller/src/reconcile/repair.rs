@@ -292,11 +292,30 @@ async fn refresh_sandboxes(core: &Arc<Core>) {
 pub(super) async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, again: bool) {
     if again {
         core.attachments.forget(sandbox.id);
+        join_late(core, sandbox).await;
     }
     let refreshed = sandboxes::refresh(core, sandbox).await;
     report(core, "sandbox", &sandbox.id.short(), refreshed);
     let adjusted = endpoints::adjust_gateway_bridge(core, sandbox.id).await;
     report(core, "sandbox", &sandbox.id.short(), adjusted);
+}
+
+/// Joins endpoints that could not be at start, because what their network stands on was not there.
+async fn join_late(core: &Arc<Core>, sandbox: &Arc<Sandbox>) {
+    let snapshot = core.records.snapshot();
+    for endpoint in snapshot.endpoints_of(&sandbox.id) {
+        if endpoint.lifecycle != Lifecycle::Active || core.attachments.has(endpoint.id) {
+            continue;
+        }
+        // Somebody is disconnecting it right now.
+        let Some(_endpoint) = core.locks.try_exclusive(LockKey::Endpoint(endpoint.id)) else {
+            continue;
+        };
+        if let Some(network) = snapshot.networks.get(&endpoint.network) {
+            let joined = endpoints::rejoin(core, network, endpoint, sandbox, None).await;
+            report(core, "endpoint", &endpoint.name, joined);
+        }
+    }
 }
 
 /// What came of looking at a network.
