@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use netlab::{DnsLoad, Host, HttpLoad, IperfLoad, Load, Single, on_each_backend};
+use netlab::{DnsLoad, Host, HttpLoad, IperfLoad, Load, Single, go_on, on_each_backend};
 
 type Test = anyhow::Result<()>;
 
@@ -18,8 +18,11 @@ type Test = anyhow::Result<()>;
 const HOST_V6: &str = "2001:db8::a";
 const OUTSIDE_V6: &str = "2001:db8::b";
 
-/// What each HTTP load does before it counts as going on.
+/// What a load does before it counts as going on.
 const REQUESTS: u64 = 50;
+const SECONDS: u64 = 2;
+/// A query that nobody answered is known as lost after two seconds.
+const LOST: u64 = 3;
 /// The most that one HTTP load asks within a second, and dnsperf.
 const REQUESTS_A_SECOND: usize = 100;
 const QUERIES_A_SECOND: u64 = 300;
@@ -96,25 +99,27 @@ impl Loads {
         Ok(loads)
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut dyn Load> {
+    /// Each, with what it does before it counts as going on: requests, and seconds of what tells figures each second.
+    fn all(&mut self) -> impl Iterator<Item = (&mut dyn Load, u64)> {
         let http = self.http.iter_mut().chain(&mut self.relayed);
         let streams = self.streams.iter_mut().chain([&mut self.relayed_stream]);
-        http.map(|load| load as &mut dyn Load)
-            .chain(streams.map(|load| load as &mut dyn Load))
-            .chain([&mut self.names as &mut dyn Load])
+        http.map(|load| (load as &mut dyn Load, REQUESTS))
+            .chain(streams.map(|load| (load as &mut dyn Load, SECONDS)))
+            .chain([(&mut self.names as &mut dyn Load, SECONDS)])
     }
 
-    /// Waits until each has done more: that many requests, and two of its seconds for what tells figures each second.
+    /// What the kernel translates and forwards by itself.
+    fn forwarded(&mut self) -> impl Iterator<Item = (&mut dyn Load, u64)> {
+        let http = self.http.iter_mut().map(|load| (load as &mut dyn Load, REQUESTS));
+        http.chain(
+            self.streams
+                .iter_mut()
+                .map(|load| (load as &mut dyn Load, SECONDS)),
+        )
+    }
+
     fn go_on(&mut self) -> anyhow::Result<()> {
-        self.http
-            .iter_mut()
-            .chain(&mut self.relayed)
-            .try_for_each(|load| load.goes_on(REQUESTS))?;
-        let streams = self.streams.iter_mut().chain([&mut self.relayed_stream]);
-        streams
-            .map(|stream| stream as &mut dyn Load)
-            .chain([&mut self.names as &mut dyn Load])
-            .try_for_each(|load| load.goes_on(2))
+        go_on(self.all())
     }
 
     fn failures(&mut self) -> Vec<String> {
@@ -124,7 +129,7 @@ impl Loads {
                 .into_iter()
                 .map(move |failure| format!("{name}: {failure}"))
         };
-        self.all().flat_map(of).collect()
+        self.all().flat_map(|(load, _)| of(load)).collect()
     }
 }
 
@@ -160,8 +165,7 @@ fn the_daemon_comes_and_goes(host: &mut Single, mut loads: Loads) -> Test {
     loads.go_on()?;
     assert_eq!(loads.failures(), Vec::<String>::new(), "upgrade");
 
-    // A query that nobody answered is known as lost after two seconds.
-    loads.names.goes_on(3)?;
+    go_on([(&mut loads.names as &mut dyn Load, LOST)])?;
     let queries = loads.names.finish()?;
     assert_eq!(queries.lost, 0, "{queries:?}");
     assert_eq!(queries.codes, [("NOERROR".to_owned(), queries.completed)]);
@@ -172,26 +176,26 @@ fn the_daemon_comes_and_goes(host: &mut Single, mut loads: Loads) -> Test {
 fn the_name_service_is_killed(host: &Single, mut loads: Loads) -> Test {
     let pid = name_service(host).expect("a name service");
     host.daemon.host().run("kill", &["-9", &pid])?.ok()?;
-    for load in &mut loads.http {
-        load.goes_on(REQUESTS)?;
+    go_on(loads.forwarded())?;
+    for (load, _) in loads.forwarded() {
         assert_eq!(load.failures(), Vec::<String>::new(), "{}", load.name());
     }
-    for load in &mut loads.streams {
-        load.goes_on(2)?;
-        assert_eq!(load.failures(), Vec::<String>::new(), "{}", load.name());
-    }
-    for load in &mut loads.relayed {
-        load.goes_on(REQUESTS)?;
-        let failures = load.failures();
-        assert!(
-            failures.len() < REQUESTS_A_SECOND,
-            "{}: {failures:?}",
-            load.name()
-        );
-        load.goes_on(REQUESTS)?;
-        assert_eq!(load.failures(), failures, "{}: it is back for good", load.name());
-    }
-    loads.names.goes_on(3)?;
+    let relayed = |loads: &mut Loads| -> anyhow::Result<Vec<Vec<String>>> {
+        go_on(
+            loads
+                .relayed
+                .iter_mut()
+                .map(|load| (load as &mut dyn Load, REQUESTS)),
+        )?;
+        Ok(loads.relayed.iter_mut().map(Load::failures).collect())
+    };
+    let failures = relayed(&mut loads)?;
+    assert!(
+        failures.iter().all(|of_one| of_one.len() < REQUESTS_A_SECOND),
+        "{failures:?}"
+    );
+    assert_eq!(relayed(&mut loads)?, failures, "it is back for good");
+    go_on([(&mut loads.names as &mut dyn Load, LOST)])?;
     let queries = loads.names.finish()?;
     assert!(queries.lost < QUERIES_A_SECOND, "{queries:?}");
     assert_eq!(queries.codes, [("NOERROR".to_owned(), queries.completed)]);

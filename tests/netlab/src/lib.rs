@@ -35,7 +35,7 @@ pub use host::Host;
 pub use image::busybox_archive;
 pub use lab::{Lab, OUTSIDE_ADDRESS};
 pub use leftovers::Leftovers;
-pub use load::{DnsLoad, HttpLoad, IperfLoad, Load, Queries};
+pub use load::{DnsLoad, HttpLoad, IperfLoad, Load, Queries, go_on};
 pub use process::{Finished, Process};
 pub use programs::{Programs, Store};
 pub use single::Single;

@@ -46,12 +46,11 @@ pub trait Load {
     /// How it is called, for messages.
     fn name(&self) -> &str;
 
-    /// Waits until it has done `more` than now.
+    /// Waits until it has done so much.
     ///
     /// # Errors
-    /// When it stands still for 20 s: with what went wrong.
-    fn goes_on(&mut self, more: u64) -> anyhow::Result<()> {
-        let goal = self.done() + more;
+    /// When it ends, or is not there after 20 s: with what went wrong.
+    fn reaches(&mut self, goal: u64) -> anyhow::Result<()> {
         let name = self.name().to_owned();
         let going = wait_for(&format!("{name} to go on"), SOON, || {
             let (done, ended) = (self.done(), self.ended());
@@ -65,6 +64,21 @@ pub trait Load {
         ensure!(going, "{name} has ended: {:?}", self.failures());
         Ok(())
     }
+}
+
+/// Waits until each of these has done so much more than now. They go on at the same time.
+///
+/// # Errors
+/// As [`Load::reaches`].
+pub fn go_on<'a>(loads: impl IntoIterator<Item = (&'a mut dyn Load, u64)>) -> anyhow::Result<()> {
+    let goals: Vec<_> = loads
+        .into_iter()
+        .map(|(load, more)| {
+            let goal = load.done() + more;
+            (load, goal)
+        })
+        .collect();
+    goals.into_iter().try_for_each(|(load, goal)| load.reaches(goal))
 }
 
 /// One HTTP request after the other, each on a connection of its own; every one must be answered 200 with the same body.
