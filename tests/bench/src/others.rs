@@ -94,10 +94,7 @@ fn dockerd(lab: &mut Lab) -> anyhow::Result<Other> {
         .to_owned();
     Ok(Other {
         name: format!("dockerd {version}"),
-        kind: Kind::Dockerd {
-            api,
-            _daemon: daemon,
-        },
+        kind: Kind::Dockerd { api, _daemon: daemon },
     })
 }
 
