@@ -160,7 +160,10 @@ fn n13_a_new_link_is_an_alias_that_one_container_sees_even_before_the_other_exis
         docker.ok("exec container1 ping -c1 -W5 container2")?;
         docker.refused("exec other ping -c1 -W1 c2")?;
         let hosts = docker.ok("exec container1 cat /etc/hosts")?;
-        assert!(!hosts.split_whitespace().any(|word| word == "c2"), "it comes from DNS: {hosts}");
+        assert!(
+            !hosts.split_whitespace().any(|word| word == "c2"),
+            "it comes from DNS: {hosts}"
+        );
         docker.ok("rm -f container1 container2 other")?;
         Ok(())
     })

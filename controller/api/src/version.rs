@@ -69,9 +69,9 @@ fn link_in_one_part(request: &Request) -> Option<Uri> {
         .strip_prefix("/containers/")?
         .trim_matches('/');
     let asked = request.uri().query().unwrap_or_default().split('&');
-    let flags = asked.filter_map(|part| part.strip_prefix("link="));
+    let mut flags = asked.filter_map(|part| part.strip_prefix("link="));
     let is_link = flags
-        .last()
+        .next_back()
         .is_some_and(|flag| !matches!(flag, "" | "0" | "false"));
     (request.method() == Method::DELETE && is_link && name.contains('/')).then(|| {
         with_path(

@@ -228,7 +228,7 @@ pub(super) async fn unlink(core: &Core, path: &str) -> Result<()> {
     let link = link.ok_or_else(missing)?;
     core.registry
         .update(&parent, |record| {
-            record.settings.links.retain(|other| other != link)
+            record.settings.links.retain(|other| other != link);
         })
         .await?;
     if let Some(sandbox) = ports::own_sandbox(&parent) {
