@@ -73,6 +73,9 @@ fn text(asked: &SubnetRequest) -> String {
 mod tests {
     use super::*;
 
+    /// What is asked for or decided: subnet and gateway, empty for neither.
+    type Pair = (&'static str, &'static str);
+
     fn request(subnet: &str, gateway: &str) -> (AddressFamily, SubnetRequest) {
         let request = SubnetRequest {
             subnet: subnet.parse().ok(),
@@ -87,7 +90,7 @@ mod tests {
     fn the_bridge_decides_what_is_left_open_and_refuses_what_contradicts_it() {
         let open = ("", "");
         let its = ("10.9.0.0/24", "10.9.0.7");
-        let rows: [(&str, (&str, &str), &[&str], Option<(&str, &str)>); 10] = [
+        let rows: [(&str, Pair, &[&str], Option<Pair>); 10] = [
             ("no bridge", open, &[], Some(open)),
             ("its subnet", open, &["10.9.0.7/24"], Some(its)),
             (
