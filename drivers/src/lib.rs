@@ -107,7 +107,7 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
-    /// The endpoint is joined and let in: asks how it does, and whether it says so.
+    /// The endpoint is joined and let in: asks how it does. Whoever wants to know finds it in the log.
     async fn oper_info(&self, _network: &Network, _endpoint: &Endpoint) -> Result<()> {
         Ok(())
     }
@@ -144,9 +144,6 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     fn is_remote(&self) -> bool {
         false
     }
-
-    /// A host of the cluster came or went. Only plugins care.
-    async fn host_changed(&self, _address: std::net::IpAddr, _own: bool, _here: bool) {}
 
     /// The links of the host that a network itself has, adopted ones included: by these it is known who is concerned
     /// when somebody changes a link.

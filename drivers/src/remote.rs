@@ -22,9 +22,8 @@ use plugin_proto::{
     Call, Error as PluginError, Plugin,
     activation::NETWORK_DRIVER,
     network_driver::{
-        self as net, CreateEndpoint, DeleteEndpoint, DeleteNetwork, DiscoverDelete, DiscoverNew,
-        EndpointOperInfo, GwAllocCheck, Join, Leave, NODE_DISCOVERY, NodeDiscovery,
-        ProgramExternalConnectivity, RevokeExternalConnectivity,
+        self as net, CreateEndpoint, DeleteEndpoint, DeleteNetwork, EndpointOperInfo, GwAllocCheck, Join,
+        Leave, ProgramExternalConnectivity, RevokeExternalConnectivity,
     },
 };
 
@@ -354,7 +353,7 @@ impl Driver for Remote {
         };
         match self.plugin.call(&request).await {
             Ok(info) => {
-                tracing::debug!(plugin = self.plugin.name(), endpoint = %endpoint.name, ?info.value, "joined")
+                tracing::debug!(plugin = self.plugin.name(), endpoint = %endpoint.name, ?info.value, "joined");
             }
             Err(error) => tracing::debug!(plugin = self.plugin.name(), %error, "it does not say how it does"),
         }
@@ -365,25 +364,15 @@ impl Driver for Remote {
         Ok(())
     }
 
-    async fn host_changed(&self, address: std::net::IpAddr, own: bool, here: bool) {
-        let (discovery_type, address) = (NODE_DISCOVERY, address.to_string());
-        let discovery_data = NodeDiscovery {
-            bind_address: if own { address.clone() } else { String::new() },
-            address,
-            itself: own,
-        };
-        if here {
-            let new = DiscoverNew {
-                discovery_type,
-                discovery_data,
-            };
-            self.tell(&new, "a host came").await;
-        } else {
-            let gone = DiscoverDelete {
-                discovery_type,
-                discovery_data,
-            };
-            self.tell(&gone, "a host went").await;
+    /// The protocol has no words for it; a name or a label is no business of the plugin's.
+    async fn change(&self, before: &NetworkView, after: &NetworkView) -> Result<()> {
+        let (before, after) = (&before.network, &after.network);
+        match before.options == after.options && before.pools == after.pools {
+            true => Ok(()),
+            false => Err(crate::Error::Forbidden {
+                message: format!("networks of the plugin {:?} can't be changed", self.plugin.name()),
+                hint: Some("make another network, and connect the containers to it".to_owned()),
+            }),
         }
     }
 }

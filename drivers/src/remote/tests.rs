@@ -386,6 +386,28 @@ fn a_network_that_is_made_is_not_made_again_by_a_new_process() {
 }
 
 #[test]
+fn a_plugin_is_not_told_of_changes_so_there_are_none() {
+    let scene = Scene::new();
+    let view = |network: Network| NetworkView {
+        network: Arc::new(network),
+        local: Vec::new(),
+        peers: Vec::new(),
+    };
+    let before = view(scene.network.clone());
+    let renamed = view(Network {
+        name: model::NetworkName::new("other").unwrap(),
+        ..scene.network.clone()
+    });
+    let changed = view(Network {
+        options: crate::samples::labels(&[("colour", "blue")]),
+        ..scene.network.clone()
+    });
+    let change = |after| scene.runtime.block_on(scene.remote.change(&before, after));
+    change(&renamed).expect("a name is ours alone");
+    assert!(matches!(change(&changed), Err(Error::Forbidden { .. })));
+}
+
+#[test]
 fn what_a_plugin_can_do_must_make_sense() {
     struct Odd(&'static str, &'static str);
     #[async_trait]

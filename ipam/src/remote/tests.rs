@@ -83,7 +83,6 @@ impl IpamDriver for Shared {
         let mut state = self.0.state();
         state.options.push(request.options);
         if let Some(address) = state.instead.clone() {
-            let address = address.clone();
             return Ok(AddressGranted {
                 address,
                 ..AddressGranted::default()

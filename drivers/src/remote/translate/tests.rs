@@ -176,11 +176,6 @@ fn an_answer_to_join_is_checked_before_anything_is_moved() {
         (PluginAnswer::default(), None)
     );
 
-    let with = |change: &dyn Fn(&mut Joined)| {
-        let mut answer = good.clone();
-        change(&mut answer);
-        joined(&answer)
-    };
     let name = |src: &str, prefix: &str| {
         Some(Named {
             src_name: src.to_owned(),
@@ -188,39 +183,47 @@ fn an_answer_to_join_is_checked_before_anything_is_moved() {
             dst_name: String::new(),
         })
     };
-    let rows: [(&str, &dyn Fn(&mut Joined)); 8] = [
-        ("a name with a slash", &|answer| {
-            answer.interface_name = name("../x", "eth")
-        }),
-        ("a name that is too long", &|answer| {
-            answer.interface_name = name("a-name-of-sixteen", "eth")
-        }),
-        ("a prefix that is too long", &|answer| {
-            answer.interface_name = name("x", "a-name-of-sixteen")
-        }),
-        ("an IPv6 gateway of IPv4", &|answer| {
-            answer.gateway_ipv6 = "10.1.0.1".to_owned()
-        }),
-        ("a gateway with a prefix", &|answer| {
-            answer.gateway = "10.1.0.1/24".to_owned()
-        }),
-        ("a route of an unknown type", &|answer| {
-            answer.static_routes = vec![route("10.9.0.0/16", 7, "")]
-        }),
-        ("a route without its next hop", &|answer| {
-            answer.static_routes = vec![route("10.9.0.0/16", NEXT_HOP, "")]
-        }),
-        ("a route to nowhere", &|answer| {
-            answer.static_routes = vec![route("", CONNECTED, "")]
-        }),
+    let named = |src: &str, prefix: &str| Joined {
+        interface_name: name(src, prefix),
+        ..good.clone()
+    };
+    let routed = |destination: &str, route_type: i64, next_hop: &str| Joined {
+        static_routes: vec![route(destination, route_type, next_hop)],
+        ..good.clone()
+    };
+    let rows = [
+        ("a name with a slash", named("../x", "eth")),
+        ("a name that is too long", named("a-name-of-sixteen", "eth")),
+        ("a prefix that is too long", named("x", "a-name-of-sixteen")),
+        (
+            "an IPv6 gateway of IPv4",
+            Joined {
+                gateway_ipv6: "10.1.0.1".to_owned(),
+                ..good.clone()
+            },
+        ),
+        (
+            "a gateway with a prefix",
+            Joined {
+                gateway: "10.1.0.1/24".to_owned(),
+                ..good.clone()
+            },
+        ),
+        ("a route of an unknown type", routed("10.9.0.0/16", 7, "")),
+        (
+            "a route without its next hop",
+            routed("10.9.0.0/16", NEXT_HOP, ""),
+        ),
+        ("a route to nowhere", routed("", CONNECTED, "")),
     ];
-    for (name, change) in rows {
-        assert!(with(change).is_err(), "{name}");
+    for (name, answer) in rows {
+        assert!(joined(&answer).is_err(), "{name}");
     }
-    for change in [
-        &(|answer: &mut Joined| answer.disable_gateway_service = true) as &dyn Fn(&mut Joined),
-        &|answer| answer.static_routes = vec![route("0.0.0.0/0", CONNECTED, "")],
-    ] {
-        assert!(with(change).unwrap().0.no_gateway_bridge);
+    let declines = Joined {
+        disable_gateway_service: true,
+        ..good.clone()
+    };
+    for answer in [declines, routed("0.0.0.0/0", CONNECTED, "")] {
+        assert!(joined(&answer).unwrap().0.no_gateway_bridge);
     }
 }
