@@ -140,3 +140,28 @@ fn other_peoples_chains_are_not_looked_at() {
                   -A FORWARD -j DOCKER\n-A FORWARD -j CNM-bbbbbbbb-forward\nCOMMIT\n";
     assert!(read(theirs, PREFIX).is_empty());
 }
+
+#[test]
+fn our_chain_comes_first_again_when_others_judge_before_it() {
+    let wanted = forward(&["-i br0 -j ACCEPT"]);
+    let none = Compiled::new();
+    let first = script(&Look::new(), &none, &wanted, AddressFamily::V4).expect("a script");
+    let rows = [
+        (
+            "Docker accepts what its containers send",
+            "-i docker0 ! -o docker0 -j ACCEPT",
+            true,
+        ),
+        ("rules of users", "-j DOCKER-USER", false),
+        ("another daemon like us", "-j CNM-bbbbbbbb-forward", false),
+    ];
+    for (name, theirs, moved) in rows {
+        let before = saved(&first).replacen("*filter\n", &format!("*filter\n-A FORWARD {theirs}\n"), 1);
+        let again = script(&read(&before, PREFIX), &none, &wanted, AddressFamily::V4);
+        let moves = |script: &String| {
+            script.contains("-D FORWARD -j CNM-aaaaaaaa-forward")
+                && script.contains("-I FORWARD 1 -j CNM-aaaaaaaa-forward")
+        };
+        assert_eq!(again.as_ref().is_some_and(moves), moved, "{name}: {again:?}");
+    }
+}
