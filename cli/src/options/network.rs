@@ -64,7 +64,10 @@ fn fields(text: &str) -> Vec<String> {
         match letter {
             '"' => quoted = !quoted,
             ',' if !quoted => fields.push(String::new()),
-            letter => fields.last_mut().expect("there is one from the start").push(letter),
+            letter => fields
+                .last_mut()
+                .expect("there is one from the start")
+                .push(letter),
         }
     }
     fields
