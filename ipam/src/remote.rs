@@ -9,7 +9,7 @@ mod translate;
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -42,6 +42,8 @@ pub struct Remote {
     routes: HostRoutes,
     facts: OnceCell<Facts>,
     owed: Mutex<Vec<Owed>>,
+    /// Held by the one who tells what is owed, with when the plugin was silent about it last.
+    settling: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// What a plugin says of itself.
@@ -52,7 +54,7 @@ struct Facts {
 }
 
 /// What was given back, and the plugin does not know it yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Owed {
     Address(ReleaseAddress),
     Pool(ReleasePool),
@@ -72,6 +74,7 @@ impl Remote {
             routes,
             facts: OnceCell::new(),
             owed: Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
         }
     }
 
@@ -132,30 +135,50 @@ impl Remote {
         }
     }
 
-    /// Tells what is owed, oldest first, as far as the plugin listens.
+    /// Tells what is owed, oldest first, as far as the plugin listens. One at a time: what is told twice may be somebody
+    /// else's by the second time.
     async fn settle(&self) {
+        if self.owed().is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let mut silent = self.settling.lock().await;
+        // Who waited for one that was not heard needn't try again.
+        if silent.is_some_and(|silent| silent >= began) {
+            return;
+        }
         loop {
             let Some(next) = self.owed().first().cloned() else {
                 return;
             };
             if self.tell(&next).await.is_err_and(|error| error.is_silence()) {
+                *silent = Some(Instant::now());
                 return;
             }
-            let mut all = self.owed();
-            if !all.is_empty() {
-                all.remove(0);
-            }
+            self.no_longer(&next);
+        }
+    }
+
+    /// It was told, or granted anew.
+    fn no_longer(&self, owed: &Owed) {
+        let mut all = self.owed();
+        if let Some(at) = all.iter().position(|one| one == owed) {
+            all.remove(at);
         }
     }
 
     /// One pool, whether it can be used or not.
     async fn one_pool(&self, call: &RequestPool, request: &PoolRequest) -> Result<PoolGrant> {
         let answer = self.plugin.call(call).await?;
+        let pool_id = answer.pool_id.clone();
+        let owed = Owed::Pool(ReleasePool { pool_id });
         match translate::pool(&answer, &call.address_space, request.family) {
-            Ok(grant) => Ok(grant),
+            Ok(grant) => {
+                self.no_longer(&owed);
+                Ok(grant)
+            }
             Err(reason) => {
-                let pool_id = answer.pool_id;
-                self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+                self.give_back(owed).await;
                 Err(self.nonsense(RequestPool::METHOD, reason))
             }
         }
@@ -177,7 +200,10 @@ impl Remote {
         let call = translate::request_address(request);
         let answer = self.plugin.call(&call).await?;
         match translate::address(&answer, request.pool.subnet) {
-            Ok(address) => Ok(address),
+            Ok(address) => {
+                self.no_longer(&Owed::Address(release(request.pool, address.addr())));
+                Ok(address)
+            }
             Err(reason) => {
                 if let Some(address) = translate::plain_address(&answer) {
                     self.give_back(Owed::Address(release(request.pool, address)))
@@ -288,7 +314,9 @@ impl Ipam for Remote {
 
     async fn set_aside(&self, pool: &Pool, address: IpAddr) -> Result<()> {
         let call = translate::held_address(pool, None, address);
-        Ok(self.plugin.call(&call).await.map(drop)?)
+        self.plugin.call(&call).await?;
+        self.no_longer(&Owed::Address(release(pool, address)));
+        Ok(())
     }
 
     async fn remind(
@@ -307,12 +335,21 @@ impl Ipam for Remote {
             ..request.clone()
         };
         let call = translate::request_pool(&asked, &facts.spaces);
-        let grant = self.one_pool(&call, request).await?;
-        if grant.id != pool.id {
-            let reason = format!(
+        let answer = self.plugin.call(&call).await?;
+        let wrong = match translate::pool(&answer, &call.address_space, request.family) {
+            Ok(_) if answer.pool_id == pool.id => None,
+            Ok(_) => Some(format!(
                 "asked again for {}, it calls it {:?} and no longer {:?}",
-                pool.subnet, grant.id, pool.id
-            );
+                pool.subnet, answer.pool_id, pool.id
+            )),
+            Err(reason) => Some(reason),
+        };
+        if let Some(reason) = wrong {
+            // The one that the network lives in stays.
+            if answer.pool_id != pool.id {
+                let pool_id = answer.pool_id;
+                self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+            }
             return Err(self.nonsense(RequestPool::METHOD, reason));
         }
         for (holder, address) in held {

@@ -33,6 +33,9 @@ struct Book {
 struct State {
     held: BTreeSet<String>,
     pools: BTreeSet<String>,
+    released: Vec<String>,
+    /// What a pool is called, whatever it is.
+    called: Option<String>,
     options: Vec<BTreeMap<String, String>>,
     /// What is answered instead of an address.
     instead: Option<String>,
@@ -63,10 +66,11 @@ impl IpamDriver for Shared {
             asked => asked.to_owned(),
         };
         let mut state = self.0.state();
-        state.pools.insert(pool.clone());
+        let pool_id = state.called.clone().unwrap_or_else(|| pool.clone());
+        state.pools.insert(pool_id.clone());
         let gateway = state.gateway.clone().map(|gateway| (GATEWAY.to_owned(), gateway));
         Ok(PoolGranted {
-            pool_id: pool.clone(),
+            pool_id,
             pool,
             data: gateway.into_iter().collect(),
         })
@@ -108,7 +112,9 @@ impl IpamDriver for Shared {
     }
 
     async fn release_address(&self, request: ReleaseAddress) -> Answer<Nothing> {
-        self.0.state().held.remove(&request.address);
+        let mut state = self.0.state();
+        state.held.remove(&request.address);
+        state.released.push(request.address);
         Ok(Nothing {})
     }
 }
@@ -305,6 +311,65 @@ async fn what_is_given_back_in_silence_is_told_when_the_plugin_is_back() {
         .await
         .expect("it was told first");
     assert!(scene.remote.owed().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_owed_is_told_once_however_many_come_for_something_else() {
+    let mut scene = Scene::new(Vec::new());
+    let pool = scene.pool(Some("10.1.0.0/28")).await.unwrap();
+    let owed = ["10.1.0.9", "10.1.0.10", "10.1.0.11"];
+    for address in owed {
+        scene.address(&pool, Some(address), &[]).await.unwrap();
+    }
+    scene.stop().await;
+    for address in owed {
+        scene.free(&pool, address).await;
+    }
+    scene.start();
+    let ask = || scene.address(&pool, None, &[]);
+    let (one, two, three) = tokio::join!(ask(), ask(), ask());
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+    assert_eq!(scene.book.state().released, owed);
+    assert!(scene.remote.owed().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_granted_anew_is_owed_no_longer() {
+    let scene = Scene::new(Vec::new());
+    let pool = scene.pool(Some("10.1.0.0/28")).await.unwrap();
+    // Its answer to the release was lost, and somebody was faster than the one who tells it again.
+    let release = Owed::Address(release(&pool, ip("10.1.0.1")));
+    let mut settling = scene.remote.settling.lock().await;
+    scene.remote.owed().push(release);
+    let asking = scene.address(&pool, None, &[]);
+    tokio::pin!(asking);
+    assert!(is_waiting(&mut asking).await);
+    *settling = Some(Instant::now());
+    drop(settling);
+    assert_eq!(asking.await.unwrap(), "10.1.0.1/28");
+    assert!(scene.remote.owed().is_empty());
+}
+
+/// Whether it waits for something.
+async fn is_waiting(future: &mut (impl Future + Unpin)) -> bool {
+    std::future::poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut *future).poll(context);
+        std::task::Poll::Ready(polled.is_pending())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_reminded_keeps_the_pool_that_is_in_use_and_takes_back_another() {
+    let scene = Scene::new(Vec::new());
+    let pool = scene.pool(Some("10.1.0.0/28")).await.unwrap();
+    scene.book.state().gateway = Some("10.7.0.1/28".to_owned());
+    assert!(scene.remote.remind(&wanted(None), &pool, &[]).await.is_err());
+    assert_eq!(scene.book.state().pools, [pool.id.clone()].into());
+    scene.book.state().gateway = None;
+    scene.book.state().called = Some("another".to_owned());
+    assert!(scene.remote.remind(&wanted(None), &pool, &[]).await.is_err());
+    assert_eq!(scene.book.state().pools, [pool.id].into());
 }
 
 #[tokio::test]
