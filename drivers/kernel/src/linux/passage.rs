@@ -183,13 +183,33 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
-    }
+    // One that ends before it has read all says why, and is waited for in any case.
+    let written = match child.stdin.take() {
+        Some(mut stdin) => stdin.write_all(input.as_bytes()),
+        None => Ok(()),
+    };
     let output = child.wait_with_output()?;
     if output.status.success() {
+        written?;
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{program}: {}", said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_listen_to_the_end_is_heard_and_leaves_no_zombie() {
+        let more_than_a_pipe_holds = "x".repeat(1 << 20);
+        let arguments = ["-c", "exec 0<&-; echo no such table >&2; exit 3"];
+        let error = run("sh", &arguments, &more_than_a_pipe_holds).expect_err("it fails");
+        assert_eq!(error.to_string(), "sh: no such table");
+        let deaf = run("sh", &["-c", "exec 0<&-"], &more_than_a_pipe_holds).expect_err("not all was read");
+        assert_eq!(deaf.kind(), io::ErrorKind::BrokenPipe);
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        assert_eq!(children.trim(), "");
+    }
 }

@@ -28,6 +28,8 @@ use super::netns;
 
 /// How often each address is asked for, evenly over the time there is: one frame may be lost.
 const TIMES: u32 = 3;
+/// Frames taken in before the clock is looked at: a link's whole IPv6 comes by, and there may be no end of it.
+const TURN: usize = 64;
 /// More than any frame that matters.
 const LONGEST: usize = 256;
 
@@ -138,7 +140,7 @@ impl Question<'_> {
     }
 }
 
-/// Takes in what has come. The link's own frames come by too, on their way out.
+/// Takes in what has come, as far as one turn goes. The link's own frames come by too, on their way out.
 fn hear(
     socket: &OwnedFd,
     own: MacAddress,
@@ -146,7 +148,7 @@ fn hear(
     holders: &mut BTreeMap<IpAddr, MacAddress>,
 ) -> io::Result<()> {
     let mut buffer = [0; LONGEST];
-    loop {
+    for _ in 0..TURN {
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => length.min(buffer.len()),
             Err(Errno::EAGAIN) => return Ok(()),
@@ -160,6 +162,7 @@ fn hear(
             holders.entry(address).or_insert(mac);
         }
     }
+    Ok(())
 }
 
 /// A socket for the frames of one family's address resolution, on one link of the calling thread's namespace.

@@ -80,6 +80,37 @@ fn who_has_an_address_on_the_segment_answers_with_his_own_and_nobody_for_the_res
 }
 
 #[test]
+fn a_flood_on_the_segment_does_not_keep_who_asks() {
+    apart(|| {
+        let pins = Pins::new();
+        segment(&pins.path());
+        let index = |link: &str| nix::net::if_::if_nametoindex(link);
+        let socket = open(index("br0").expect("a bridge"), Family::V4).expect("a socket");
+        let open_there = || open(index("eth0").map_err(io::Error::from)?, Family::V4);
+        let sender = netns::enter(&pins.path(), open_there).expect("a socket there");
+        // More than one turn of what the machine there says, and what is waited for behind it.
+        let other = MacAddress::new([2, 0, 0, 0, 0, 9]).expect("an address");
+        for last in 0..TURN {
+            let last = u8::try_from(last).expect("a turn is short");
+            let frame = frame::probe(other, IpAddr::from([192, 0, 3, last]));
+            send(sender.as_raw_fd(), &frame, MsgFlags::empty()).expect("sent");
+        }
+        let wanted = address("192.0.2.99");
+        let frame = frame::probe(other, wanted);
+        send(sender.as_raw_fd(), &frame, MsgFlags::empty()).expect("sent");
+        let own = MacAddress::new([2, 0, 0, 0, 0, 1]).expect("an address");
+        let mut holders = BTreeMap::new();
+        hear(&socket, own, &[wanted], &mut holders).expect("heard");
+        assert!(holders.is_empty(), "the clock is looked at before all is heard");
+        let began = Instant::now();
+        while !holders.contains_key(&wanted) {
+            assert!(began.elapsed() < LONG, "it is never heard");
+            hear(&socket, own, &[wanted], &mut holders).expect("heard");
+        }
+    });
+}
+
+#[test]
 fn a_link_that_is_down_or_not_there_leads_to_nobody() {
     apart(|| {
         let linux = Linux::here().expect("a kernel");
