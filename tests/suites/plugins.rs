@@ -6,7 +6,7 @@ mod recorded;
 #[path = "plugins/stub.rs"]
 mod stub;
 
-use netlab::{Dockerd, Lab, Single};
+use netlab::{Daemon, Dockerd, Lab, Single};
 use serde_json::{Value, json};
 use stub::{Called, DIES, Stub};
 
@@ -32,10 +32,8 @@ fn names(calls: &[Called]) -> Vec<&str> {
     calls.iter().map(|(method, _)| method.as_str()).collect()
 }
 
-#[test]
-fn containers_live_on_a_plugins_network() -> Test {
-    let (single, stub) = with_stub("stub")?;
-    let docker = &single.daemon;
+/// A network of the plugin's, made with an option, and what the plugin heard of it.
+fn make_network(docker: &Daemon, stub: &Stub) -> Test {
     docker.ok("network create -d stub --subnet 10.88.0.0/24 -o colour=red lan")?;
     let made = stub.calls();
     assert_eq!(
@@ -62,7 +60,14 @@ fn containers_live_on_a_plugins_network() -> Test {
             .is_some_and(|all| all.contains(&json!("stub"))),
         "{info}"
     );
+    Ok(())
+}
 
+#[test]
+fn containers_live_on_a_plugins_network() -> Test {
+    let (single, stub) = with_stub("stub")?;
+    let docker = &single.daemon;
+    make_network(docker, &stub)?;
     docker.ok("run -d --name one --network lan -p 8088:80 busybox sleep 600")?;
     let joined = stub.calls();
     assert_eq!(

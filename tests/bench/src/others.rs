@@ -26,7 +26,7 @@ pub(crate) struct Other {
 
 #[derive(Debug)]
 enum Kind {
-    Dockerd { api: Api, _daemon: Dockerd },
+    Dockerd { api: Api, _daemon: Box<Dockerd> },
     Podman { host: Host, program: PathBuf },
 }
 
@@ -94,7 +94,10 @@ fn dockerd(lab: &mut Lab) -> anyhow::Result<Other> {
         .to_owned();
     Ok(Other {
         name: format!("dockerd {version}"),
-        kind: Kind::Dockerd { api, _daemon: daemon },
+        kind: Kind::Dockerd {
+            api,
+            _daemon: Box::new(daemon),
+        },
     })
 }
 
