@@ -27,7 +27,7 @@ use crate::{
 pub(crate) use connect::undo_creating;
 pub(crate) use disconnect::{finish_deleting, leave, reap, release_noted};
 pub(crate) use gateway_bridge::{adjust as adjust_gateway_bridge, is_gateway_bridge};
-pub(crate) use join::rejoin;
+pub(crate) use join::{join_late, rejoin};
 pub(crate) use republish::republish;
 pub(crate) use strangers::{PROBE, Strangers};
 

@@ -57,6 +57,9 @@ pub struct PoolRequest {
     pub shared_segment: bool,
 }
 
+/// Addresses with their holders; none of what is set aside.
+pub type Held = Vec<(Option<Holder>, IpAddr)>;
+
 /// A pool granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolGrant {
@@ -214,12 +217,13 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
     async fn set_aside(&self, _pool: &Pool, _address: IpAddr) -> Result<()> {
         Ok(())
     }
-    /// Asks again for what is held, as some plugins want after a start. What has no holder is set aside.
+    /// Asks again for what is held, as some plugins want after a start. What has no holder is set aside. What is held is
+    /// asked for when the plugin is there, which may take a while; none if the network is gone by then.
     async fn remind(
         &self,
         _request: &PoolRequest,
         _pool: &Pool,
-        _held: &[(Option<Holder>, IpAddr)],
+        _held: &(dyn Fn() -> Option<Held> + Send + Sync),
     ) -> Result<()> {
         Ok(())
     }

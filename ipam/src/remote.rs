@@ -26,7 +26,7 @@ use store::Txn;
 use tokio::sync::OnceCell;
 
 use crate::{
-    AddressGrant, AddressRequest, Error, Holder, HostRoutes, Ipam, PoolGrant, PoolRequest, PoolUse, Result,
+    AddressGrant, AddressRequest, Error, Held, HostRoutes, Ipam, PoolGrant, PoolRequest, PoolUse, Result,
 };
 
 pub use catalog::Remotes;
@@ -323,13 +323,16 @@ impl Ipam for Remote {
         &self,
         request: &PoolRequest,
         pool: &Pool,
-        held: &[(Option<Holder>, IpAddr)],
+        held: &(dyn Fn() -> Option<Held> + Send + Sync),
     ) -> Result<()> {
         self.activate(Duration::from_secs(30)).await?;
         let facts = self.facts().await?;
         if !facts.capabilities.requires_request_replay {
             return Ok(());
         }
+        let Some(held) = held() else {
+            return Ok(());
+        };
         let asked = PoolRequest {
             subnet: Some(pool.subnet),
             ..request.clone()
@@ -353,7 +356,7 @@ impl Ipam for Remote {
             return Err(self.nonsense(RequestPool::METHOD, reason));
         }
         for (holder, address) in held {
-            let call = translate::held_address(pool, holder.as_ref(), *address);
+            let call = translate::held_address(pool, holder.as_ref(), address);
             self.plugin.call(&call).await?;
         }
         Ok(())

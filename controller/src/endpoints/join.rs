@@ -7,7 +7,7 @@ use kernel::{
     Handover, KernelState, Key, Netns, Object, Owner, Survey,
     object::{Link as KernelLink, LinkKind},
 };
-use model::{Endpoint, InterfaceName, Network, Sandbox};
+use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Snapshot};
 
 use super::intent;
 use crate::{
@@ -67,6 +67,31 @@ pub(crate) async fn rejoin(
     let attachment = ask(core, network, endpoint, sandbox, survey).await?;
     core.attachments.insert(endpoint.id, attachment);
     Ok(())
+}
+
+/// Joins an endpoint that has no interface yet, if it is to have one: whoever found it so may have waited since.
+pub(crate) async fn join_late(core: &Arc<Core>, id: EndpointId) -> Result<()> {
+    if core.attachments.has(id) {
+        return Ok(());
+    }
+    // Somebody is disconnecting it right now.
+    let Some(_endpoint) = core.locks.try_exclusive(LockKey::Endpoint(id)) else {
+        return Ok(());
+    };
+    match connected(&core.records.snapshot(), id) {
+        Some((network, endpoint, sandbox)) => rejoin(core, &network, &endpoint, &sandbox, None).await,
+        None => Ok(()),
+    }
+}
+
+/// An endpoint that is connected, with what it connects.
+fn connected(now: &Snapshot, id: EndpointId) -> Option<(Arc<Network>, Arc<Endpoint>, Arc<Sandbox>)> {
+    let endpoint = now.endpoints.get(&id)?;
+    let network = now.networks.get(&endpoint.network)?;
+    let sandbox = now.sandboxes.get(&endpoint.sandbox)?;
+    let all = [endpoint.lifecycle, sandbox.lifecycle];
+    let active = all.iter().all(|one| *one == Lifecycle::Active);
+    active.then(|| (Arc::clone(network), Arc::clone(endpoint), Arc::clone(sandbox)))
 }
 
 /// Tells the driver that all is done.

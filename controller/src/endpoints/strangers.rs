@@ -33,7 +33,7 @@ pub(crate) struct Strangers(Mutex<HashMap<NetworkId, HashMap<IpAddr, Instant>>>)
 
 impl Strangers {
     /// Those of a network that are passed over now.
-    pub(super) fn on(&self, network: NetworkId, now: Instant) -> Vec<IpAddr> {
+    pub(crate) fn on(&self, network: NetworkId, now: Instant) -> Vec<IpAddr> {
         let mut all = self.all();
         let Some(seen) = all.get_mut(&network) else {
             return Vec::new();
@@ -47,7 +47,7 @@ impl Strangers {
     }
 
     /// Passes over none of a network any more.
-    pub(super) fn forget(&self, network: NetworkId) {
+    pub(crate) fn forget(&self, network: NetworkId) {
         self.all().remove(&network);
     }
 

@@ -130,6 +130,7 @@ async fn forget(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
         core.stores.of(network.scope).commit(txn).await?;
     }
     core.records.publish(|snapshot| forgotten(snapshot, id));
+    core.strangers.forget(id);
     core.records.set_revision(id, None);
     if core.records.shared(network.scope) {
         let txn = records::network_copies().delete(id);
@@ -178,6 +179,10 @@ async fn devices(core: &Core, network: &Network) -> Result<Vec<store::Key>> {
     let Ok(driver) = core.driver(&network.driver) else {
         return Ok(Vec::new());
     };
+    // A plugin claims none, and is not asked about what it has just been told to remove.
+    if driver.is_remote() {
+        return Ok(Vec::new());
+    }
     let (families, subnets) = super::create::draft_parts(network);
     let draft = drivers::Draft {
         id: network.id,

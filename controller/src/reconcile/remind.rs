@@ -1,9 +1,9 @@
 //! Asks address plugins again for what this host's networks hold, once after the start: some forget. Nobody waits for it,
 //! so that a plugin that is not there yet is in nobody's way.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use ipam::{Holder, PoolRequest};
+use ipam::{Held, Holder, PoolRequest};
 use model::{Lifecycle, Network, Pool, Snapshot};
 
 use crate::core::Core;
@@ -16,12 +16,12 @@ pub(super) fn all(core: &Arc<Core>) {
         network.lifecycle == Lifecycle::Active && !matches!(network.ipam.driver.as_str(), "default" | "null")
     });
     for network in plugins {
-        let (core, network, snapshot) = (Arc::clone(core), Arc::clone(network), Arc::clone(&snapshot));
-        tokio::spawn(async move { remind(&core, &snapshot, &network).await });
+        let (core, network) = (Arc::clone(core), Arc::clone(network));
+        tokio::spawn(async move { remind(&core, &network).await });
     }
 }
 
-async fn remind(core: &Core, snapshot: &Snapshot, network: &Network) {
+async fn remind(core: &Core, network: &Network) {
     let ipam = core.ipam(network);
     for pool in &network.pools {
         let request = PoolRequest {
@@ -38,22 +38,26 @@ async fn remind(core: &Core, snapshot: &Snapshot, network: &Network) {
             links: Vec::new(),
             shared_segment: false,
         };
-        let held = held(core, snapshot, network, pool);
+        let held = || held(core, &core.records.snapshot(), network, pool);
         if let Err(error) = ipam.remind(&request, pool, &held).await {
             tracing::warn!(network = %network.name, plugin = %network.ipam.driver, %error, "its addresses may be given twice");
         }
     }
 }
 
-/// The gateway, what is set aside, and this host's endpoints.
-fn held(core: &Core, snapshot: &Snapshot, network: &Network, pool: &Pool) -> Vec<(Option<Holder>, IpAddr)> {
+/// The gateway, what is set aside, and this host's endpoints; none if the network is gone.
+fn held(core: &Core, snapshot: &Snapshot, network: &Network, pool: &Pool) -> Option<Held> {
+    let now = snapshot.networks.get(&network.id)?;
+    if now.lifecycle != Lifecycle::Active {
+        return None;
+    }
     let gateway = pool
         .gateway
         .map(|address| (Some(Holder::Gateway(network.id)), address));
     let aside = pool.aux_addresses.values().map(|address| (None, *address));
     let own = snapshot
         .endpoints_on(&network.id)
-        .filter(|endpoint| endpoint.node == core.node.id);
+        .filter(|endpoint| endpoint.node == core.node.id && endpoint.lifecycle != Lifecycle::Deleting);
     let worn = own.flat_map(|endpoint| {
         let holder = Holder::Endpoint(endpoint.id, endpoint.name.clone());
         let addresses: Vec<_> = endpoint.addresses.iter().map(|net| net.addr()).collect();
@@ -62,5 +66,5 @@ fn held(core: &Core, snapshot: &Snapshot, network: &Network, pool: &Pool) -> Vec
             .filter(|address| pool.subnet.contains(address))
             .map(move |address| (Some(holder.clone()), address))
     });
-    gateway.into_iter().chain(aside).chain(worn).collect()
+    Some(gateway.into_iter().chain(aside).chain(worn).collect())
 }

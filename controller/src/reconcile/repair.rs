@@ -304,17 +304,8 @@ pub(super) async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, aga
 async fn join_late(core: &Arc<Core>, sandbox: &Arc<Sandbox>) {
     let snapshot = core.records.snapshot();
     for endpoint in snapshot.endpoints_of(&sandbox.id) {
-        if endpoint.lifecycle != Lifecycle::Active || core.attachments.has(endpoint.id) {
-            continue;
-        }
-        // Somebody is disconnecting it right now.
-        let Some(_endpoint) = core.locks.try_exclusive(LockKey::Endpoint(endpoint.id)) else {
-            continue;
-        };
-        if let Some(network) = snapshot.networks.get(&endpoint.network) {
-            let joined = endpoints::rejoin(core, network, endpoint, sandbox, None).await;
-            report(core, "endpoint", &endpoint.name, joined);
-        }
+        let joined = endpoints::join_late(core, endpoint.id).await;
+        report(core, "endpoint", &endpoint.name, joined);
     }
 }
 

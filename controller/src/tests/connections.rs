@@ -398,3 +398,28 @@ async fn a_renamed_endpoint_is_known_by_its_new_name_alone() {
     }
     assert_eq!(host.local.keys().await, store);
 }
+
+#[tokio::test]
+async fn an_endpoint_that_was_disconnected_while_it_waited_for_its_turn_is_not_joined() {
+    let host = Host::alone().await;
+    let lab = host.network("lab", "bridge", Some("10.1.0.0/24")).await.unwrap();
+    let one = host.sandbox("one").await.unwrap();
+    let endpoint = host.connect(lab.id, &one).await.unwrap();
+    let core = &host.controller().core;
+    let connected = host.kernel.state();
+    core.attachments.remove(endpoint.id);
+    crate::endpoints::join_late(core, endpoint.id).await.unwrap();
+    assert!(
+        core.attachments.has(endpoint.id),
+        "one that is connected still is joined"
+    );
+    assert!(host.kernel.state() == connected);
+    host.controller()
+        .endpoints
+        .disconnect(endpoint.id, false)
+        .await
+        .unwrap();
+    let before = host.kernel.state();
+    crate::endpoints::join_late(core, endpoint.id).await.unwrap();
+    assert!(!core.attachments.has(endpoint.id) && host.kernel.state() == before);
+}

@@ -177,3 +177,24 @@ fn a_machine_on_an_adopted_bridge_keeps_its_addresses() {
         kernel::netns::remove(pin.as_ref()).unwrap();
     });
 }
+
+#[tokio::test]
+async fn with_its_network_what_was_taken_there_is_forgotten() {
+    let host = with_strangers(&["10.1.0.2"]).await;
+    let networks = &host.controller().networks;
+    let lan = networks.create(adopting("10.1.0.0/24")).await.unwrap();
+    let one = host.sandbox("one").await.unwrap();
+    let endpoint = host.connect(lan.id, &one).await.unwrap();
+    let known = || {
+        let strangers = &host.controller().core.strangers;
+        strangers.on(lan.id, std::time::Instant::now()).len()
+    };
+    assert_eq!(known(), 1);
+    host.controller()
+        .endpoints
+        .disconnect(endpoint.id, false)
+        .await
+        .unwrap();
+    networks.delete("lan").await.unwrap();
+    assert_eq!(known(), 0);
+}

@@ -69,6 +69,7 @@ impl Remotes {
                 if remote.owed().is_empty() && !remote.plugin.is_there() {
                     let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                     known.remove(name);
+                    self.plugins.forget(name);
                 }
                 Err(error)
             }

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::{net::UnixListener, task::JoinHandle};
 
 use super::*;
+use crate::Holder;
 
 /// A plugin with one pool of sixteen addresses after the other, which writes down what it is asked.
 #[derive(Default)]
@@ -364,11 +365,23 @@ async fn a_plugin_that_is_reminded_keeps_the_pool_that_is_in_use_and_takes_back_
     let scene = Scene::new(Vec::new());
     let pool = scene.pool(Some("10.1.0.0/28")).await.unwrap();
     scene.book.state().gateway = Some("10.7.0.1/28".to_owned());
-    assert!(scene.remote.remind(&wanted(None), &pool, &[]).await.is_err());
+    assert!(
+        scene
+            .remote
+            .remind(&wanted(None), &pool, &|| Some(Vec::new()))
+            .await
+            .is_err()
+    );
     assert_eq!(scene.book.state().pools, [pool.id.clone()].into());
     scene.book.state().gateway = None;
     scene.book.state().called = Some("another".to_owned());
-    assert!(scene.remote.remind(&wanted(None), &pool, &[]).await.is_err());
+    assert!(
+        scene
+            .remote
+            .remind(&wanted(None), &pool, &|| Some(Vec::new()))
+            .await
+            .is_err()
+    );
     assert_eq!(scene.book.state().pools, [pool.id].into());
 }
 
@@ -377,10 +390,14 @@ async fn a_plugin_that_forgets_is_reminded() {
     let scene = Scene::new(Vec::new());
     let pool = scene.pool(Some("10.1.0.0/28")).await.unwrap();
     let network = NetworkId::from_bytes([1; 32]);
-    let held = [
-        (Some(Holder::Gateway(network)), ip("10.1.0.1")),
-        (None, ip("10.1.0.7")),
-    ];
+    let held = || {
+        let gateway = (Some(Holder::Gateway(network)), ip("10.1.0.1"));
+        Some(vec![gateway, (None, ip("10.1.0.7"))])
+    };
+    let turns = scene.book.turns.load(Ordering::SeqCst);
+    scene.remote.remind(&wanted(None), &pool, &|| None).await.unwrap();
+    let again = scene.book.turns.load(Ordering::SeqCst);
+    assert_eq!(again, turns, "of a network that is gone nothing is asked for");
     scene.remote.remind(&wanted(None), &pool, &held).await.unwrap();
     let state = scene.book.state();
     assert_eq!(state.held, ["10.1.0.1", "10.1.0.7"].map(str::to_owned).into());
