@@ -71,6 +71,8 @@ pub(crate) fn exchange(
         if received.is_err() {
             return;
         }
+        // A panic may have left some of another sandbox's.
+        replies.clear();
         for ((length, from), packet) in taken.drain(..).zip(bytes.chunks_exact(LONGEST)) {
             if let Some(reply) = answer(&packet[..length], from) {
                 replies.push((reply, from.into()));
@@ -111,5 +113,53 @@ fn send(fd: RawFd, headers: &mut MultiHeaders<SockaddrStorage>, replies: &[(Vec<
         let sent = sendmmsg(fd, headers, &slices, addresses, nothing, MsgFlags::MSG_DONTWAIT);
         // It stops at the first that fails: that one is passed over.
         rest = &rest[sent.map_or(1, |sent| sent.count()).clamp(1, rest.len())..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    async fn asked(by: &UdpSocket) -> UdpSocket {
+        let server = UdpSocket::bind("127.0.0.1:0").await.expect("a server");
+        let at = server.local_addr().expect("its address");
+        for question in [b"one", b"two"] {
+            by.send_to(question, at).await.expect("asked");
+        }
+        server.readable().await.expect("heard");
+        server
+    }
+
+    #[tokio::test]
+    async fn what_a_panic_left_of_one_sandbox_is_no_answer_of_another() {
+        let (first, second) = (
+            UdpSocket::bind("127.0.0.1:0").await.expect("a client"),
+            UdpSocket::bind("127.0.0.1:0").await.expect("a client"),
+        );
+        let broken = asked(&first).await;
+        let breaking = AssertUnwindSafe(|| {
+            exchange(&broken, true, |packet, _| match packet {
+                b"one" => Some(b"of the first".to_vec()),
+                _ => panic!("in the middle of a batch"),
+            });
+        });
+        assert!(catch_unwind(breaking).is_err());
+        let whole = asked(&second).await;
+        exchange(&whole, true, |_, _| Some(b"of the second".to_vec()));
+        let mut buffer = [0; 64];
+        let (length, _) = second.recv_from(&mut buffer).await.expect("an answer");
+        assert_eq!(&buffer[..length], b"of the second");
+        let first = first.into_std().expect("the socket itself");
+        let nothing = first
+            .recv_from(&mut buffer)
+            .map(|_| ())
+            .map_err(|error| error.kind());
+        assert_eq!(
+            nothing,
+            Err(io::ErrorKind::WouldBlock),
+            "nobody answers for another"
+        );
     }
 }
