@@ -25,7 +25,7 @@ use tokio::{
     io::Interest,
     net::UdpSocket,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, timeout_at},
 };
 
@@ -220,10 +220,15 @@ async fn carry_back(
                 // On the heap and gone at once: a thousand idle clients cost no buffers.
                 let mut buffer = vec![0; LONGEST];
                 // A port that is closed just now may be opened again: the client stays known.
-                while let Ok(length) = towards.try_recv(&mut buffer) {
+                for _ in 0..BATCH {
+                    let Ok(length) = towards.try_recv(&mut buffer) else {
+                        break;
+                    };
                     touch(&heard);
                     reply(&socket, &asker, &buffer[..length]);
                 }
+                // All ports have one thread, which a container that never stops would keep.
+                yield_now().await;
             }
             Ok(Err(_)) => return asker,
             Err(_) if heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= IDLE => {
@@ -236,4 +241,50 @@ async fn carry_back(
 
 fn touch(heard: &Mutex<Instant>) {
     *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_container_that_says_much_lets_others_have_their_turn() {
+        let here = (Ipv4Addr::LOCALHOST, 0);
+        let relay = UdpSocket::bind(here).await.expect("the relay's");
+        let client = UdpSocket::bind(here).await.expect("a client");
+        let container = UdpSocket::bind(here).await.expect("a container");
+        let towards = UdpSocket::bind(here).await.expect("a way there");
+        let address = |socket: &UdpSocket| socket.local_addr().expect("an address");
+        towards.connect(address(&container)).await.expect("connected");
+        for _ in 0..3 * BATCH {
+            let to = address(&towards);
+            container.send_to(b"x", to).await.expect("said");
+        }
+        let asker = Asker {
+            client: address(&client),
+            at: None,
+        };
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let carrying = tokio::spawn(carry_back(
+            Arc::new(relay),
+            asker,
+            Arc::new(towards),
+            heard,
+            place,
+        ));
+        let mut buffer = [0; 8];
+        let (mut all, mut most) = (0, 0);
+        while all < 3 * BATCH {
+            client.readable().await.expect("something comes");
+            let mut turn = 0;
+            while client.try_recv(&mut buffer).is_ok() {
+                turn += 1;
+            }
+            (all, most) = (all + turn, most.max(turn));
+        }
+        carrying.abort();
+        // The readiness of one turn may be seen in the next one's.
+        assert!(most <= 2 * BATCH, "{most} of {all} in one turn");
+    }
 }
