@@ -22,7 +22,7 @@ pub struct Damage {
     pub surroundings: bool,
     /// Owners of links of ours that were removed, downed, renamed, or lost their master or an address.
     pub owners: BTreeSet<Owner>,
-    /// The same for links that bear no mark: a network may have adopted one.
+    /// The same for links that bear no mark, as a network may have adopted one, and for those that several networks share.
     pub links: BTreeSet<InterfaceName>,
 }
 

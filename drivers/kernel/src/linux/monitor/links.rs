@@ -229,6 +229,11 @@ impl Memory {
 
 fn blame(link: &Known, damage: &mut Damage) {
     match link.owner {
+        // Of what serves several networks they know by its name that it is theirs.
+        Some(Owner::Host) => {
+            damage.owners.insert(Owner::Host);
+            damage.links.insert(link.name.clone());
+        }
         Some(owner) => drop(damage.owners.insert(owner)),
         None => drop(damage.links.insert(link.name.clone())),
     }

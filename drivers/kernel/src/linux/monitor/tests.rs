@@ -141,6 +141,19 @@ fn what_others_do_to_ours_is_heard() {
 }
 
 #[test]
+fn what_several_networks_share_is_told_by_its_name() {
+    apart(|| {
+        let mut scene = Scene::new();
+        scene.mark.owner = Owner::Host;
+        scene.make([Object::Link(bridge(&Netns::Host, "shared"))]);
+        run("ip link del shared");
+        scene.hears("its removal", |damage| {
+            damage.links.iter().any(|link| link.as_str() == "shared") && scene.blames_the_owner(damage)
+        });
+    });
+}
+
+#[test]
 fn a_port_that_loses_its_bridge_or_its_isolation_is_heard() {
     apart(|| {
         let scene = Scene::new();
