@@ -1,5 +1,6 @@
 //! One shell that makes any planner a [`Driver`]: plan, then bring it about.
 
+mod adopted;
 mod change;
 mod publish;
 
@@ -182,7 +183,7 @@ impl Shell {
         let state = planner.endpoint(network, endpoint, target)?;
         match self.ensure(owner, &state) {
             Err(Failure::Kernel(kernel::Error::NoSuch { .. })) => {
-                let base = planner.network(network)?;
+                let base = self.wanted(planner, network)?;
                 self.ensure_on_base(planner, Owner::Network(network.id), &base)?;
                 self.ensure(owner, &state)
             }
@@ -215,42 +216,12 @@ impl Shell {
         let adopted = self.adopted(planner, network)?;
         let stays =
             |object: &Object| matches!(object, Object::Address(on) if Some(&on.link) == adopted.as_ref());
-        self.remove(owner, &rest.into_iter().filter(|object| !stays(object)).collect())
-    }
-
-    /// The network's link, if it was there before the network: it stays, and its addresses with it.
-    fn adopted(&self, planner: &dyn Planner, network: &Network) -> Outcome<Option<InterfaceName>> {
-        let Some(name) = planner.adoptable(network) else {
-            return Ok(None);
-        };
-        let ours = self.kernel.observe_owned(&planner.home(network), self.node)?;
-        let is_it = |object: &Object| matches!(object, Object::Link(link) if link.name == name);
-        Ok((!ours.iter().any(|(_, object)| is_it(object))).then_some(name))
-    }
-
-    /// The addresses of a bridge of the host; none if there is no such bridge.
-    fn worn(&self, device: &InterfaceName) -> Outcome<Vec<IpNet>> {
-        let found = self.kernel.observe(&[Key::Link(Netns::Host, device.clone())])?;
-        let is_bridge =
-            |object: &Object| matches!(object, Object::Link(link) if link.kind == LinkKind::Bridge);
-        let ours =
-            |(_, object): &(Mark, Object)| matches!(object, Object::Link(link) if link.name == *device);
-        // One of ours is some network's already, whose claim to it refuses the new one.
-        if !found.objects().any(is_bridge)
-            || self
-                .kernel
-                .observe_owned(&Netns::Host, self.node)?
-                .iter()
-                .any(ours)
-        {
-            return Ok(Vec::new());
+        let settings: Vec<_> = rest.iter().map(Object::key).collect();
+        self.remove(owner, &rest.into_iter().filter(|object| !stays(object)).collect())?;
+        match adopted {
+            Some(link) => self.ensure(owner, &self.given_back(&link, &settings)?),
+            None => Ok(()),
         }
-        let addresses = self.kernel.observe_addresses(&Netns::Host)?;
-        let worn = addresses.into_iter().filter_map(|object| match object {
-            Object::Address(on) if on.link == *device => Some(on.address),
-            _ => None,
-        });
-        Ok(worn.collect())
     }
 
     /// Whether the namespace of a network is there; without one there is nothing to keep up to date.
@@ -285,7 +256,7 @@ impl Shell {
         }
         self.ensure_base(planner)?;
         let network = Owner::Network(view.network.id);
-        self.ensure(network, &planner.network(&view.network)?)?;
+        self.ensure(network, &self.wanted(planner, &view.network)?)?;
         for local in &view.local {
             let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
             let access = planner.access(&view.network, &local.endpoint, &local.access)?;
@@ -382,7 +353,8 @@ impl<P: Planner> Driver for Planned<P> {
         let doing = format!("creating network {:?}", network.name.as_str());
         let network = network.clone();
         self.run(doing, move |planner, shell| {
-            shell.ensure_on_base(planner, Owner::Network(network.id), &planner.network(&network)?)
+            let state = shell.wanted(planner, &network)?;
+            shell.ensure_on_base(planner, Owner::Network(network.id), &state)
         })
         .await
     }

@@ -21,7 +21,7 @@ impl Shell {
     /// Goes from one view to another: what is new or different is made, then what is no longer wanted removed. On
     /// failure everything is as before.
     pub(super) fn change(&self, planner: &dyn Planner, before: &NetworkView, after: &NetworkView) -> Outcome {
-        let (old, new) = (parts(planner, before)?, parts(planner, after)?);
+        let (old, new) = (self.parts(planner, before)?, self.parts(planner, after)?);
         self.ensure_base(planner)?;
         let owner = Owner::Network(before.network.id);
         // A sysctl is never gone: it is set to what it was, or to what it is on other links.
@@ -112,9 +112,25 @@ impl Shell {
         Ok(usual)
     }
 
+    /// Everything that a view is made of, by owner. The far ends of veths are named as well: a change of MTU is theirs too.
+    fn parts(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome<Parts> {
+        let mut network = self.wanted(planner, &view.network)?;
+        network.extend(peers(planner, &view.network, &view.peers)?.objects().cloned());
+        let mut parts = vec![(Owner::Network(view.network.id), network)];
+        for local in &view.local {
+            let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
+            let access = planner.access(&view.network, &local.endpoint, &local.access)?;
+            state.extend(access.objects().cloned());
+            let ends: Vec<_> = state.objects().filter_map(far_end).collect();
+            state.extend(ends);
+            parts.push((Owner::Endpoint(local.endpoint.id), state));
+        }
+        Ok(parts)
+    }
+
     /// The steps from what is there to what the view says, as text.
     pub(super) fn preview(&self, planner: &dyn Planner, view: &NetworkView) -> Outcome<Vec<String>> {
-        let parts = parts(planner, view)?;
+        let parts = self.parts(planner, view)?;
         let owners: Vec<_> = parts.iter().map(|(owner, _)| *owner).collect();
         let mut wanted = KernelState::new();
         for (_, state) in &parts {
@@ -132,22 +148,6 @@ impl Shell {
         }
         Ok(plan(&actual, &wanted).iter().map(describe).collect())
     }
-}
-
-/// Everything that a view is made of, by owner. The far ends of veths are named as well: a change of MTU is theirs too.
-fn parts(planner: &dyn Planner, view: &NetworkView) -> Outcome<Parts> {
-    let mut network = planner.network(&view.network)?;
-    network.extend(peers(planner, &view.network, &view.peers)?.objects().cloned());
-    let mut parts = vec![(Owner::Network(view.network.id), network)];
-    for local in &view.local {
-        let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
-        let access = planner.access(&view.network, &local.endpoint, &local.access)?;
-        state.extend(access.objects().cloned());
-        let ends: Vec<_> = state.objects().filter_map(far_end).collect();
-        state.extend(ends);
-        parts.push((Owner::Endpoint(local.endpoint.id), state));
-    }
-    Ok(parts)
 }
 
 /// The other end of a veth whose MTU is decided.
@@ -205,7 +205,9 @@ fn settings(one: &Parts, other: &Parts) -> Vec<Key> {
 /// Pure: where the kernel takes a link's setting from when the link is made.
 fn of_new_links(name: &str) -> Option<String> {
     match name.split('/').collect::<Vec<_>>()[..] {
-        ["net", family, "conf", _, key] => Some(format!("net/{family}/conf/default/{key}")),
+        ["net", family, about @ ("conf" | "neigh"), _, key] => {
+            Some(format!("net/{family}/{about}/default/{key}"))
+        }
         _ => None,
     }
 }

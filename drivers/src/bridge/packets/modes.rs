@@ -182,13 +182,19 @@ fn an_adopted_bridge_stays_as_it_was() {
         "ip link add br-mine address 02:00:00:00:00:07 type bridge",
         "ip address add 172.18.1.1/24 dev br-mine",
         "ip address add 192.0.2.1/24 dev br-mine",
+        "ip address add fd00:7::1/64 dev br-mine",
     ] {
         let words: Vec<_> = words.split(' ').collect();
         command(host, &words).unwrap_or_else(|| panic!("{words:?}"));
     }
-    let network = with(&[("bridge.name", "br-mine")]);
+    let network = with(&[("bridge.name", "br-mine"), ("bridge.enable_icc", "false")]);
+    let answers = || {
+        let path = "/proc/sys/net/ipv4/conf/br-mine/proxy_arp_pvlan";
+        command(host, &["cat", path]).expect("a setting")
+    };
     let [container] = scene.with(&network, [BOX]);
     assert!(pings(&container, "172.18.1.1") && pings(&container, "198.51.100.2"));
+    assert_eq!(answers().trim(), "1");
     let target = crate::Target {
         netns: Some(container),
         interface: crate::lab::interface("eth0"),
@@ -206,9 +212,19 @@ fn an_adopted_bridge_stays_as_it_was() {
         .run(driver.delete_network(&network))
         .expect("it is removed");
     let left = command(host, &["ip", "address", "show", "br-mine"]).expect("it is there");
-    for kept in ["02:00:00:00:00:07", "172.18.1.1/24", "192.0.2.1/24"] {
+    for kept in [
+        "02:00:00:00:00:07",
+        "172.18.1.1/24",
+        "192.0.2.1/24",
+        "fd00:7::1/64",
+    ] {
         assert!(left.contains(kept), "{kept} is gone: {left}");
     }
+    assert_eq!(
+        answers().trim(),
+        "0",
+        "the host answers for everybody on a bridge that isn't ours any more"
+    );
 }
 
 #[test]
