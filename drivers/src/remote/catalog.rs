@@ -63,6 +63,7 @@ impl Catalog for WithPlugins {
             Err(Error::Plugin(PluginError::NotFound { .. })) => {
                 if !known {
                     self.forget(name);
+                    self.plugins.forget(name);
                 }
                 Ok(None)
             }

@@ -24,7 +24,7 @@ use tokio::{net::UnixListener, runtime::Builder};
 
 use super::*;
 use crate::{
-    BuiltIn, Catalog as _, Error, HostSettings, VXLAN_PORT,
+    BuiltIn, Catalog, Error, HostSettings, VXLAN_PORT,
     samples::{endpoint, network, node, target},
 };
 
@@ -466,4 +466,28 @@ fn what_a_plugin_can_do_must_make_sense() {
             serving.abort();
         });
     }
+}
+
+#[test]
+fn names_that_were_mistyped_do_not_pile_up() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let as_kernel: Arc<dyn Kernel> = Arc::new(FakeKernel::new());
+    let settings = HostSettings {
+        node: node(),
+        address: [192, 0, 2, 1].into(),
+        vxlan_port: VXLAN_PORT,
+        exec_root: folder.path().to_owned(),
+        firewall: true,
+        ip_forward: true,
+    };
+    let places = Places {
+        sockets: vec![folder.path().to_owned()],
+        specifications: Vec::new(),
+    };
+    let plugins = Plugins::new(places, Limits::default());
+    let catalog = WithPlugins::new(BuiltIn::new(&settings, &as_kernel).unwrap(), Arc::clone(&plugins));
+    let mistyped = Arc::downgrade(&plugins.named("brigde"));
+    let found = runtime.block_on(Catalog::find(&catalog, "brigde")).unwrap();
+    assert!(found.is_none() && mistyped.upgrade().is_none());
 }
