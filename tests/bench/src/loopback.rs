@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     inside,
@@ -18,11 +18,15 @@ use crate::{
     setup::{IMAGE, Setup, create_network, text},
 };
 
-const INSIDE: u16 = 8080;
-/// Asked directly. Not the published port: the host's own connections to that and translated ones would meet each other's
-/// remains, which to the server look like packets out of the past.
+/// Asked directly.
 const DIRECT: u16 = 8081;
-const PUBLISHED: u16 = 28_080;
+/// Who asks where, the container's port and the host's. Each way has a port of its own, the direct one too: all come from
+/// the bridge's address, but their TCP timestamps count from different beginnings, so to a server that remembers a
+/// connection from the same port some of the next way look like packets out of the past, and wait to be sent again.
+const WAYS: [(&str, IpAddr, u16, u16); 2] = [
+    ("127.0.0.1", IpAddr::V4(Ipv4Addr::LOCALHOST), 8080, 28_080),
+    ("[::1]", IpAddr::V6(Ipv6Addr::LOCALHOST), 8082, 28_082),
+];
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nyes";
 
@@ -30,36 +34,34 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: clos
 pub(crate) fn published(setup: &Setup, seconds: u16, report: &mut Report) -> anyhow::Result<()> {
     let api = setup.a.api();
     create_network(&api, "bench-loopback", "bridge")?;
+    let bindings: Map<String, Value> = WAYS
+        .into_iter()
+        .map(|(_, _, inside, port)| (format!("{inside}/tcp"), json!([{"HostPort": port.to_string()}])))
+        .collect();
     let body = json!({
         "Image": IMAGE, "Cmd": ["sleep", "3600"], "StopSignal": "SIGKILL",
-        "HostConfig": {
-            "NetworkMode": "bench-loopback",
-            "PortBindings": {format!("{INSIDE}/tcp"): [{"HostPort": PUBLISHED.to_string()}]},
-        },
+        "HostConfig": {"NetworkMode": "bench-loopback", "PortBindings": bindings},
     });
     let id = text(&api.post("/containers/create", &body)?, "Id")?;
     api.post(&format!("/containers/{id}/start"), &Value::Null)?;
     let inspected = api.get(&format!("/containers/{id}/json"))?;
     let address = inspected["NetworkSettings"]["Networks"]["bench-loopback"]["IPAddress"].as_str();
     let address: IpAddr = address.context("the container has an address")?.parse()?;
-    for port in [INSIDE, DIRECT] {
+    for port in WAYS.map(|(_, _, inside, _)| inside).into_iter().chain([DIRECT]) {
         let listen = move || Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?);
         let server = inside::run(&namespace(&api, &id)?, listen)?;
         std::thread::spawn(move || serve(&server));
     }
     let host = setup.a.host().netns();
-    let mut rows = [
-        ("127.0.0.1", IpAddr::from(Ipv4Addr::LOCALHOST)),
-        ("[::1]", IpAddr::from(Ipv6Addr::LOCALHOST)),
-    ]
-    .map(|(at, ip)| {
+    let mut rows = WAYS.map(|(at, ip, _, port)| {
         let title = format!("loopback client to a published port, {at}");
-        (ip, Row::new(title, "directly", Unit::RequestsPerSecond))
+        let row = Row::new(title, "directly", Unit::RequestsPerSecond);
+        (SocketAddr::from((ip, port)), row)
     });
     for _ in 0..ROUNDS {
-        for (ip, row) in &mut rows {
+        for (published, row) in &mut rows {
             row.floor.push(ask(host, (address, DIRECT).into(), seconds)?);
-            row.ours.push(ask(host, (*ip, PUBLISHED).into(), seconds)?);
+            row.ours.push(ask(host, *published, seconds)?);
         }
     }
     rows.into_iter().for_each(|(_, row)| report.add(row));
