@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     Parts,
     attachments::Attachments,
-    endpoints::Strangers,
+    endpoints::{Forgetting, Strangers},
     error::{Error, Result},
     events::Events,
     lacking::Lacking,
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) locks: Locks,
     pub(crate) attachments: Attachments,
     pub(crate) strangers: Strangers,
+    /// Flows of addresses that endpoints had.
+    pub(crate) forgetting: Forgetting,
     pub(crate) lacking: Lacking,
     pub(crate) events: Events,
     /// Wakes the reconciler.
@@ -90,6 +92,7 @@ impl Core {
             locks: Locks::default(),
             attachments: Attachments::default(),
             strangers: Strangers::default(),
+            forgetting: Forgetting::default(),
             lacking: Lacking::default(),
             events: Events::new(),
             wake: Notify::new(),

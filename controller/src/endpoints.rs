@@ -3,6 +3,7 @@
 mod addresses;
 mod check;
 mod connect;
+mod dead_flows;
 mod disconnect;
 mod gateway_bridge;
 mod intent;
@@ -25,6 +26,9 @@ use crate::{
 };
 
 pub(crate) use connect::undo_creating;
+pub(crate) use dead_flows::{
+    Forgetting, Note as DeadFlowsNote, load as load_dead_flows, start as forget_dead_flows,
+};
 pub(crate) use disconnect::{finish_deleting, leave, reap, release_noted};
 pub(crate) use gateway_bridge::{adjust as adjust_gateway_bridge, is_gateway_bridge};
 pub(crate) use join::{join_late, rejoin};

@@ -41,6 +41,7 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     if let Some(store) = core.stores.global.clone() {
         watch::first(core, &*store).await;
     }
+    endpoints::forget_dead_flows(core);
     repair::finish(core).await;
     if !core.records.snapshot().stale
         && let Err(error) = endpoints::republish(core).await

@@ -14,7 +14,7 @@ use model::{Endpoint, Network, NetworkId, Node, NodeId, Sandbox, Scope, Snapshot
 use store::{Key, Revision, Stores, Table, Txn};
 use tokio::sync::watch;
 
-use crate::error::Result;
+use crate::{endpoints::DeadFlowsNote, error::Result};
 
 /// The version of what is written below; it grows when an older daemon could no longer read it.
 const SCHEMA: u32 = 1;
@@ -42,6 +42,11 @@ pub(crate) fn sandboxes() -> Table<Sandbox> {
 /// Hosts by id.
 pub(crate) fn nodes() -> Table<Node> {
     Table::new(Key::root("nodes"), SCHEMA)
+}
+
+/// Addresses of endpoints that are gone, whose flows are still to be forgotten, by endpoint.
+pub(crate) fn dead_flows() -> Table<DeadFlowsNote> {
+    Table::new(Key::root("dead-flows"), SCHEMA)
 }
 
 /// The last seen global networks.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod connections;
+mod dead_flows;
 mod faults;
 mod host;
 mod lacking;

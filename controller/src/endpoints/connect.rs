@@ -62,6 +62,12 @@ async fn walk(
             intent(core, network, sandbox, id, request, undo).await?
         }
     };
+    let addresses: Vec<_> = endpoint.addresses.iter().map(|net| net.addr()).collect();
+    // A plugin may choose any address as it joins.
+    let any = core.driver(&network.driver)?.is_remote();
+    core.forgetting
+        .settled(|address| any || addresses.contains(address))
+        .await;
     networks::realize(core, network).await?;
     let endpoint = join::join(core, network, &endpoint, sandbox).await?;
     let active = Arc::new(Endpoint {

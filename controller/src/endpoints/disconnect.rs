@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use kernel::traffic::DeadFlows;
 use model::{Endpoint, EndpointId, Lifecycle, Network, Sandbox, Scope};
 use store::{Guard, Txn};
 
-use super::{addresses, gateway_bridge, join};
+use super::{addresses, dead_flows, gateway_bridge, join};
 use crate::{
     claims,
     core::Core,
@@ -111,11 +110,6 @@ pub(super) async fn take_out(
         "leaving",
         join::leave(core, network, endpoint, &there).await,
     )?;
-    if network.scope == Scope::Local {
-        let addresses = endpoint.addresses.iter();
-        let dead = addresses.map(|address| DeadFlows::Of(address.addr())).collect();
-        sandboxes::forget_flows(core, dead).await;
-    }
     let Some(sandbox) = sandbox else {
         return Ok(());
     };
@@ -158,8 +152,17 @@ fn gone_sandbox(core: &Core, endpoint: &Endpoint) -> Sandbox {
 }
 
 /// Releases names and addresses and forgets the record: there first, so that a crash between leaves the note here.
-pub(super) async fn forget(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<()> {
-    let mut txn = records::endpoints(network.id).delete(endpoint.id);
+pub(super) async fn forget(core: &Arc<Core>, network: &Network, endpoint: &Endpoint) -> Result<()> {
+    // Before anybody can choose the address.
+    let mut noted = core.forgetting.note(endpoint, network.scope);
+    let txn = std::mem::take(&mut noted.txn);
+    let forgotten = forget_and(core, network, endpoint, txn).await;
+    dead_flows::settle(core, noted, forgotten.is_ok());
+    forgotten
+}
+
+async fn forget_and(core: &Core, network: &Network, endpoint: &Endpoint, extra: Txn) -> Result<()> {
+    let mut txn = records::endpoints(network.id).delete(endpoint.id).and(extra);
     if core.records.shared(network.scope) {
         release_shared(core, network, endpoint, Txn::new()).await?;
         if endpoint.lifecycle != Lifecycle::Deleting {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Scope, Snapshot};
 
-use crate::{core::Core, error::Result, networks, records, sandboxes};
+use crate::{core::Core, endpoints, error::Result, networks, records, sandboxes};
 
 /// Reads the local store. What it holds of the cluster is stale until the cluster store has answered.
 pub(super) async fn local(core: &Arc<Core>) -> Result<()> {
@@ -28,6 +28,7 @@ pub(super) async fn local(core: &Arc<Core>) -> Result<()> {
     for found in records::sandboxes().list(store).await?.1 {
         snapshot.sandboxes.insert(found.record.id, Arc::new(found.record));
     }
+    endpoints::load_dead_flows(core, store, &snapshot).await?;
     for network in snapshot
         .networks
         .values()

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use drivers::{BuiltIn, HostSettings, VXLAN_PORT};
 use ipam::{DefaultPool, Stored};
-use kernel::{FakeKernel, Kernel, KernelState};
+use kernel::{FakeKernel, Kernel, KernelState, traffic::Flow};
 use model::{
     ContainerId, DnsConfig, Endpoint, Network, NetworkId, NetworkName, Node, NodeId, Sandbox, SubnetRequest,
     Timestamp,
@@ -182,6 +182,21 @@ impl Host {
         )
         .await;
         assert!(waited.is_ok(), "{} never sees {what}", self.node.hostname);
+    }
+
+    /// Waits until these flows are left.
+    pub(super) async fn flows_come_to(&self, left: &[Flow]) {
+        self.comes("those flows are left", || self.kernel.flows() == left)
+            .await;
+    }
+
+    /// Waits until something is so.
+    pub(super) async fn comes(&self, what: &str, so: impl Fn() -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !so() {
+            assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until the kernel is in a state.

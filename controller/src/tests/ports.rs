@@ -192,7 +192,7 @@ async fn a_running_containers_ports_come_and_go() {
         .disconnect(endpoint.id, false)
         .await
         .unwrap();
-    assert_eq!(host.kernel.flows(), []);
+    host.flows_come_to(&[]).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,6 +28,9 @@ use crate::{
 #[derive(Debug)]
 pub struct FakeKernel {
     inner: Mutex<Inner>,
+    /// Whether nobody may walk over the flows now.
+    flows_held: Mutex<bool>,
+    flows_freed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +41,7 @@ struct Inner {
     failing: Failing,
     sockets: Vec<(HostSocket, Process)>,
     flows: Vec<Flow>,
+    walks: usize,
     strangers: BTreeMap<IpAddr, MacAddress>,
     asked: Vec<IpAddr>,
     missing: Vec<Missing>,
@@ -68,6 +72,8 @@ impl FakeKernel {
                 world: World::new(),
                 ..Inner::default()
             }),
+            flows_held: Mutex::new(false),
+            flows_freed: Condvar::new(),
         }
     }
 
@@ -114,6 +120,17 @@ impl FakeKernel {
     /// The flows that are remembered.
     pub fn flows(&self) -> Vec<Flow> {
         self.inner().flows.clone()
+    }
+
+    /// Lets whoever wants flows forgotten wait, until told otherwise.
+    pub fn hold_flows(&self, hold: bool) {
+        *self.flows_held.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+        self.flows_freed.notify_all();
+    }
+
+    /// How often flows were looked through so far, or are.
+    pub fn walks(&self) -> usize {
+        self.inner().walks
     }
 
     /// Everything there is: what a test compares to see that nothing was left behind.
@@ -399,6 +416,10 @@ impl Kernel for FakeKernel {
     }
 
     fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize> {
+        self.inner().walks += 1;
+        let held = self.flows_held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.flows_freed.wait_while(held, |held| *held);
+        drop(held.unwrap_or_else(PoisonError::into_inner));
         let mut inner = self.inner();
         let before = inner.flows.len();
         inner

@@ -42,7 +42,7 @@ const BY_SOURCE: u32 = 1;
 const BY_PROTOCOL: u32 = 1 << 3;
 const BY_PORT: u32 = 1 << 5;
 
-/// A table of so many flows is read as a whole: quicker than walking it once for each address.
+/// Telling so many flows takes as long as a walk that tells none.
 const SMALL: u32 = 4096;
 
 /// What the kernel is asked for.
@@ -63,15 +63,22 @@ pub(super) fn forget(
     dead: &[DeadFlows],
     is_local: impl Fn(IpAddr) -> bool,
 ) -> io::Result<usize> {
-    let mut raw = Raw::open(netns, NETLINK_NETFILTER)?;
-    let entries = match count(&mut raw) {
+    forget_by(&mut Raw::open(netns, NETLINK_NETFILTER)?, dead, is_local)
+}
+
+/// An empty table is only counted: looking through it, the kernel would walk over all it has for every namespace.
+fn forget_by(raw: &mut Raw, dead: &[DeadFlows], is_local: impl Fn(IpAddr) -> bool) -> io::Result<usize> {
+    let entries = match count(raw) {
         Err(error) if is_absent(&error) => return Ok(0),
         answer => answer?,
     };
-    let requests: Vec<Vec<u8>> = match entries {
-        0 => return Ok(0),
-        1..=SMALL => families(dead).map(|v4| header(family_of(v4))).collect(),
-        _ => asks(dead).into_iter().map(filtered).collect(),
+    if entries == 0 {
+        return Ok(0);
+    }
+    let asks = asks(dead);
+    let requests: Vec<Vec<u8>> = match is_read_whole(entries, asks.len()) {
+        true => families(dead).map(|v4| header(family_of(v4))).collect(),
+        false => asks.into_iter().map(filtered).collect(),
     };
     let mut gone: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for request in requests {
@@ -84,6 +91,11 @@ pub(super) fn forget(
     }
     let gone: Vec<Vec<u8>> = gone.into_values().collect();
     raw.delete(DELETE, &gone)
+}
+
+/// Pure: whether reading a table once is quicker than walking over it for each question.
+fn is_read_whole(entries: u32, asks: usize) -> bool {
+    u64::from(entries) <= u64::from(SMALL).saturating_mul(asks as u64) && entries != u32::MAX
 }
 
 /// Whether connection tracking can be asked in a namespace.

@@ -96,6 +96,12 @@ impl Raw {
         Ok(deleted)
     }
 
+    /// How many requests went out so far.
+    #[cfg(test)]
+    pub(super) const fn sent(&self) -> u32 {
+        self.sequence
+    }
+
     fn send(&mut self, messages: &[(u16, u16, &[u8])]) -> io::Result<()> {
         let mut datagram = Vec::new();
         for (kind, flags, payload) in messages {

@@ -31,6 +31,25 @@ fn addresses_and_ports_are_asked_for_once_each() {
     assert_eq!(asks(&dead).len(), 1);
 }
 
+#[test]
+fn a_table_is_read_whole_while_that_is_quicker_than_asking() {
+    let rows = [
+        (1, 1, true),
+        (SMALL, 1, true),
+        (SMALL + 1, 1, false),
+        (SMALL * 2, 2, true),
+        (1_000_000, 2, false),
+        (u32::MAX, usize::MAX, false),
+    ];
+    for (entries, asks, expected) in rows {
+        assert_eq!(
+            is_read_whole(entries, asks),
+            expected,
+            "{entries} flows, {asks} questions"
+        );
+    }
+}
+
 /// Answers a datagram for each of these ports, so that flows exist.
 fn flows(ports: &[u16]) {
     for port in ports {
@@ -68,6 +87,9 @@ fn the_kernel_tells_and_forgets_what_it_is_asked_for() {
         let here = netns::current().unwrap();
         let mut raw = Raw::open(here.as_fd(), NETLINK_NETFILTER).unwrap();
         assert_eq!(count(&mut raw).unwrap(), 0);
+        let (sent, nobody) = (raw.sent(), DeadFlows::Of([127, 0, 0, 1].into()));
+        assert_eq!(forget_by(&mut raw, &[nobody], |_| true).unwrap(), 0);
+        assert_eq!(raw.sent() - sent, 1, "an empty table is only counted");
         flows(&[5301, 5302, 5303]);
         assert_eq!(count(&mut raw).unwrap(), 3);
         let by_port = filtered(Ask::ToPort {
