@@ -26,6 +26,13 @@ impl Settings {
         Arc::clone(users.entry(key.clone()).or_default())
     }
 
+    /// Forgets settings that nobody needs: their links go, and others come.
+    fn forget_unused(&self) {
+        let mut all = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody who holds one can be about to add himself.
+        all.retain(|_, users| Arc::strong_count(users) > 1 || !locked(users).is_empty());
+    }
+
     /// Notes that an owner needs the settings of this state.
     pub(super) fn note(&self, owner: Owner, state: &KernelState) {
         for key in settings(state) {
@@ -74,6 +81,11 @@ impl Shell {
                 users.remove(&owner);
             }
         }
+        drop(users);
+        drop(all);
+        if after.is_empty() {
+            self.settings.forget_unused();
+        }
         Ok(())
     }
 
@@ -98,5 +110,50 @@ impl Shell {
             }
             outcome => Ok(outcome?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::{Netns, Object, object::Sysctl};
+    use model::EndpointId;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_forgotten_with_the_last_who_needs_them_and_not_before() {
+        let setting = |link: &str| {
+            let sysctl = Sysctl {
+                netns: Netns::Host,
+                name: format!("net/ipv4/conf/{link}/route_localnet"),
+                value: "1".to_owned(),
+            };
+            KernelState::from_iter([Object::Sysctl(sysctl)])
+        };
+        let settings = Settings::default();
+        let (one, other) = (
+            Owner::Endpoint(EndpointId::random()),
+            Owner::Endpoint(EndpointId::random()),
+        );
+        let (first, second) = (setting("br-1"), setting("br-2"));
+        settings.note(one, &first);
+        settings.note(other, &second);
+        let known = || count_known(&settings);
+        let key = first.keys().next().expect("one");
+        locked(&settings.of(key)).remove(&one);
+        let held = settings.of(key);
+        settings.forget_unused();
+        assert_eq!(known(), 2, "somebody is about to need it");
+        drop(held);
+        settings.forget_unused();
+        assert_eq!(known(), 1, "the other is needed");
+    }
+
+    fn count_known(settings: &Settings) -> usize {
+        settings
+            .users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 }
