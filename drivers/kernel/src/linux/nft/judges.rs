@@ -82,7 +82,7 @@ impl Connection {
         for (_, bytes) in self.dump(&message)? {
             let attributes = Received::read(&bytes);
             if attributes.string(2).is_some_and(|name| name == chain.name) {
-                judge.drops = drops || refuses_all(&read::rule(chain.table.family, &attributes));
+                judge.drops |= refuses_all(&read::rule(chain.table.family, &attributes));
                 // We have no word for groups in rules; what a comparison holds is the number as the host writes it.
                 judge.admits |= bytes.windows(4).any(|four| four == group.to_ne_bytes());
             }
@@ -157,6 +157,28 @@ mod tests {
         for (name, judge, blocks) in rows {
             assert_eq!(judge.blocks().is_some(), blocks, "{name}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_lets_nothing_by_blocks_wherever_it_stands() {
+        crate::linux::tests::apart(|| {
+            let rows = [
+                ("ct state established accept; counter drop", true),
+                ("drop; counter", true),
+                ("ct state invalid drop; counter", false),
+            ];
+            for (rules, blocks) in rows {
+                let script = format!(
+                    "flush ruleset; table inet t {{ chain c {{ type filter hook forward priority 0; {rules}; }}; }}"
+                );
+                let nft = std::process::Command::new("nft").arg(&script).status();
+                assert!(nft.expect("nft is there").success(), "{script}");
+                let judges = Connection::here().and_then(|mut connection| connection.judges(7));
+                let judges = judges.expect("listed");
+                let blocked: Vec<_> = judges.iter().filter_map(Judge::blocks).collect();
+                assert_eq!(!blocked.is_empty(), blocks, "{rules}");
+            }
+        });
     }
 
     #[test]
