@@ -20,7 +20,7 @@ pub const PORT_MAP: &str = "com.docker.network.portmap";
 pub const EXPOSED_PORTS: &str = "com.docker.network.endpoint.exposedports";
 /// Key of an endpoint's options: its Ethernet address, the bytes in base64.
 pub const MAC_ADDRESS: &str = "com.docker.network.endpoint.macaddress";
-/// The only type of [`Discover`] that plugins are told of: hosts.
+/// The only type of [`DiscoverNew`] and [`DiscoverDelete`] that plugins are told of: hosts.
 pub const NODE_DISCOVERY: i64 = 1;
 
 /// Asks what the driver can do.
