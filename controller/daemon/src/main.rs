@@ -27,9 +27,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}: {error:#}", persona.name());
+            if let Some(hint) = hint(&error) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the user may do about a failure of the networks.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.downcast_ref::<controller::Error>()?.hint()
 }
 
 fn run(persona: Persona) -> anyhow::Result<()> {

@@ -120,6 +120,9 @@ fn sized(pool: &SubnetRequest, subnet: Subnet) -> Vec<Violation> {
         .collect()
 }
 
+/// Keys of ours beside those of names.
+const OURS: [&str; 3] = ["cnm.firewall", "cnm.host_access", "cnm.routes"];
+
 /// What a network's options say that is no driver's business: names, and whose rules its ports obey. A slip of the pen
 /// must not leave those open.
 pub(super) fn of_options(options: &Labels) -> Vec<Violation> {
@@ -141,6 +144,16 @@ pub(super) fn of_options(options: &Labels) -> Vec<Violation> {
             "\"open\", or \"host\" for ports that obey the host's own firewall",
         ));
     }
+    let nobodys = options.keys().filter(|key| {
+        key.starts_with("cnm.") && !key.starts_with("cnm.dns.") && !OURS.contains(&key.as_str())
+    });
+    wrong.extend(nobodys.map(|key| {
+        (
+            format!("nobody has an option {key:?}"),
+            "of ours there are cnm.dns.record.NAME, cnm.dns.forward.DOMAIN, cnm.dns.host, cnm.routes, cnm.firewall, \
+             and of macvlan cnm.host_access",
+        )
+    }));
     wrong
 }
 

@@ -110,6 +110,8 @@ fn options_and_routes_are_told_with_everything_else() {
     let options = Labels::from([
         ("cnm.firewall".to_owned(), "closed".to_owned()),
         ("cnm.dns.hosts".to_owned(), "true".to_owned()),
+        ("cnm.firewal".to_owned(), "host".to_owned()),
+        ("cnm.host_access".to_owned(), "true".to_owned()),
         (
             "cnm.routes".to_owned(),
             "10.0.0.0/25=link,10.9.0.0/16=10.1.0.5".to_owned(),
@@ -119,11 +121,15 @@ fn options_and_routes_are_told_with_everything_else() {
     let mut wrong = of_options(&options);
     wrong.extend(of_routes(&options, asked.iter()));
     let told: Vec<_> = wrong.iter().map(|(message, _)| message.as_str()).collect();
-    assert_eq!(told.len(), 4, "{told:?}");
-    for (told, part) in told
-        .iter()
-        .zip(["cnm.dns.hosts", "cnm.firewall", "overlaps", "in no subnet"])
-    {
+    assert_eq!(told.len(), 5, "{told:?}");
+    let parts = [
+        "cnm.dns.hosts",
+        "cnm.firewall",
+        "cnm.firewal\"",
+        "overlaps",
+        "in no subnet",
+    ];
+    for (told, part) in told.iter().zip(parts) {
         assert!(told.contains(part), "{told} lacks {part}");
     }
     // Of a subnet that is still to be chosen nothing is known yet.
