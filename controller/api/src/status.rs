@@ -63,13 +63,17 @@ impl IntoResponse for Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = status_of(&error);
-        if status == StatusCode::INTERNAL_SERVER_ERROR && !matches!(error, Error::Unpublished { .. }) {
-            tracing::error!(error = %error, "a request failed");
+        if status != StatusCode::INTERNAL_SERVER_ERROR {
+            return Self {
+                status,
+                message: with_hint(error.to_string(), error.hint()),
+            };
         }
-        Self {
-            status,
-            message: with_hint(error.to_string(), error.hint()),
+        let message = with_hint(chain(&error), error.hint());
+        if !matches!(error, Error::Unpublished { .. }) {
+            tracing::error!(error = message, "a request failed");
         }
+        Self { status, message }
     }
 }
 
@@ -89,9 +93,9 @@ impl From<NetworkError> for Refusal {
 }
 
 /// What failed and why, to the bottom of it: there is no hint that would help more.
-fn chain(error: &NetworkError) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
-    let mut next = std::error::Error::source(error);
+    let mut next = error.source();
     while let Some(source) = next {
         let text = source.to_string();
         // Some tell their source's words themselves.
@@ -144,13 +148,19 @@ mod tests {
 
     #[test]
     fn what_the_host_refuses_is_told_to_the_bottom() {
-        let refused = NetworkError::Internal {
+        let refused = || NetworkError::Internal {
             doing: "changing network \"lan\"".into(),
             source: "permission denied".into(),
         };
-        let refusal = Refusal::from(refused);
+        let refusal = Refusal::from(refused());
         assert_eq!(refusal.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(refusal.message(), "changing network \"lan\": permission denied");
+        let refusal = Refusal::from(Error::network("connecting")(refused()));
+        assert_eq!(refusal.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            refusal.message(),
+            "connecting: changing network \"lan\": permission denied"
+        );
     }
 
     #[test]
