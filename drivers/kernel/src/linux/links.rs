@@ -154,7 +154,11 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
     if let (Some(port), Some(_)) = (link.port(), &link.master) {
         request.attributes.push(message::port(port));
     }
-    request_change(visits.visit(&link.netns, key)?, key, request)?;
+    let visit = visits.visit(&link.netns, key)?;
+    match (&link.kind, &link.master) {
+        (LinkKind::Veth { .. }, Some(_)) => finish_port(visit, key, request)?,
+        _ => request_change(visit, key, request)?,
+    }
     match &link.kind {
         LinkKind::Veth { peer, .. } if peer.up => {
             let mut request = message::named(&peer.name);
@@ -169,6 +173,17 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
             request_change(visits.visit(&link.netns, key)?, key, request)
         }
         _ => Ok(()),
+    }
+}
+
+/// A pair's end on a bridge gets no IPv6 address of its own: nobody talks to it, and each would cost the next one more
+/// (a route that all of them have, a check for duplicates). Where the kernel has no IPv6 at all it refuses to be told.
+fn finish_port(visit: &mut Visit, key: &Key, request: LinkMessage) -> Result<()> {
+    let mut silent = request.clone();
+    silent.attributes.push(message::without_link_local());
+    match request_change(visit, key, silent) {
+        Err(Error::Unsupported(_)) => request_change(visit, key, request),
+        answer => answer,
     }
 }
 

@@ -74,6 +74,59 @@ fn the_two_hundredth_endpoint_costs_what_the_first_did() {
     });
 }
 
+/// What a namespace's IPv6 routes of all tables, and its addresses, say of links called `veth…`.
+fn ipv6_of_ports(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let port = |line: &&str| {
+        line.split_whitespace()
+            .last()
+            .is_some_and(|link| link.starts_with("veth"))
+    };
+    text.lines().filter(port).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_bridges_port_has_no_ipv6_address_nor_route_that_its_neighbours_share() {
+    apart(|| {
+        let pins = Pins::new();
+        let (kernel, mark) = (Linux::here().expect("a kernel"), mark());
+        let pin = pins.path().join("box");
+        let sandbox = Netns::Pinned(pin.clone());
+        let up = |mut link: Link| {
+            link.up = true;
+            link
+        };
+        made(
+            &kernel,
+            &mark,
+            [
+                Object::Namespace(pin),
+                Object::Link(up(bridge(&Netns::Host, "br"))),
+            ],
+        );
+        ensure(&kernel, &mark, &endpoint(1, &sandbox)).expect("an endpoint");
+        // One that is on no bridge gets its address in the same way, and later than the port would have.
+        let free = Object::Link(up(veth(&Netns::Host, "vethfree", &sandbox)));
+        made(&kernel, &mark, [free]);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while ipv6_of_ports("if_inet6").is_empty() && std::path::Path::new("/proc/net/if_inet6").exists() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the kernel gives nobody an address"
+            );
+            std::thread::yield_now();
+        }
+        for line in ipv6_of_ports("if_inet6") {
+            assert!(line.ends_with("vethfree"), "{line}");
+        }
+        let routes = ipv6_of_ports("ipv6_route");
+        let of_port = routes
+            .iter()
+            .filter(|line| line.starts_with("fe80") && line.ends_with("veth1"));
+        assert_eq!(of_port.count(), 0, "{routes:?}");
+    });
+}
+
 #[test]
 fn a_hundred_networks_are_surveyed_by_as_many_messages_as_one() {
     apart(|| {
