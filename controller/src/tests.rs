@@ -9,6 +9,7 @@ mod lacking;
 mod linux;
 mod names;
 mod networks;
+mod plugins;
 mod ports;
 mod published;
 mod removals;

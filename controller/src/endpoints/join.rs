@@ -7,7 +7,7 @@ use kernel::{
     Handover, KernelState, Key, Netns, Object, Owner, Survey,
     object::{Link as KernelLink, LinkKind},
 };
-use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Snapshot};
+use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Scope, Snapshot};
 
 use super::intent;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     core::{Core, target},
     error::{Error, Result},
     locks::LockKey,
+    records,
 };
 
 /// Joins, and remembers the driver's answer. Answers the endpoint as it is then: a plugin may have chosen some of it.
@@ -102,7 +103,8 @@ pub(super) async fn joined(core: &Core, network: &Network, endpoint: &Endpoint) 
         .await
 }
 
-/// Puts what a plugin has chosen into the endpoint, where everybody sees it; it is recorded with the result.
+/// Puts what a plugin has chosen into the endpoint and its record: whoever undoes it after a crash must know which
+/// interface to give back, for a sandbox outlives this process.
 async fn note(
     core: &Core,
     endpoint: &Arc<Endpoint>,
@@ -124,7 +126,15 @@ async fn note(
         }) => noted.interface = Some(intent::interface_with(core, endpoint, prefix)?),
         Some(_) => {}
     }
-    Ok(publish(core, noted))
+    let noted = Arc::new(noted);
+    let published = Arc::clone(&noted);
+    let txn = records::endpoints(noted.network).put(noted.id, &noted);
+    core.records
+        .commit(Scope::Local, txn, move |snapshot| {
+            snapshot.insert_endpoint(published)
+        })
+        .await?;
+    Ok(noted)
 }
 
 fn publish(core: &Core, endpoint: Endpoint) -> Arc<Endpoint> {

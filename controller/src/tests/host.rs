@@ -12,7 +12,7 @@ use model::{
 use store::{Store, Stores, memory::Memory};
 use tempfile::TempDir;
 
-use super::spy::Spy;
+use super::{plugins::WithPlug, spy::Spy};
 use crate::{
     Connect, Controller, CreateNetwork, CreateSandbox, Namespace, Parts, Result, Settings, WithoutNames,
 };
@@ -100,7 +100,10 @@ impl Host {
             ipam_plugins: Arc::default(),
             ipam: Arc::new(Stored::new(stores.clone(), self.node.id, pools, Arc::new(routes))),
             stores,
-            catalog: Arc::new(BuiltIn::new(&host, &kernel).unwrap()),
+            catalog: Arc::new(WithPlug {
+                built_in: BuiltIn::new(&host, &kernel).unwrap(),
+                kernel: self.kernel.clone(),
+            }),
             kernel,
             names: Arc::new(WithoutNames),
             settings,
