@@ -29,33 +29,69 @@ const INTERFACE: &str = "org.fedoraproject.FirewallD1.zone";
 pub(super) struct Admitted(Mutex<BTreeSet<InterfaceName>>);
 
 impl Admitted {
-    /// Puts bridges into the zone, and takes out those of before that are no longer wanted.
-    pub(super) fn admit(&self, wanted: &BTreeSet<InterfaceName>) -> io::Result<()> {
+    /// Puts bridges into the zone, and takes out those of before that are no longer wanted. A bridge of our own making
+    /// that is there already was put there by a process before this one; one that we `adopted`, by its administrator.
+    pub(super) fn admit(
+        &self,
+        wanted: &BTreeSet<InterfaceName>,
+        adopted: &BTreeSet<InterfaceName>,
+    ) -> io::Result<()> {
         let mut admitted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wanted.is_empty() && admitted.is_empty() {
             return Ok(());
         }
         let mut bus = Bus::system()?;
-        for bridge in admitted.difference(wanted) {
+        for bridge in admitted.difference(wanted).cloned().collect::<Vec<_>>() {
             let call = bus.call(
                 (NAME, PATH, INTERFACE),
                 "removeInterface",
                 &[ZONE, bridge.as_str()],
             );
-            // Its administrator may have taken it out himself.
-            if let Err(error) = call {
-                tracing::debug!(%bridge, %error, "taking a bridge out of firewalld's zone");
+            match call {
+                Ok(_) => {}
+                // Its administrator may have taken it out himself.
+                Err(error) if error.kind() == io::ErrorKind::Other => {
+                    tracing::debug!(%bridge, %error, "taking a bridge out of firewalld's zone");
+                }
+                // Not heard: it is told again.
+                Err(error) => return Err(error),
             }
+            admitted.remove(&bridge);
         }
-        admitted.retain(|bridge| wanted.contains(bridge));
         for bridge in wanted {
             let zone = bus.call((NAME, PATH, INTERFACE), "getZoneOfInterface", &[bridge.as_str()])?;
             if zone.is_empty() {
                 bus.call((NAME, PATH, INTERFACE), "addInterface", &[ZONE, bridge.as_str()])?;
                 tracing::info!(%bridge, zone = ZONE, "firewalld lets it forward");
+            }
+            if is_ours(&zone, adopted.contains(bridge)) {
                 admitted.insert(bridge.clone());
             }
         }
         Ok(())
+    }
+}
+
+/// Pure: whether a bridge that was found in this zone goes out of it with its network.
+fn is_ours(found: &str, adopted: bool) -> bool {
+    found.is_empty() || found == ZONE && !adopted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_before_this_one_put_there_is_ours_and_what_its_administrator_did_is_not() {
+        for (found, adopted, ours) in [
+            ("", false, true),
+            ("", true, true),
+            (ZONE, false, true),
+            (ZONE, true, false),
+            ("public", false, false),
+            ("public", true, false),
+        ] {
+            assert_eq!(is_ours(found, adopted), ours, "{found:?} {adopted}");
+        }
     }
 }

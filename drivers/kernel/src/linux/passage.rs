@@ -128,7 +128,10 @@ fn judges(node: NodeId) -> Vec<Judge> {
 fn firewalld(host: &Host, is_there: bool, asked: &Asked<'_>) -> Option<Passage> {
     is_there.then_some(())?;
     let nothing = BTreeSet::new();
-    match host.admitted.admit(asked.bridges.unwrap_or(&nothing)) {
+    match host.admitted.admit(
+        asked.bridges.unwrap_or(&nothing),
+        asked.adopted.unwrap_or(&nothing),
+    ) {
         Ok(()) => asked.bridges.map(|_| Passage::Opened {
             by: "firewalld",
             chain: format!("zone {}", firewalld::ZONE),
