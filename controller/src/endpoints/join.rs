@@ -131,7 +131,7 @@ async fn note(
     let txn = records::endpoints(noted.network).put(noted.id, &noted);
     core.records
         .commit(Scope::Local, txn, move |snapshot| {
-            snapshot.insert_endpoint(published)
+            snapshot.insert_endpoint(published);
         })
         .await?;
     Ok(noted)
