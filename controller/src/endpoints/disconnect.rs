@@ -246,11 +246,9 @@ pub(crate) async fn reap(core: &Core, network: &Network, endpoint: &Endpoint) ->
 /// Tells the cluster store what went while it was down.
 pub(crate) async fn release_noted(core: &Arc<Core>) -> Result<()> {
     let snapshot = core.records.snapshot();
-    let noted = snapshot
-        .endpoints
-        .values()
-        .filter(|endpoint| endpoint.node == core.node.id && endpoint.lifecycle == Lifecycle::Deleting);
-    for endpoint in noted {
+    let is_noted =
+        |endpoint: &Endpoint| endpoint.node == core.node.id && endpoint.lifecycle == Lifecycle::Deleting;
+    for endpoint in snapshot.endpoints.values().filter(|endpoint| is_noted(endpoint)) {
         let Some(network) = snapshot.networks.get(&endpoint.network) else {
             continue;
         };
@@ -258,7 +256,11 @@ pub(crate) async fn release_noted(core: &Arc<Core>) -> Result<()> {
         let Some(_endpoint) = core.locks.try_exclusive(LockKey::Endpoint(endpoint.id)) else {
             continue;
         };
-        finish_deleting(core, network, endpoint, true).await?;
+        // Or has finished it, and what it had may be somebody else's by now.
+        let now = core.records.snapshot();
+        if now.endpoints.get(&endpoint.id).is_some_and(|now| is_noted(now)) {
+            finish_deleting(core, network, endpoint, true).await?;
+        }
     }
     Ok(())
 }
