@@ -257,7 +257,18 @@ impl Planner for Bridge {
         let options = BridgeOptions::parse(&network.options)?;
         let addresses = endpoint.addresses.iter().map(|net| net.addr());
         let objects = addresses.flat_map(|container| self.access_to(network, &options, container, access));
-        Ok(objects.collect())
+        let own = |family| {
+            endpoint
+                .addresses
+                .iter()
+                .any(|net| AddressFamily::of(net.addr()) == family)
+        };
+        let relayed = access
+            .ports
+            .iter()
+            .filter(|ports| !network.internal && (ports.exposure == Exposure::Host || !own(ports.family())))
+            .map(|ports| firewall::relayed(&self.table, ports));
+        Ok(objects.chain(relayed).collect())
     }
 
     fn endpoint(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<KernelState> {

@@ -141,7 +141,7 @@ fn ten_thousand_equal_ports_are_one_element_and_shifted_ones_ten_thousand() {
 }
 
 #[test]
-fn a_port_under_the_hosts_own_rules_is_in_no_map() {
+fn a_port_under_the_hosts_own_rules_is_in_no_map_and_closed_to_internal_networks() {
     let network = network("bridge", 2, &["172.18.2.0/24"]);
     let port = PublishedPorts {
         exposure: Exposure::Host,
@@ -155,8 +155,26 @@ fn a_port_under_the_hosts_own_rules_is_in_no_map() {
     for mode in ["nat", "nat-unprotected", "routed"] {
         let network = with(network.clone(), &[("bridge.gateway_mode_ipv4", mode)]);
         let state = Bridge::new(HOST).access(&network, &endpoint, &access);
-        assert!(state.expect("a plan").is_empty(), "{mode}");
+        assert_eq!(sets(&state.expect("a plan")), ["relayed-v4"], "{mode}");
     }
+}
+
+#[test]
+fn what_only_the_relay_can_lead_there_is_closed_to_internal_networks() {
+    let network = network("bridge", 2, &["172.18.2.0/24"]);
+    let access = published(["[::]:8080->80/tcp", "[::]:9000-9009->9000-9009/udp"]);
+    let endpoint = endpoint(&network, 1, &["172.18.2.2/24"]);
+    let state = Bridge::new(HOST).access(&network, &endpoint, &access);
+    assert_eq!(sets(&state.expect("a plan")), ["relayed-v6", "relayed-v6"]);
+}
+
+/// The sets and maps that have elements.
+fn sets(state: &KernelState) -> Vec<String> {
+    let set = |object: &Object| match object {
+        Object::Firewall(_, Item::Element(element)) => Some(element.set.clone()),
+        _ => None,
+    };
+    state.objects().filter_map(set).collect()
 }
 
 #[test]

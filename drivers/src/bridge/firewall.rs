@@ -16,6 +16,7 @@
 //! | `links-F` | from, to, protocol, ports: links across a network without ICC |
 //! | `ports-F`, `ports-any-F` | host's address, protocol, port → container, port; the second for all addresses |
 //! | `own-F` | container, the same container: it uses its own published port |
+//! | `relayed-F` | host's address or all, protocol, ports: the relay listens there |
 //! | `ranges-F` | host's address or all, protocol, ports → container, whose ports have the same numbers |
 //!
 //! `F` is `v4` or `v6`. Single and shifted ports are in hash maps, an element each, so that one more costs the same
@@ -47,6 +48,8 @@
 //! and it connects to the container. The price is that the container sees the bridge's address as its client. On a
 //! routed network such a port stays closed to the outside as well, but for the relay.
 //!
+//! What an internal network sends to such a port never arrives: the relay would lead it out of there.
+//!
 //! **The user's chain** `user` is gone through before all else when packets are forwarded. It is made empty once and
 //! never changed: `nft add rule inet cnm-… user …`. An accept there counts against our drops.
 //!
@@ -69,7 +72,7 @@ use kernel::{
 };
 use model::{AddressFamily, InterfaceName, NodeId};
 
-pub(super) use access::{links, opened, own, published};
+pub(super) use access::{links, opened, own, published, relayed};
 
 use super::GatewayMode;
 
@@ -91,6 +94,7 @@ const PORTS: &str = "ports";
 const PORTS_ANY: &str = "ports-any";
 const RANGES: &str = "ranges";
 const OWN: &str = "own";
+const RELAYED: &str = "relayed";
 
 /// What the firewall must know of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +169,7 @@ fn family_sets(table: &Table, family: AddressFamily) -> Vec<Item> {
         set(PORTS, at(), container(), false),
         set(PORTS_ANY, port(), container(), false),
         set(RANGES, at(), alone(), true),
+        set(RELAYED, at(), Content::Keys, true),
         set(OWN, vec![address, address], Content::Keys, false),
     ]
 }

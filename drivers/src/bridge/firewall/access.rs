@@ -8,7 +8,7 @@ use kernel::{
 };
 use model::{AddressFamily, ExposedPorts, IpNet, PortRange, Protocol, PublishedPorts, Subnet};
 
-use super::{LINKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES, element, of, on_host};
+use super::{LINKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES, RELAYED, element, of, on_host};
 
 /// Ports of the host that lead to this address: an element for each, or one for all if their numbers stay.
 pub(in crate::bridge) fn published(table: &Table, ports: &PublishedPorts, container: IpAddr) -> Vec<Object> {
@@ -36,6 +36,16 @@ pub(in crate::bridge) fn published(table: &Table, ports: &PublishedPorts, contai
         on_host(element(table, &set, key, to))
     });
     elements.collect()
+}
+
+/// Ports of the host at which the relay listens.
+pub(in crate::bridge) fn relayed(table: &Table, ports: &PublishedPorts) -> Object {
+    let key = vec![
+        Value::Subnet(everywhere_or(ports.host_ip)),
+        Value::Protocol(ports.protocol.number()),
+        Value::Ports(ports.host.first(), ports.host.last()),
+    ];
+    on_host(element(table, &of(RELAYED, ports.family()), key, Mapped::Nothing))
 }
 
 /// An address that uses its own published ports.

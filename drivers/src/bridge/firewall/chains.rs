@@ -8,7 +8,7 @@ use model::AddressFamily;
 
 use super::{
     APART, BRIDGED, FAMILIES, INTERNAL, LINKS, MASQUERADE, NETWORKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES,
-    ROUTED, SOURCES, TRUSTED, UNPROTECTED, WITHIN, of,
+    RELAYED, ROUTED, SOURCES, TRUSTED, UNPROTECTED, WITHIN, of,
 };
 
 const V4: AddressFamily = AddressFamily::V4;
@@ -80,16 +80,27 @@ fn base(kind: ChainKind, hook: Hook, priority: i32) -> Base {
     }
 }
 
-/// Loopback addresses on a segment, where `route_localnet` lets the kernel take them.
+/// Loopback addresses on a segment, where `route_localnet` lets the kernel take them; and from internal networks the
+/// relay, which is none of the host's own servers.
 fn raw() -> Vec<Rule> {
-    [Field::Source(V4), Field::Destination(V4)]
-        .map(|field| {
-            // The cheap test first: every frame of a bridge comes through here where `br_netfilter` is loaded.
-            Rule::verdict(Verdict::Drop)
-                .when(Test::Is(field, subnet("127.0.0.0/8")))
-                .when(member(Field::InputInterface, NETWORKS))
-        })
-        .into()
+    let looped = [Field::Source(V4), Field::Destination(V4)].map(|field| {
+        // The cheap test first: every frame of a bridge comes through here where `br_netfilter` is loaded.
+        Rule::verdict(Verdict::Drop)
+            .when(Test::Is(field, subnet("127.0.0.0/8")))
+            .when(member(Field::InputInterface, NETWORKS))
+    });
+    let relayed = FAMILIES.map(|family| {
+        let at = vec![
+            Field::Destination(family),
+            Field::Protocol,
+            Field::DestinationPort,
+        ];
+        Rule::verdict(Verdict::Drop)
+            .when(member(Field::InputInterface, INTERNAL))
+            .when(Test::In(at, of(RELAYED, family)))
+            .when(Test::DestinationType(AddressType::Local))
+    });
+    looped.into_iter().chain(relayed).collect()
 }
 
 fn prerouting() -> Vec<Rule> {
