@@ -134,6 +134,32 @@ fn n15_a_network_can_make_its_ports_obey() -> Test {
     })
 }
 
+/// The relay is a process of the host that reaches every container, so who has no way out must have none to it.
+#[test]
+fn internal_networks_have_no_way_out_by_the_relay() -> Test {
+    on_each_backend(&[], |host| {
+        let docker = &host.daemon;
+        let subnets = |name: &str, number: u8| {
+            format!(
+                "--subnet 10.77.{number}.0/24 --ipv6 --subnet fd00:77:{number}::/64 --gateway fd00:77:{number}::1 {name}"
+            )
+        };
+        docker.ok(&format!("network create --internal {}", subnets("closed", 1)))?;
+        docker.ok(&format!("network create {}", subnets("open", 2)))?;
+        docker.ok("run -d --name closed --network closed busybox sleep 600")?;
+        docker.ok("run -d --name open --network open busybox sleep 600")?;
+        docker.web("web", "-p 8080:80")?;
+        assert_eq!(docker.host().fetch("http://[::1]:8080/")?, "web");
+
+        docker.eventually("exec open wget -q -O - -T 2 http://[fd00:77:2::1]:8080/")?;
+        for gateway in ["[fd00:77:1::1]", "10.77.1.1"] {
+            docker.refused(&format!("exec closed wget -q -O - -T 1 http://{gateway}:8080/"))?;
+        }
+        docker.ok("rm -f web open closed")?;
+        Ok(())
+    })
+}
+
 #[test]
 fn what_is_flushed_is_back_within_two_seconds() -> Test {
     let host = Single::start(&[])?;

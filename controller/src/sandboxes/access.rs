@@ -26,7 +26,7 @@ pub(crate) fn access(core: &Core, snapshot: &Snapshot, endpoint: &Endpoint) -> A
     match sandbox.filter(|sandbox| joined && sandbox.lifecycle != Lifecycle::Deleting) {
         None => Access::default(),
         Some(sandbox) => Access {
-            ports: ports(core, snapshot, sandbox, endpoint.id),
+            ports: ports(core, snapshot, sandbox, endpoint),
             links: links(snapshot, sandbox, endpoint),
             gateway: told_gateway(core, snapshot, sandbox, endpoint),
         },
@@ -50,25 +50,23 @@ fn told_gateway(
     is_chosen.then(|| sandbox.exposed.clone())
 }
 
-/// The sandbox's ports of the families whose gateway the endpoint is.
-fn ports(core: &Core, snapshot: &Snapshot, sandbox: &Sandbox, id: EndpointId) -> Vec<PublishedPorts> {
+/// The sandbox's ports of the families whose gateway the endpoint is. What no gateway leads to comes by the relay: the
+/// gateway of the other family has it, so that its driver knows of it. Plugins hear of their own families only.
+fn ports(core: &Core, snapshot: &Snapshot, sandbox: &Sandbox, endpoint: &Endpoint) -> Vec<PublishedPorts> {
     if sandbox.ports.is_empty() {
         return Vec::new();
     }
     let choice = elect(core, snapshot, sandbox.id);
-    let is_gateway = |family| {
-        let chosen = match family {
-            AddressFamily::V4 => choice.v4,
-            AddressFamily::V6 => choice.v6,
+    let is_plugins = endpoint.answer.is_some();
+    let is_here = |ports: &&PublishedPorts| {
+        let (own, other) = match ports.family() {
+            AddressFamily::V4 => (choice.v4, choice.v6),
+            AddressFamily::V6 => (choice.v6, choice.v4),
         };
-        chosen.is_some_and(|(endpoint, _)| endpoint == id)
+        let chosen = own.or(other.filter(|_| !is_plugins));
+        chosen.is_some_and(|(gateway, _)| gateway == endpoint.id)
     };
-    let (v4, v6) = (is_gateway(AddressFamily::V4), is_gateway(AddressFamily::V6));
-    let here = |ports: &&PublishedPorts| match ports.family() {
-        AddressFamily::V4 => v4,
-        AddressFamily::V6 => v6,
-    };
-    sandbox.ports.iter().filter(here).cloned().collect()
+    sandbox.ports.iter().filter(is_here).cloned().collect()
 }
 
 /// The gateways of a sandbox as its joined endpoints have it.
