@@ -33,7 +33,7 @@ pub(crate) fn among_networks(
         while made.len() + 1 < size {
             made.push(create_network(&api, &format!("scale{}", made.len()), "bridge")?);
         }
-        let title = format!("network create, bridge, the {size}th");
+        let title = format!("network create, bridge, number {size}");
         let mut row = Row::new(title, "bare bridge", Unit::Milliseconds);
         for sample in 0..samples {
             let bare = floor::bridge(&format!("sfloor{sample}"))?;
@@ -93,9 +93,9 @@ pub(crate) fn among_endpoints(
         while there.len() + 1 < size {
             there.push(sleeper(&api, &format!("scale-box{}", there.len()), "scale-wide")?);
         }
-        let title = format!("network connect, the {size}th endpoint");
+        let title = format!("network connect, endpoint number {size}");
         let mut connect = Row::new(title, "veth into its namespace", Unit::Milliseconds);
-        let title = format!("network disconnect, the {size}th endpoint");
+        let title = format!("network disconnect, endpoint number {size}");
         let mut disconnect = Row::new(title, "that veth, until announced", Unit::Milliseconds);
         for sample in 0..samples {
             let veth = floor::veth(&format!("sfloorv{sample}"), &format!("sfloorp{sample}"), &netns)?;
