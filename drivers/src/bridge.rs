@@ -15,7 +15,7 @@ pub use options::{BridgeOptions, GatewayMode};
 
 use crate::{
     Access, Attachment, Capabilities, Draft, Error, Link, Needs, Result, StaticRoute, Target,
-    planner::Planner,
+    options::prefix_or_usual, planner::Planner,
 };
 use firewall::{FamilyPolicy, Policies};
 use links::Ipv6;
@@ -197,9 +197,7 @@ impl Planner for Bridge {
 
     fn interface_prefix(&self, network: &Network) -> String {
         let options = BridgeOptions::parse(&network.options).ok();
-        options
-            .and_then(|options| options.interface_prefix)
-            .unwrap_or_else(|| "eth".to_owned())
+        prefix_or_usual(options.and_then(|options| options.interface_prefix))
     }
 
     fn base(&self) -> KernelState {

@@ -9,12 +9,13 @@ use kernel::{
     KernelState,
     object::{IpvlanMode, UpperKind},
 };
-use model::{Endpoint, InterfaceName, Labels, Network, Scope};
+use model::{Endpoint, InterfaceName, Labels, Network};
 
 pub use options::IpvlanOptions;
 
 use crate::{
     Attachment, Capabilities, Draft, Link, Needs, Result, Target,
+    options::prefix_or_usual,
     parent::{self, Stack, Stacked},
     planner::Planner,
 };
@@ -46,13 +47,7 @@ impl Stacked for Ipvlan {
 
 impl Planner for Ipvlan {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            scope: Scope::Local,
-            addresses: true,
-            single: false,
-            gateway_bridge: false,
-            several_pools: true,
-        }
+        parent::CAPABILITIES
     }
 
     fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
@@ -65,9 +60,7 @@ impl Planner for Ipvlan {
 
     fn interface_prefix(&self, network: &Network) -> String {
         let options = IpvlanOptions::parse(&network.options).ok();
-        options
-            .and_then(|options| options.interface_prefix)
-            .unwrap_or_else(|| "eth".to_owned())
+        prefix_or_usual(options.and_then(|options| options.interface_prefix))
     }
 
     fn network(&self, network: &Network) -> Result<KernelState> {

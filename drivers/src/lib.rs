@@ -87,7 +87,7 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
 
     /// Prefix of interface names inside a sandbox; the controller adds the next free number.
     fn interface_prefix(&self, _network: &Network) -> String {
-        "eth".to_owned()
+        options::prefix_or_usual(None)
     }
 
     /// Makes what the network itself needs on this host (bridge, VXLAN link, chains).

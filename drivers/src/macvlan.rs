@@ -9,12 +9,13 @@ use kernel::{
     KernelState, Netns, Object,
     object::{Address, MacvlanMode, Route, UpperKind},
 };
-use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Labels, Network, Scope, Subnet};
+use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Labels, Network, Subnet};
 
 pub use options::MacvlanOptions;
 
 use crate::{
     Attachment, Capabilities, Draft, Error, Needs, Result, Target,
+    options::prefix_or_usual,
     parent::{self, Stack, Stacked},
     planner::Planner,
 };
@@ -63,13 +64,7 @@ impl Stacked for Macvlan {
 
 impl Planner for Macvlan {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            scope: Scope::Local,
-            addresses: true,
-            single: false,
-            gateway_bridge: false,
-            several_pools: true,
-        }
+        parent::CAPABILITIES
     }
 
     fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
@@ -88,9 +83,7 @@ impl Planner for Macvlan {
 
     fn interface_prefix(&self, network: &Network) -> String {
         let options = MacvlanOptions::parse(&network.options).ok();
-        options
-            .and_then(|options| options.interface_prefix)
-            .unwrap_or_else(|| "eth".to_owned())
+        prefix_or_usual(options.and_then(|options| options.interface_prefix))
     }
 
     fn network(&self, network: &Network) -> Result<KernelState> {

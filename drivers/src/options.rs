@@ -9,6 +9,11 @@ pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
 /// Prefix of interface names inside a sandbox.
 pub(crate) const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 
+/// How containers call their interfaces: as an option says, or as everywhere.
+pub(crate) fn prefix_or_usual(chosen: Option<String>) -> String {
+    chosen.unwrap_or_else(|| "eth".to_owned())
+}
+
 /// The smallest MTU of IPv4 (RFC 791).
 const SMALLEST_MTU: u16 = 68;
 

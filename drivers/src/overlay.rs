@@ -22,6 +22,7 @@ pub use options::OverlayOptions;
 use crate::{
     Attachment, Capabilities, Draft, Error, Link, Needs, Peer, Result, StaticRoute, Target,
     bridge::links::{veth, veth_name},
+    options::prefix_or_usual,
     planner::Planner,
 };
 use segments::Segment;
@@ -170,7 +171,7 @@ impl Planner for Overlay {
     fn interface_prefix(&self, network: &Network) -> String {
         let options = OverlayOptions::parse(&network.options).ok();
         let prefix = options.and_then(|options| options.interface_prefix);
-        prefix.unwrap_or_else(|| "eth".to_owned())
+        prefix_or_usual(prefix)
     }
 
     fn home(&self, network: &Network) -> Netns {

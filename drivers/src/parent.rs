@@ -15,9 +15,9 @@ use kernel::{
     Netns, Object,
     object::{Link as KernelLink, LinkKind, Upper, UpperKind},
 };
-use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Labels, Network};
+use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Labels, Network, Scope};
 
-use crate::{Attachment, Error, Link, Result, StaticRoute, Target, planner::Planner};
+use crate::{Attachment, Capabilities, Error, Link, Result, StaticRoute, Target, planner::Planner};
 
 /// The link below.
 pub(crate) const PARENT: &str = "parent";
@@ -36,6 +36,15 @@ pub(crate) trait Stacked: Planner {
     /// What the options say about it.
     fn stack(&self, options: &Labels) -> Result<Stack>;
 }
+
+/// What a driver of such networks can do.
+pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    scope: Scope::Local,
+    addresses: true,
+    single: false,
+    gateway_bridge: false,
+    several_pools: true,
+};
 
 /// The parent option; none for a network of its own.
 pub(crate) fn parent(options: &Labels) -> Result<Option<InterfaceName>> {

@@ -5,7 +5,10 @@ use std::fmt;
 use kernel::{KernelState, Netns};
 use model::{Endpoint, InterfaceName, Network};
 
-use crate::{Access, Attachment, Capabilities, Draft, Needs, NetworkView, Peer, Result, Target};
+use crate::{
+    Access, Attachment, Capabilities, Draft, Needs, NetworkView, Peer, Result, Target,
+    options::prefix_or_usual,
+};
 
 /// Decides what a driver's networks are made of. Pure: records in, objects out, each method only its own.
 pub trait Planner: Send + Sync + fmt::Debug + 'static {
@@ -15,7 +18,7 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
     fn check(&self, draft: &Draft<'_>) -> Result<Needs>;
     /// Prefix of interface names inside a sandbox.
     fn interface_prefix(&self, _network: &Network) -> String {
-        "eth".to_owned()
+        prefix_or_usual(None)
     }
     /// What all of its networks share on the host.
     fn base(&self) -> KernelState {
