@@ -8,6 +8,8 @@ use crate::call::{Call, nullable};
 pub const NETWORK_DRIVER: &str = "NetworkDriver";
 /// The subsystem of address management.
 pub const IPAM_DRIVER: &str = "IpamDriver";
+/// The subsystem of volumes.
+pub const VOLUME_DRIVER: &str = "VolumeDriver";
 
 /// The first call of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ pub type Options = Map<String, Value>;
 pub trait Call: Serialize {
     /// `Subsystem.Method`, which is also the path.
     const METHOD: &'static str;
+    /// How many times the usual time it may take: for what may have to wait for storage.
+    const TIMES: u32 = 1;
     /// What a plugin answers when it does what was asked.
     type Reply: DeserializeOwned;
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// The names that replies are made of. Names of the user's own, below [`FREE`], are left as they are.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 42] = [
     "Address",
     "AddressIPv6",
     "ConnectivityScope",
@@ -43,10 +43,17 @@ const NAMES: [&str; 35] = [
     "AddressSpace",
     "AuxAddresses",
     "Addr",
+    "Capabilities",
+    "CreatedAt",
+    "Mountpoint",
+    "Name",
+    "Status",
+    "Volume",
+    "Volumes",
 ];
 
 /// Objects below these have names of their own.
-const FREE: [&str; 4] = ["Data", "Options", "Value", "AuxAddresses"];
+const FREE: [&str; 5] = ["Data", "Options", "Value", "AuxAddresses", "Status"];
 
 /// Reads the first JSON object of a body.
 ///

@@ -1,6 +1,7 @@
-//! What goes over a plugin's socket: both ends of Docker's plugin protocol, for network and address drivers.
+//! What goes over a plugin's socket: both ends of Docker's plugin protocol, for network, address and
+//! volume drivers.
 //!
-//! [`network_driver`] and [`ipam_driver`] are the messages, field for field; [`Plugins`] finds a plugin by name, shakes
+//! [`network_driver`], [`ipam_driver`] and [`volume_driver`] are the messages, field for field; [`Plugins`] finds a plugin by name, shakes
 //! hands with it and calls it; [`server`] is for writing one (see `examples/`). Nothing here knows what a network is:
 //! addresses and names are the texts of the wire.
 //!
@@ -19,6 +20,7 @@ pub mod network_driver;
 mod plugins;
 pub mod server;
 mod tls;
+pub mod volume_driver;
 
 pub use call::{Call, Nothing, Options};
 pub use decode::decode;

@@ -127,7 +127,7 @@ impl Plugin {
     pub async fn require(&self, subsystem: &str, patience: Duration) -> Result<()> {
         let mut waits = discovery::waits(patience);
         loop {
-            let deadline = self.deadline(Activate::METHOD);
+            let deadline = self.deadline(Activate::METHOD, Activate::TIMES);
             match (self.activate(deadline).await, waits.next()) {
                 (Err(Error::NotFound { .. }), Some(wait)) => {
                     tracing::debug!(plugin = self.name, ?wait, "not there yet");
@@ -154,7 +154,7 @@ impl Plugin {
     /// # Errors
     /// Every [`Error`]: it may not be there, not answer, answer nonsense, or refuse.
     pub async fn call<C: Call + Sync>(&self, call: &C) -> Result<C::Reply> {
-        let deadline = self.deadline(C::METHOD);
+        let deadline = self.deadline(C::METHOD, C::TIMES);
         let subsystem = C::METHOD.split('.').next().unwrap_or_default();
         let permit = self.in_time(deadline, C::METHOD, self.calls.acquire()).await?;
         let active = self.activate(deadline).await?;
@@ -291,12 +291,12 @@ impl Plugin {
     }
 
     /// How long a call that begins now may take. One that was silent a moment ago does not get the time again.
-    fn deadline(&self, method: &str) -> Deadline {
+    fn deadline(&self, method: &str, times: u32) -> Deadline {
         let now = Instant::now();
         let wary = self.state().wary.is_some_and(|until| now < until);
         let (limit, patience) = match wary {
             true => (self.limits.wary_time, Duration::ZERO),
-            false => (self.limits.time, self.limits.patience),
+            false => (self.limits.time * times, self.limits.patience),
         };
         tracing::trace!(plugin = self.name, method, ?limit, "calling");
         Deadline {

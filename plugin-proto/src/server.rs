@@ -1,4 +1,5 @@
-//! For writing a plugin: implement [`NetworkDriver`], [`IpamDriver`] or both, and serve them at a socket.
+//! For writing a plugin: implement [`NetworkDriver`], [`IpamDriver`], [`VolumeDriver`] or several of them, and serve
+//! them at a socket.
 //!
 //! ```no_run
 //! # use plugin_proto::server::{NetworkDriver, Server};
@@ -7,6 +8,8 @@
 //! Server::default().network(Mine).serve_at("/run/docker/plugins/mine.sock").await
 //! # }
 //! ```
+
+mod volumes;
 
 use std::{fmt, io, path::Path, sync::Arc};
 
@@ -28,6 +31,8 @@ use crate::{
     call::Nothing,
     ipam_driver as ipam, network_driver as net,
 };
+
+pub use volumes::VolumeDriver;
 
 /// A request is some hundred bytes.
 const LARGEST: usize = 4 * 1024 * 1024;
@@ -159,6 +164,7 @@ pub trait IpamDriver: Send + Sync + 'static {
 pub struct Server {
     network: Option<Arc<dyn NetworkDriver>>,
     ipam: Option<Arc<dyn IpamDriver>>,
+    volumes: Option<Arc<dyn VolumeDriver>>,
     observer: Option<Observer>,
 }
 
@@ -186,6 +192,13 @@ impl Server {
         self
     }
 
+    /// With a driver of volumes.
+    #[must_use]
+    pub fn volumes(mut self, driver: impl VolumeDriver) -> Self {
+        self.volumes = Some(Arc::new(driver));
+        self
+    }
+
     /// Tells of every call before it is answered: for logs.
     #[must_use]
     pub fn observed_by(mut self, observer: impl Fn(&str, &[u8]) + Send + Sync + 'static) -> Self {
@@ -196,7 +209,9 @@ impl Server {
     fn implements(&self) -> Vec<String> {
         let network = self.network.is_some().then_some(activation::NETWORK_DRIVER);
         let ipam = self.ipam.is_some().then_some(activation::IPAM_DRIVER);
-        network.into_iter().chain(ipam).map(str::to_owned).collect()
+        let volumes = self.volumes.is_some().then_some(activation::VOLUME_DRIVER);
+        let all = [network, ipam, volumes].into_iter().flatten();
+        all.map(str::to_owned).collect()
     }
 
     /// Serves at a socket of this path until the process ends. What is there of a process before it is replaced.
@@ -272,6 +287,10 @@ impl Server {
                 Some(driver) => addresses(&**driver, method, body).await,
                 None => None,
             },
+            Some((activation::VOLUME_DRIVER, method)) => match &self.volumes {
+                Some(driver) => volumes(&**driver, method, body).await,
+                None => None,
+            },
             _ => None,
         };
         reply.unwrap_or_else(|| (StatusCode::NOT_FOUND, b"404 page not found\n".to_vec()))
@@ -323,6 +342,20 @@ async fn addresses(driver: &dyn IpamDriver, method: &str, body: &[u8]) -> Option
         "ReleasePool" => release_pool,
         "RequestAddress" => request_address,
         "ReleaseAddress" => release_address,
+    })
+}
+
+async fn volumes(driver: &dyn VolumeDriver, method: &str, body: &[u8]) -> Option<Reply> {
+    if method == "List" {
+        return Some(reply(driver.list().await));
+    }
+    dispatch!(driver, method, body, "Capabilities" => reply(driver.capabilities().await), {
+        "Create" => create,
+        "Remove" => remove,
+        "Mount" => mount,
+        "Unmount" => unmount,
+        "Path" => path,
+        "Get" => get,
     })
 }
 
