@@ -1,12 +1,16 @@
 //! Drivers in other processes: a container's life on their networks, with their addresses, and what happens when they
 //! refuse, fall silent, die and come back.
 
+#[path = "plugins/dockerd.rs"]
+mod dockerd;
 #[path = "plugins/recorded.rs"]
 mod recorded;
+#[path = "plugins/store.rs"]
+mod store;
 #[path = "plugins/stub.rs"]
 mod stub;
 
-use netlab::{Daemon, Dockerd, Lab, Single};
+use netlab::{Daemon, Single};
 use serde_json::{Value, json};
 use stub::{Called, DIES, Stub};
 
@@ -336,49 +340,4 @@ fn one_that_hangs_is_in_nobodys_way() -> Test {
         }
         Ok(())
     })
-}
-
-/// Real ones, which every plugin in the field was written for.
-#[test]
-fn what_dockerd_tells_a_plugin() -> Test {
-    let releases: [(&str, &[&str]); 2] = [("20.10", &["dockerd"]), ("26.1", &["dockerd-26", "dockerd"])];
-    for (version, packages) in releases {
-        let mut lab = Lab::new()?;
-        let host = lab.host("a")?.with_packages(packages)?;
-        let stub = Stub::serve(&host, host.folder().join("stub.sock"))?;
-        let specify = format!(
-            "mkdir -p /etc/docker/plugins && echo unix://{} > /etc/docker/plugins/stub.spec",
-            stub.socket().display()
-        );
-        host.run("sh", &["-c", &specify])?.ok()?;
-        let mut docker = Dockerd::start(&host, &[])?;
-        let mut parts = Vec::new();
-        for line in recorded::LIFE {
-            docker.ok(line)?;
-            parts.push((line, stub.calls()));
-        }
-        docker.stop()?;
-        recorded::assert_golden(&format!("dockerd-{version}.txt"), &recorded::text(&parts))?;
-    }
-    Ok(())
-}
-
-#[test]
-fn this_daemon_tells_a_plugin_the_same() -> Test {
-    let (single, stub) = with_stub("stub")?;
-    let mut parts = Vec::new();
-    for line in recorded::LIFE {
-        single.daemon.ok(line)?;
-        parts.push((line, stub.calls()));
-    }
-    let ours = recorded::comparable(&recorded::text(&parts));
-    for version in ["20.10", "26.1"] {
-        let theirs = recorded::comparable(&recorded::golden(&format!("dockerd-{version}.txt"))?);
-        assert_eq!(
-            ours.join("\n"),
-            theirs.join("\n"),
-            "dockerd {version} on the right"
-        );
-    }
-    Ok(())
 }

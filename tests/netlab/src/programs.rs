@@ -93,14 +93,17 @@ impl Programs {
         self.folder.join(name)
     }
 
+    /// Whether packages of this name were unpacked into the folder of what Debian 12 lacks.
+    pub fn is_brought(name: &str) -> bool {
+        cache().join(name).is_dir()
+    }
+
     /// A peer from the folder of programs that Debian 12 lacks, else from PATH.
     ///
     /// # Errors
     /// When it is in neither: the message says how to bring it.
     pub fn peer(name: &str) -> anyhow::Result<PathBuf> {
-        let cache = env::var_os("CNM_TEST_CACHE")
-            .map_or_else(|| PathBuf::from("/var/cache/cnm-tests"), PathBuf::from);
-        let cached = cache.join(name).join("usr/bin").join(name);
+        let cached = cache().join(name).join("usr/bin").join(name);
         let path = env::var_os("PATH").unwrap_or_default();
         let found = std::iter::once(cached).chain(env::split_paths(&path).map(|folder| folder.join(name)));
         found
@@ -108,6 +111,10 @@ impl Programs {
             .find(|path| path.is_file())
             .with_context(|| format!("{name} is missing: \"tests/packages.sh {name}\" brings it"))
     }
+}
+
+fn cache() -> PathBuf {
+    env::var_os("CNM_TEST_CACHE").map_or_else(|| PathBuf::from("/var/cache/cnm-tests"), PathBuf::from)
 }
 
 impl Store {

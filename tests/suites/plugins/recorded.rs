@@ -1,6 +1,6 @@
 //! What a daemon tells a plugin in the life of a few networks and containers, as text that two daemons can be compared by.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
 use serde_json::Value;
 
@@ -27,23 +27,63 @@ pub(crate) const LIFE: [&str; 16] = [
     "network create -d stub --ipv6 --subnet 10.89.0.0/24 --subnet fd00:89::/64 both",
 ];
 
-/// The calls, a line each, after the command that caused them. Ids become numbers in the order of their appearance, and
-/// the path of a namespace, which is each daemon's own, a word.
-pub(crate) fn text(parts: &[(&str, Vec<Called>)]) -> String {
-    let mut ids = BTreeMap::new();
-    let mut text = String::new();
-    for (command, calls) in parts {
-        text.push_str(&format!("$ docker {command}\n"));
-        for (method, body) in calls {
-            let body = match body {
-                Value::Null => String::new(),
-                body => plain(body, &mut ids).to_string(),
-            };
-            text.push_str(format!("{method} {body}").trim_end());
-            text.push('\n');
+/// What users do with volumes.
+pub(crate) const LIFE_OF_VOLUMES: [&str; 12] = [
+    "volume create -d store -o size=1G data",
+    "volume create -d store data",
+    "volume inspect data",
+    "volume ls",
+    "run -d --name one -v data:/data busybox sleep 600",
+    "run -d --name two -v data:/data:ro busybox sleep 600",
+    "volume inspect data",
+    "rm -f one",
+    "rm -f two",
+    "run --rm --volume-driver store -v other:/other busybox true",
+    "volume rm data",
+    "volume rm other",
+];
+
+/// A recording: the calls, a line each, after the command that caused them. Ids become numbers in the order of their
+/// appearance, and the path of a namespace and a host's address, which are each lab's own, words.
+#[derive(Debug, Default)]
+pub(crate) struct Text {
+    text: String,
+    ids: BTreeMap<String, usize>,
+    addresses: Vec<(String, String)>,
+}
+
+impl Text {
+    /// Where these addresses have names.
+    pub(crate) fn with_addresses(addresses: &[(&str, Ipv4Addr)]) -> Self {
+        let words = addresses
+            .iter()
+            .map(|(name, address)| (address.to_string(), format!("(address of {name})")));
+        Self {
+            addresses: words.collect(),
+            ..Self::default()
         }
     }
-    text
+
+    /// Adds what a command caused.
+    pub(crate) fn part(&mut self, command: &str, calls: &[Called]) {
+        self.text.push_str(&format!("$ {command}\n"));
+        for (method, body) in calls {
+            let mut body = match body {
+                Value::Null => String::new(),
+                body => plain(body, &mut self.ids).to_string(),
+            };
+            for (address, word) in &self.addresses {
+                body = body.replace(address, word);
+            }
+            self.text.push_str(format!("{method} {body}").trim_end());
+            self.text.push('\n');
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
 fn plain(value: &Value, ids: &mut BTreeMap<String, usize>) -> Value {
@@ -77,7 +117,7 @@ fn plain(value: &Value, ids: &mut BTreeMap<String, usize>) -> Value {
 /// What is left of a recording without that in which two daemons may differ:
 /// - the handshake, which is made when somebody needs it;
 /// - questions asked twice;
-/// - what later releases added: `enable_ipv4`, and the endpoint's name for whoever chooses its address;
+/// - what later releases added: `enable_ipv4`, `no_proxy_6to4`, and the endpoint's name for whoever chooses its address;
 /// - whether there are no options or an empty map of them;
 /// - a gateway that is none any more although it never was one, of an internal network;
 /// - which goes first with a network, its addresses or its links. Here addresses are given back last, when nothing leads
@@ -88,6 +128,7 @@ pub(crate) fn comparable(text: &str) -> Vec<String> {
     for line in text.lines() {
         let line = line
             .replace("\"com.docker.network.enable_ipv4\":true,", "")
+            .replace("\"com.docker.network.driver.private.no_proxy_6to4\":false,", "")
             .replace("\"Options\":null", "\"Options\":{}");
         let line = without_name(&line);
         let (method, body) = line.split_once(' ').unwrap_or((&line, ""));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -33,6 +33,24 @@ struct State {
     gateways: BTreeMap<String, String>,
     pools: u8,
     addresses: BTreeMap<String, u8>,
+    everywhere: bool,
+}
+
+/// Serves at a socket, which is there when this returns, until the process ends.
+pub(crate) fn in_background(server: Server, socket: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::UnixListener::bind(socket)?
+    };
+    std::thread::spawn(move || runtime.block_on(server.serve(listener)));
+    Ok(())
 }
 
 /// The plugin, serving until the process ends.
@@ -51,23 +69,12 @@ impl Stub {
             state: Arc::default(),
             socket,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        if let Some(folder) = stub.socket.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::UnixListener::bind(&stub.socket)?
-        };
         let noted = stub.clone();
         let server = Server::default()
             .network(stub.clone())
             .ipam(stub.clone())
             .observed_by(move |method, body| noted.note(method, body));
-        std::thread::spawn(move || runtime.block_on(server.serve(listener)));
+        in_background(server, &stub.socket)?;
         Ok(stub)
     }
 
@@ -79,6 +86,11 @@ impl Stub {
     fn note(&self, method: &str, body: &[u8]) {
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         self.state().calls.push((method.to_owned(), body));
+    }
+
+    /// Its networks are those of all hosts.
+    pub(crate) fn everywhere(&self) {
+        self.state().everywhere = true;
     }
 
     /// What it was asked since the last time.
@@ -127,6 +139,19 @@ impl Stub {
 
 #[async_trait]
 impl NetworkDriver for Stub {
+    async fn get_capabilities(&self) -> Answer<net::Capabilities> {
+        let scope = if self.state().everywhere {
+            "global"
+        } else {
+            "local"
+        };
+        Ok(net::Capabilities {
+            scope: scope.to_owned(),
+            connectivity_scope: scope.to_owned(),
+            ..net::Capabilities::default()
+        })
+    }
+
     async fn create_network(&self, request: CreateNetwork) -> Answer<Nothing> {
         self.check("CreateNetwork")?;
         let bridge = format!("b{}", &request.network_id[..8]);

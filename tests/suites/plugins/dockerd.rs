@@ -1,0 +1,185 @@
+//! What real dockerds, which every plugin in the field was written for, tell their plugins; and that this daemon says the
+//! same.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use netlab::{Dockerd, Host, Lab, Process, Programs, Single, wait_for};
+
+use crate::{
+    Test,
+    recorded::{self, Text},
+    store::Store,
+    stub::Stub,
+};
+
+/// Releases with the packages that they lie in. The last one is not brought everywhere.
+const RELEASES: [(&str, &[&str]); 3] = [
+    ("20.10", &["dockerd"]),
+    ("26.1", &["dockerd-26", "dockerd"]),
+    (NEWEST, &["dockerd-28", "dockerd"]),
+];
+const NEWEST: &str = "28.5";
+
+/// A host with a release of dockerd, unless it is the newest one and that is not here, or is another by now.
+fn host_with(
+    lab: &mut Lab,
+    name: &str,
+    (version, packages): (&str, &[&str]),
+) -> anyhow::Result<Option<Host>> {
+    let brought = Programs::is_brought(packages[0]);
+    if version == NEWEST && !brought {
+        return Ok(None);
+    }
+    let host = lab.host(name)?.with_packages(packages)?;
+    let says = host.run("dockerd", &["--version"])?.ok()?;
+    let same = says.contains(&format!("version {version}."));
+    assert!(same || version == NEWEST, "{says}");
+    Ok(same.then_some(host))
+}
+
+/// Tells a dockerd where a plugin listens.
+fn specify(host: &Host, name: &str, socket: &Path) -> Test {
+    let line = format!(
+        "mkdir -p /etc/docker/plugins && echo unix://{} > /etc/docker/plugins/{name}.spec",
+        socket.display()
+    );
+    host.run("sh", &["-c", &line])?.ok().map(drop)
+}
+
+#[test]
+fn what_dockerd_tells_a_plugin() -> Test {
+    for release in RELEASES {
+        let mut lab = Lab::new()?;
+        let Some(host) = host_with(&mut lab, "a", release)? else {
+            continue;
+        };
+        let stub = Stub::serve(&host, host.folder().join("stub.sock"))?;
+        specify(&host, "stub", stub.socket())?;
+        let mut docker = Dockerd::start(&host, &[])?;
+        let mut text = Text::default();
+        for line in recorded::LIFE {
+            docker.ok(line)?;
+            text.part(&format!("docker {line}"), &stub.calls());
+        }
+        docker.stop()?;
+        recorded::assert_golden(&format!("dockerd-{}.txt", release.0), text.as_str())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn this_daemon_tells_a_plugin_the_same() -> Test {
+    let single = Single::start(&[])?;
+    let socket = single.daemon.exec_root().join("plugins/stub.sock");
+    let stub = Stub::serve(single.daemon.host(), socket)?;
+    let mut text = Text::default();
+    for line in recorded::LIFE {
+        single.daemon.ok(line)?;
+        text.part(&format!("docker {line}"), &stub.calls());
+    }
+    let ours = recorded::comparable(text.as_str());
+    for (version, _) in RELEASES {
+        let theirs = recorded::comparable(&recorded::golden(&format!("dockerd-{version}.txt"))?);
+        assert_eq!(
+            ours.join("\n"),
+            theirs.join("\n"),
+            "dockerd {version} on the right"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_dockerd_tells_a_plugin_of_volumes() -> Test {
+    for release in RELEASES {
+        let mut lab = Lab::new()?;
+        let Some(host) = host_with(&mut lab, "a", release)? else {
+            continue;
+        };
+        let store = Store::serve(&host, host.folder().join("store.sock"))?;
+        specify(&host, "store", store.socket())?;
+        let mut docker = Dockerd::start(&host, &[])?;
+        let mut text = Text::default();
+        for line in recorded::LIFE_OF_VOLUMES {
+            docker.ok(line)?;
+            text.part(&format!("docker {line}"), &store.calls());
+        }
+        docker.stop()?;
+        recorded::assert_golden("volumes.txt", text.as_str())?;
+    }
+    Ok(())
+}
+
+/// etcd as dockerd 20.10 speaks with it.
+fn old_etcd(host: &Host) -> anyhow::Result<Process> {
+    let url = format!("http://{}:2379", host.address());
+    let mut command = Command::new(Programs::peer("etcd")?);
+    command.args([
+        "--enable-v2",
+        "--listen-client-urls",
+        &url,
+        "--advertise-client-urls",
+        &url,
+    ]);
+    command.args(["--listen-peer-urls", "http://127.0.0.1:2380", "--data-dir"]);
+    command.arg(host.folder().join("etcd"));
+    let process = host.start("etcd", command)?;
+    let connect = format!("exec 3<>/dev/tcp/{}/2379", host.address());
+    wait_for("etcd to listen", Duration::from_secs(30), || {
+        host.run("bash", &["-c", &connect])?.ok()
+    })?;
+    Ok(process)
+}
+
+/// The last release in which a plugin can be told of hosts.
+#[test]
+fn what_dockerd_tells_a_plugin_of_hosts() -> Test {
+    let mut lab = Lab::new()?;
+    let kept = lab.host("kept")?;
+    let _etcd = old_etcd(&kept)?;
+    let mut hosts = Vec::new();
+    for name in ["a", "b"] {
+        let Some(host) = host_with(&mut lab, name, RELEASES[0])? else {
+            continue;
+        };
+        let stub = Stub::serve(&host, host.folder().join("stub.sock"))?;
+        stub.everywhere();
+        specify(&host, "stub", stub.socket())?;
+        hosts.push((host, stub));
+    }
+    let [(a, stub), (b, _)] = &hosts[..] else {
+        unreachable!("the oldest release is everywhere");
+    };
+    let start = |host: &Host| {
+        let cluster = format!("--cluster-store=etcd://{}:2379", kept.address());
+        let advertise = format!("--cluster-advertise={}:2376", host.address());
+        let quick =
+            ["discovery.heartbeat=1", "discovery.ttl=4"].map(|text| format!("--cluster-store-opt={text}"));
+        Dockerd::start(host, &[&cluster, &advertise, &quick[0], &quick[1]])
+    };
+    let mut text = Text::with_addresses(&[("a", a.address()), ("b", b.address())]);
+    let mut here = start(a)?;
+    here.ok("network create -d stub --subnet 10.88.0.0/24 lan")?;
+    text.part(
+        "docker network create -d stub --subnet 10.88.0.0/24 lan",
+        &stub.calls(),
+    );
+    let mut there = start(b)?;
+    for (what, method) in [
+        ("(host b comes)", "NetworkDriver.DiscoverNew"),
+        ("(host b goes)", "NetworkDriver.DiscoverDelete"),
+    ] {
+        if method.ends_with("Delete") {
+            there.stop()?;
+        }
+        let mut calls = Vec::new();
+        wait_for(method, Duration::from_secs(60), || {
+            calls.extend(stub.calls());
+            anyhow::ensure!(calls.iter().any(|(called, _)| called == method), "{calls:?}");
+            Ok(())
+        })?;
+        text.part(what, &calls);
+    }
+    here.stop()?;
+    recorded::assert_golden("hosts-20.10.txt", text.as_str())
+}
