@@ -18,7 +18,9 @@ mod stored;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use async_trait::async_trait;
-use model::{AddressFamily, EndpointId, IpNet, Labels, MacAddress, NetworkId, NodeId, Pool, Scope, Subnet};
+use model::{
+    AddressFamily, EndpointId, IpNet, Labels, MacAddress, NetworkId, NodeId, Pool, Scope, Subnet, Timestamp,
+};
 use store::Txn;
 
 pub use null::Null;
@@ -207,6 +209,34 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
     /// Forgets what is set aside or kept for a container that is gone.
     async fn forget_owner(&self, _network: NetworkId, _scope: Scope, _owner: &str) -> Result<Txn> {
         Ok(Txn::new())
+    }
+    /// Sets an address apart before there is an endpoint, the one wanted or the next free one: the first endpoint of
+    /// `owner` that asks for it gets it, and until then nobody else.
+    async fn set_apart(&self, _request: &AddressRequest<'_>, _owner: &str) -> Result<AddressGrant> {
+        Err(Error::Invalid {
+            message: "addresses of this network can't be had before there is an endpoint".to_owned(),
+            hint: Some("use a network whose addresses are managed by cnm itself".to_owned()),
+        })
+    }
+    /// Gives back what no endpoint has taken. An address that is not apart for `owner` stays as it is.
+    async fn give_up_apart(
+        &self,
+        _network: NetworkId,
+        _scope: Scope,
+        _pool: &Pool,
+        _address: IpAddr,
+        _owner: &str,
+    ) -> Result<Txn> {
+        Ok(Txn::new())
+    }
+    /// What is apart for `owner` on a network, and since when.
+    async fn apart(
+        &self,
+        _network: NetworkId,
+        _scope: Scope,
+        _owner: &str,
+    ) -> Result<Vec<(IpAddr, Timestamp)>> {
+        Ok(Vec::new())
     }
     /// Whether it must know an endpoint's Ethernet address before it chooses the other.
     async fn requires_mac(&self) -> Result<bool> {

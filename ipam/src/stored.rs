@@ -11,7 +11,7 @@ mod pools;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use model::{NetworkId, NodeId, Pool, Scope, Subnet};
+use model::{NetworkId, NodeId, Pool, Scope, Subnet, Timestamp};
 use std::net::IpAddr;
 use store::{Stores, Txn};
 
@@ -94,6 +94,27 @@ impl Ipam for Stored {
 
     async fn forget_owner(&self, network: NetworkId, scope: Scope, owner: &str) -> Result<Txn> {
         self.leases.forget_owner(network, scope, owner).await
+    }
+
+    async fn set_apart(&self, request: &AddressRequest<'_>, owner: &str) -> Result<AddressGrant> {
+        self.leases.set_apart(request, owner).await
+    }
+
+    async fn give_up_apart(
+        &self,
+        network: NetworkId,
+        scope: Scope,
+        pool: &Pool,
+        address: IpAddr,
+        owner: &str,
+    ) -> Result<Txn> {
+        self.leases
+            .give_up_apart(network, scope, pool.subnet, address, owner)
+            .await
+    }
+
+    async fn apart(&self, network: NetworkId, scope: Scope, owner: &str) -> Result<Vec<(IpAddr, Timestamp)>> {
+        self.leases.apart(network, scope, owner).await
     }
 
     async fn utilisation(&self, network: NetworkId, scope: Scope, pool: &Pool) -> Result<PoolUse> {

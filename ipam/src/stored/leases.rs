@@ -1,5 +1,6 @@
 //! Addresses of pools: one key per lease, one book per pool in memory.
 
+mod apart;
 mod record;
 
 use std::{
@@ -76,7 +77,7 @@ impl Leases {
         let txn = match before {
             None => table.create(address, &lease),
             Some(found) => {
-                lease.reserved = found.record.reserved;
+                lease.reserved = found.record.reserved.filter(Reservation::stays);
                 table.replace(address, found.revision, &lease)
             }
         };
@@ -97,6 +98,7 @@ impl Leases {
             reserved: Some(Reservation {
                 owner: owner.to_owned(),
                 name: name_of(&request.holder),
+                waiting: None,
             }),
         };
         self.note(request.network, request.pool.subnet, wanted).await;
@@ -120,7 +122,8 @@ impl Leases {
         let table = table(network);
         let found = table.get(&**self.stores.of(scope), address).await?;
         let lease = found.map(|found| found.record);
-        if let Some(lease) = lease.as_ref().filter(|lease| lease.reserved.is_some()) {
+        let stays = |lease: &&Lease| lease.reserved.as_ref().is_some_and(Reservation::stays);
+        if let Some(lease) = lease.as_ref().filter(stays) {
             let idle = Lease {
                 holder: LeaseHolder::Nobody,
                 ..lease.clone()

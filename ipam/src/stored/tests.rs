@@ -284,6 +284,7 @@ async fn a_grant_that_was_never_committed_is_given_back_without_a_commit() {
     }
 }
 
+mod apart;
 mod races;
 
 /// A host that keeps addresses, and one pool.

@@ -22,6 +22,16 @@ pub(super) struct Lease {
 pub(super) struct Reservation {
     pub(super) owner: String,
     pub(super) name: String,
+    /// It ends when the owner's first endpoint takes it, for which it has waited since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) waiting: Option<Timestamp>,
+}
+
+impl Reservation {
+    /// Whether it outlives the endpoints that have the address.
+    pub(super) const fn stays(&self) -> bool {
+        self.waiting.is_none()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +101,9 @@ impl Lease {
         match (&self.holder, &self.reserved) {
             (LeaseHolder::Gateway, _) => "the network's gateway".to_owned(),
             (LeaseHolder::Endpoint { name, .. } | LeaseHolder::Kept { name, .. }, _) => format!("{name:?}"),
+            (LeaseHolder::Nobody, Some(reserved)) if !reserved.stays() => {
+                "a container that is about to start".to_owned()
+            }
             (LeaseHolder::Nobody, Some(reserved)) => format!("{:?}, which is not running", reserved.name),
             (LeaseHolder::Nobody, None) => "nobody".to_owned(),
         }

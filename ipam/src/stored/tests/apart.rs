@@ -1,0 +1,127 @@
+//! Addresses asked for before there is an endpoint.
+
+use store::Txn;
+
+use super::*;
+use crate::Result;
+
+struct Apart {
+    ipam: Stored,
+    store: Arc<dyn Store>,
+    network: NetworkId,
+    pool: Pool,
+}
+
+impl Apart {
+    fn new() -> Self {
+        let store = memory();
+        Self {
+            ipam: with_routes(&store, &[]),
+            store,
+            network: NetworkId::random(),
+            pool: Pool {
+                id: "p".to_owned(),
+                space: None,
+                subnet: subnet("10.0.0.0/29"),
+                ip_range: None,
+                gateway: None,
+                aux_addresses: BTreeMap::new(),
+            },
+        }
+    }
+
+    fn request(&self, name: &str, owner: Option<&str>, wanted: Option<&str>) -> AddressRequest<'_> {
+        AddressRequest {
+            network: self.network,
+            scope: Scope::Local,
+            pool: &self.pool,
+            holder: Holder::Endpoint(model::EndpointId::random(), name.to_owned()),
+            owner: owner.map(str::to_owned),
+            node: NodeId::random(),
+            wanted: wanted.map(|address| address.parse().expect("an address")),
+            mac: None,
+            avoid: &[],
+        }
+    }
+
+    async fn set_apart(&self, wanted: Option<&str>) -> Result<String> {
+        let request = self.request("new", Some("docker"), wanted);
+        let grant = self.ipam.set_apart(&request, "docker").await?;
+        self.store.commit(grant.txn).await.expect("a commit");
+        Ok(grant.address.to_string())
+    }
+
+    async fn connect(&self, owner: Option<&str>, wanted: &str) -> Result<String> {
+        let request = self.request("web", owner, Some(wanted));
+        let grant = self.ipam.request_address(&request).await?;
+        self.store.commit(grant.txn).await.expect("a commit");
+        Ok(grant.address.to_string())
+    }
+
+    async fn give_up(&self, address: &str) -> bool {
+        let address = address.parse().expect("an address");
+        let (network, pool) = (self.network, &self.pool);
+        let given_up = self
+            .ipam
+            .give_up_apart(network, Scope::Local, pool, address, "docker");
+        let txn = given_up.await.expect("a fragment");
+        let some = txn != Txn::new();
+        self.store.commit(txn).await.expect("a commit");
+        some
+    }
+
+    async fn waiting(&self) -> Vec<String> {
+        let waiting = self.ipam.apart(self.network, Scope::Local, "docker").await;
+        let waiting = waiting.expect("a list");
+        waiting.iter().map(|(address, _)| address.to_string()).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_address_set_apart_goes_to_its_owners_first_endpoint_and_is_free_after_that() {
+    let apart = Apart::new();
+    assert_eq!(apart.set_apart(None).await.expect("one"), "10.0.0.1/29");
+    assert_eq!(apart.set_apart(None).await.expect("another"), "10.0.0.2/29");
+    assert_eq!(
+        apart.set_apart(Some("10.0.0.5")).await.expect("that"),
+        "10.0.0.5/29"
+    );
+    // Asked for again by who forgot that it has it.
+    assert_eq!(
+        apart.set_apart(Some("10.0.0.5")).await.expect("again"),
+        "10.0.0.5/29"
+    );
+    assert_eq!(apart.waiting().await, ["10.0.0.1", "10.0.0.2", "10.0.0.5"]);
+    let error = apart.connect(None, "10.0.0.1").await.expect_err("a stranger");
+    let says = "address 10.0.0.1 is already in use by a container that is about to start";
+    assert_eq!(error.to_string(), says);
+
+    apart
+        .connect(Some("docker"), "10.0.0.1")
+        .await
+        .expect("its owner");
+    assert_eq!(apart.waiting().await, ["10.0.0.2", "10.0.0.5"]);
+    assert!(apart.set_apart(Some("10.0.0.1")).await.is_err(), "held now");
+    assert!(
+        !apart.give_up("10.0.0.1").await,
+        "what an endpoint has is not given up"
+    );
+    let (network, pool) = (apart.network, &apart.pool);
+    let address = "10.0.0.1".parse().expect("an address");
+    let release = apart.ipam.release_address(network, Scope::Local, pool, address);
+    apart
+        .store
+        .commit(release.await.expect("a fragment"))
+        .await
+        .expect("a commit");
+    apart.connect(None, "10.0.0.1").await.expect("free for all");
+}
+
+#[tokio::test]
+async fn what_no_endpoint_took_is_given_up_once() {
+    let apart = Apart::new();
+    apart.set_apart(Some("10.0.0.3")).await.expect("that");
+    assert!(apart.give_up("10.0.0.3").await);
+    assert!(!apart.give_up("10.0.0.3").await);
+    apart.connect(None, "10.0.0.3").await.expect("free for all");
+}
