@@ -167,7 +167,9 @@ impl From<store::Error> for Error {
                     "what lives on this host alone still works; check the cluster store's servers".to_owned(),
                 ),
             },
-            store::Error::TooLarge(_) => Self::invalid(error.to_string()),
+            store::Error::TooLarge(_) => Self::invalid(error.to_string()).with_hint(
+                "ports in a row are one range in the record, scattered ones are not: give fewer of these",
+            ),
             store::Error::Broken { .. }
             | store::Error::NewerSchema { .. }
             | store::Error::Unreadable { .. } => Self::internal("using the store", error),

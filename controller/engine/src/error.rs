@@ -98,6 +98,11 @@ impl Error {
             | Self::Conflict { hint, .. }
             | Self::NotImplemented { hint, .. } => hint.clone(),
             Self::Network { source, .. } | Self::Unpublished { source, .. } => source.hint(),
+            Self::Store(store::Error::TooLarge(_)) => Some(
+                "ports in a row are one range in the record, scattered ones are not: give fewer of these, or fewer labels \
+                 and variables"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

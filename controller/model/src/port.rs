@@ -1,6 +1,6 @@
 //! Ports of containers: exposed, asked to be published, published.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +163,59 @@ pub struct ExposedPorts {
     pub protocol: Protocol,
 }
 
+impl ExposedPorts {
+    /// The same ports in order and in as few ranges as can be: none of them overlap, and none goes on where one ends.
+    pub fn united(ports: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut ranges: BTreeMap<Protocol, Vec<PortRange>> = BTreeMap::new();
+        for ports in ports {
+            ranges.entry(ports.protocol).or_default().push(ports.ports);
+        }
+        let mut united: Vec<Self> = Vec::new();
+        for (protocol, mut ranges) in ranges {
+            ranges.sort_unstable();
+            let mut open: Option<PortRange> = None;
+            for range in ranges {
+                open = match open {
+                    Some(before) if range.first() <= before.last().saturating_add(1) => {
+                        let last = before.last().max(range.last());
+                        PortRange::new(before.first(), last).ok()
+                    }
+                    before => {
+                        united.extend(before.map(|ports| Self { ports, protocol }));
+                        Some(range)
+                    }
+                };
+            }
+            united.extend(open.map(|ports| Self { ports, protocol }));
+        }
+        united
+    }
+
+    /// Each of them by itself.
+    pub fn each(self) -> impl Iterator<Item = Self> {
+        self.ports.iter().filter_map(move |port| {
+            Some(Self {
+                ports: PortRange::single(port).ok()?,
+                ..self
+            })
+        })
+    }
+}
+
+impl FromStr for ExposedPorts {
+    type Err = String;
+    /// `80`, `80/tcp`, `8000-8010/udp`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        Ok(Self {
+            ports: ports.parse().map_err(|error: PortRangeError| error.to_string())?,
+            protocol: protocol
+                .parse()
+                .map_err(|error: ProtocolError| error.to_string())?,
+        })
+    }
+}
+
 impl fmt::Display for ExposedPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.ports, self.protocol)
@@ -212,6 +265,9 @@ pub struct PublishedPorts {
 }
 
 impl PublishedPorts {
+    /// Of one container, how many ports can be served by the relay: each is a socket.
+    pub const MOST_RELAYED: usize = 1024;
+
     /// The family of the host's address.
     pub fn family(&self) -> AddressFamily {
         AddressFamily::of(self.host_ip)
@@ -273,6 +329,30 @@ mod tests {
         for bad in ["", "0", "65536", "9-8", "-", "80-", "+80", " 80", "8 0", "1-2-3"] {
             assert!(bad.parse::<PortRange>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn exposed_ports_are_as_few_ranges_as_can_be() {
+        let rows: [(&str, &[&str]); 5] = [
+            ("80/tcp 81/tcp 82/tcp", &["80-82/tcp"]),
+            ("82 80 81 90", &["80-82/tcp", "90/tcp"]),
+            ("80-90/udp 85-95/udp 80/tcp", &["80/tcp", "80-95/udp"]),
+            ("1-65535/tcp 65535/tcp", &["1-65535/tcp"]),
+            ("", &[]),
+        ];
+        for (given, wanted) in rows {
+            let ports = given
+                .split_whitespace()
+                .map(|text| text.parse::<ExposedPorts>().expect("ports"));
+            let united: Vec<_> = ExposedPorts::united(ports)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(united, wanted, "{given}");
+        }
+        let all: ExposedPorts = "80-82/udp".parse().expect("ports");
+        let each: Vec<_> = all.each().map(|one| one.to_string()).collect();
+        assert_eq!(each, ["80/udp", "81/udp", "82/udp"]);
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(super) async fn claim(
     let _ports = core.locks.exclusive(LockKey::Ports).await;
     let held = Held::read(core).await?;
     let published = choose(core, sandbox.id, wishes, network, host, &held.claims).await?;
+    refuse_beyond_the_relay(sandbox.ports.iter().chain(&published))?;
     let mut claims = held.claims.clone();
     claims.add(sandbox.id, name, &published);
     let mut sandbox = sandbox.clone();
@@ -187,6 +188,31 @@ async fn elsewhere(core: &Core, wishes: &[PortBinding], defaults: Defaults) -> R
         protocol: wish.protocol,
     };
     Ok(foreign.map(violation).collect())
+}
+
+/// Pure: ports under the host's own rules are served by the relay, port by port, and only TCP and UDP.
+fn refuse_beyond_the_relay<'a>(published: impl Iterator<Item = &'a PublishedPorts>) -> Result<()> {
+    let mut relayed: Vec<_> = published
+        .filter(|ports| ports.exposure == Exposure::Host)
+        .collect();
+    relayed.sort_unstable();
+    relayed.dedup();
+    if let Some(ports) = relayed.iter().find(|ports| ports.protocol == Protocol::Sctp) {
+        return Err(Error::invalid(format!(
+            "{ports} can't obey the host's own firewall: such ports are relayed, and SCTP is not"
+        ))
+        .with_hint("publish it with firewall=open"));
+    }
+    let count: u32 = relayed.iter().map(|ports| ports.host.count()).sum();
+    match usize::try_from(count).is_ok_and(|count| count <= PublishedPorts::MOST_RELAYED) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "{count} ports of a container are to obey the host's own firewall: such ports are relayed, at most {} of a \
+             container (those of 0.0.0.0 and of [::] count each)",
+            PublishedPorts::MOST_RELAYED
+        ))
+        .with_hint("publish fewer of them so, name one host address, or publish the range with firewall=open")),
+    }
 }
 
 /// What a wish leaves open: the network says, or the daemon.
@@ -297,8 +323,9 @@ fn refusal(told: Vec<Told>) -> Error {
         (true, Some(holder)) => {
             Error::conflict(message).with_hint(format!("choose another port of the host, or stop {holder}"))
         }
+        // As for Docker a failure to start, not a fault of the request: the address may come.
         _ if elsewhere => {
-            Error::invalid(message).with_hint("name one of the host's addresses, or none for all of them")
+            Error::conflict(message).with_hint("name one of the host's addresses, or none for all of them")
         }
         (true, None) => Error::conflict(message).with_hint("a wider range of host ports has more"),
         (false, _) => Error::invalid(message),

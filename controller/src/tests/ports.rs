@@ -428,3 +428,62 @@ async fn an_address_that_is_not_the_hosts_is_refused_with_all_else_that_is_wrong
     // The bridge's own is the host's.
     publishing(&host, "web", &["10.1.0.1:8080:80"]).await.unwrap();
 }
+
+#[tokio::test]
+async fn more_ports_under_the_hosts_rules_than_the_relay_serves_are_refused_with_a_hint() {
+    let host = Host::alone().await;
+    lab(&host).await;
+    let before = host.local.everything().await;
+    let under_the_hosts_rules = |text: &str| CreateSandbox {
+        ports: vec![PortBinding {
+            exposure: Some(model::Exposure::Host),
+            ..binding(text)
+        }],
+        ..host.sandbox_request("web")
+    };
+    for (text, says) in [
+        ("8000-20000:8000-20000", "at most 1024 of a container"),
+        ("127.0.0.1:8000-9024:8000-9024", "at most 1024 of a container"),
+        ("127.0.0.1:80:80/sctp", "SCTP is not"),
+    ] {
+        let refused = host
+            .controller()
+            .sandboxes
+            .create(under_the_hosts_rules(text))
+            .await;
+        let error = refused.expect_err(text);
+        assert!(
+            message(&error).contains(says) && error.hint().is_some(),
+            "{text}: {error}"
+        );
+    }
+    assert!(before == host.local.everything().await, "nothing is left");
+    let fits = under_the_hosts_rules("127.0.0.1:8000-9023:8000-9023");
+    host.controller()
+        .sandboxes
+        .create(fits)
+        .await
+        .expect("it just fits");
+}
+
+#[tokio::test]
+async fn all_ports_at_once_are_one_interval_in_the_record() {
+    let host = Host::alone().await;
+    lab(&host).await;
+    let sandbox = publishing(&host, "web", &["1-65535:1-65535", "1-65535:1-65535/udp"])
+        .await
+        .unwrap();
+    assert!(
+        sandbox.ports.iter().all(|ports| ports.host.count() == 65535),
+        "{:?}",
+        sandbox.ports
+    );
+    let bytes: usize = host
+        .local
+        .everything()
+        .await
+        .iter()
+        .map(|(_, value)| value.len())
+        .sum();
+    assert!(bytes < 16 * 1024, "{bytes}");
+}

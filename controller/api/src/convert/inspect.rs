@@ -84,7 +84,8 @@ fn config(view: &View, asked: docker::Config) -> docker::Config {
     let exposed: docker::UnitMap = settings
         .exposed_ports
         .iter()
-        .map(|port| (port.clone(), serde_json::json!({})))
+        .flat_map(|text| ports::one_by_one(text))
+        .map(|port| (port, serde_json::json!({})))
         .collect();
     docker::Config {
         hostname: settings.hostname.clone(),

@@ -143,6 +143,14 @@ pub(crate) fn exposed(asked: Option<&docker::UnitMap>) -> Answer<BTreeSet<String
     Ok(exposed)
 }
 
+/// Each port of a recorded range as Docker's clients know it; what is no range of ports as it stands there.
+pub(super) fn one_by_one(text: &str) -> Vec<String> {
+    match text.parse::<ExposedPorts>() {
+        Ok(ports) => ports.each().map(|port| port.to_string()).collect(),
+        Err(_) => vec![text.to_owned()],
+    }
+}
+
 /// What was asked, port by port, as `HostConfig.PortBindings` shows it.
 pub(crate) fn asked(bindings: &[PortBinding]) -> docker::PortMap {
     let mut map = docker::PortMap::new();
@@ -190,20 +198,35 @@ pub(crate) fn shown(view: &View) -> docker::PortMap {
         map.extend(ports.iter().map(|port| (format!("{port}/{protocol}"), None)));
     }
     each(view, |published, host, container| {
-        let shown = docker::PortBinding {
-            host_ip: published.host_ip.to_string(),
-            host_port: host.to_string(),
-            exposure: Some(published.exposure)
-                .filter(|exposure| *exposure != Exposure::default())
-                .map(word)
-                .unwrap_or_default(),
-        };
-        map.entry(format!("{container}/{}", published.protocol))
-            .or_default()
-            .get_or_insert_default()
-            .push(shown);
+        insert(&mut map, published, host, container);
     });
     map
+}
+
+/// Ports of a sandbox that is no container's of ours.
+pub(crate) fn published(all: &[PublishedPorts]) -> docker::PortMap {
+    let mut map = docker::PortMap::new();
+    for published in all {
+        for (host, container) in published.host.iter().zip(published.container.iter()) {
+            insert(&mut map, published, host, container);
+        }
+    }
+    map
+}
+
+fn insert(map: &mut docker::PortMap, published: &PublishedPorts, host: u16, container: u16) {
+    let shown = docker::PortBinding {
+        host_ip: published.host_ip.to_string(),
+        host_port: host.to_string(),
+        exposure: Some(published.exposure)
+            .filter(|exposure| *exposure != Exposure::default())
+            .map(word)
+            .unwrap_or_default(),
+    };
+    map.entry(format!("{container}/{}", published.protocol))
+        .or_default()
+        .get_or_insert_default()
+        .push(shown);
 }
 
 /// The same in a list.

@@ -48,6 +48,7 @@ pub(super) fn merge(settings: &mut Settings, image: &Defaults) -> Result<()> {
             .or_insert_with(|| value.clone());
     }
     settings.exposed_ports.extend(image.exposed_ports.keys().cloned());
+    settings.exposed_ports = super::ports::exposed_together(&settings.exposed_ports);
     Ok(())
 }
 

@@ -15,14 +15,17 @@ use crate::{
 
 /// What a container listens on, as it and its image say. What an image says wrongly is passed over.
 pub(super) fn exposed(settings: &Settings) -> Vec<ExposedPorts> {
-    let port = |text: &String| {
-        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        Some(ExposedPorts {
-            ports: ports.parse().ok()?,
-            protocol: protocol.parse().ok()?,
-        })
-    };
-    settings.exposed_ports.iter().filter_map(port).collect()
+    let ports = settings.exposed_ports.iter();
+    ExposedPorts::united(ports.filter_map(|text| text.parse().ok()))
+}
+
+/// The same as texts for the record, where ten thousand neighbours are one range.
+pub(super) fn exposed_together(texts: &BTreeSet<String>) -> BTreeSet<String> {
+    let read = |text: &String| text.parse::<ExposedPorts>();
+    let (ports, nonsense): (Vec<_>, Vec<_>) = texts.iter().partition(|text| read(text).is_ok());
+    let united = ExposedPorts::united(ports.into_iter().filter_map(|text| read(text).ok()));
+    let united = united.iter().map(ToString::to_string);
+    united.chain(nonsense.into_iter().cloned()).collect()
 }
 
 /// What a start publishes. With `-P` every exposed port that is not asked for gets a free one.

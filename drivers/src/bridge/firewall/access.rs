@@ -1,12 +1,12 @@
 //! What leads to one endpoint, as elements.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use kernel::{
     Object,
     ruleset::{Mapped, Table, Value},
 };
-use model::{AddressFamily, ExposedPorts, IpNet, PortRange, Protocol, PublishedPorts, Subnet};
+use model::{AddressFamily, ExposedPorts, IpNet, PublishedPorts, Subnet};
 
 use super::{LINKS, OPENED, OWN, PORTS, PORTS_ANY, RANGES, RELAYED, element, of, on_host};
 
@@ -77,7 +77,7 @@ pub(in crate::bridge) fn opened<'a>(
         ports: ports.container,
         protocol: ports.protocol,
     });
-    let elements = united(exposed).into_iter().map(|ports| {
+    let elements = ExposedPorts::united(exposed).into_iter().map(|ports| {
         let key = vec![
             Value::Subnet(everywhere_or(container)),
             Value::Protocol(ports.protocol.number()),
@@ -96,7 +96,7 @@ pub(in crate::bridge) fn links(
     ports: impl IntoIterator<Item = ExposedPorts>,
 ) -> Vec<Object> {
     let set = of(LINKS, AddressFamily::of(to));
-    let elements = united(ports).into_iter().map(|ports| {
+    let elements = ExposedPorts::united(ports).into_iter().map(|ports| {
         let key = vec![
             Value::Subnet(everywhere_or(from)),
             Value::Subnet(everywhere_or(to)),
@@ -106,59 +106,4 @@ pub(in crate::bridge) fn links(
         on_host(element(table, &set, key, Mapped::Nothing))
     });
     elements.collect()
-}
-
-/// The same ports in as few ranges as can be: the kernel refuses intervals that overlap.
-fn united(ports: impl IntoIterator<Item = ExposedPorts>) -> Vec<ExposedPorts> {
-    let mut ranges: BTreeMap<Protocol, Vec<PortRange>> = BTreeMap::new();
-    for ports in ports {
-        ranges.entry(ports.protocol).or_default().push(ports.ports);
-    }
-    let mut united: Vec<ExposedPorts> = Vec::new();
-    for (protocol, mut ranges) in ranges {
-        ranges.sort_unstable();
-        let mut open: Option<PortRange> = None;
-        for range in ranges {
-            open = match open {
-                Some(before) if range.first() <= before.last().saturating_add(1) => {
-                    let last = before.last().max(range.last());
-                    PortRange::new(before.first(), last).ok()
-                }
-                before => {
-                    united.extend(before.map(|ports| ExposedPorts { ports, protocol }));
-                    Some(range)
-                }
-            };
-        }
-        united.extend(open.map(|ports| ExposedPorts { ports, protocol }));
-    }
-    united
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_that_touch_become_one() {
-        let exposed = |texts: &[&str]| -> Vec<ExposedPorts> {
-            let read = |text: &&str| {
-                let (ports, protocol) = text.split_once('/').expect("a protocol");
-                ExposedPorts {
-                    ports: ports.parse().expect("a range"),
-                    protocol: protocol.parse().expect("a protocol"),
-                }
-            };
-            texts.iter().map(read).collect()
-        };
-        let rows: [(&[&str], &[&str]); 4] = [
-            (&[], &[]),
-            (&["80/tcp", "80/tcp", "80/udp"], &["80/tcp", "80/udp"]),
-            (&["90-95/tcp", "80-89/tcp", "97/tcp"], &["80-95/tcp", "97/tcp"]),
-            (&["1-65535/tcp", "5-6/tcp", "65535/tcp"], &["1-65535/tcp"]),
-        ];
-        for (given, wanted) in rows {
-            assert_eq!(united(exposed(given)), exposed(wanted), "{given:?}");
-        }
-    }
 }

@@ -180,3 +180,17 @@ fn what_nothing_leads_to_any_more_is_left_out_by_later_starts() {
     settings.unpublished = without_any(&all, &both.map(published));
     assert_eq!(wanted(&settings), bindings(&["*:82"]));
 }
+
+#[test]
+fn exposed_ports_in_a_row_are_one_range_in_the_record_and_nonsense_stays() {
+    let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
+    let all = (1..=65535_u16).map(|port| format!("{port}/tcp"));
+    let many: BTreeSet<String> = all.chain(["53/udp".to_owned()]).collect();
+    assert_eq!(exposed_together(&many), texts(&["1-65535/tcp", "53/udp"]));
+    let image = texts(&["80", "81/tcp", "70-90/tcp", "http", "90-80/tcp"]);
+    assert_eq!(
+        exposed_together(&image),
+        texts(&["70-90/tcp", "http", "90-80/tcp"])
+    );
+    assert_eq!(exposed_together(&texts(&["70-90/tcp"])), texts(&["70-90/tcp"]));
+}

@@ -10,7 +10,7 @@ use dns::NameTable;
 use model::{AddressFamily, Exposure, Protocol, PublishedPorts};
 
 /// A sandbox's most relays, each of which is a socket.
-const MOST: usize = 1024;
+const MOST: usize = PublishedPorts::MOST_RELAYED;
 
 /// One port of the host that leads to one of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,9 @@ fn decide(
     address: impl Fn(AddressFamily) -> Option<IpAddr>,
 ) -> (BTreeSet<Relay>, Option<String>) {
     let (mut relays, mut trouble) = (BTreeSet::new(), None);
+    // First those that nothing but the relay leads to: they were counted when they were granted.
+    let mut published: Vec<_> = published.iter().collect();
+    published.sort_by_key(|ports| ports.exposure != Exposure::Host);
     for ports in published {
         let own = address(ports.family());
         let other = address(match ports.family() {
