@@ -51,6 +51,7 @@ fn network(number: u8, part: u8) -> Answer<Network> {
         vnis: Vec::new(),
         config_only: false,
         config_from: None,
+        found: None,
         pools: vec![pool],
     })
 }

@@ -299,6 +299,15 @@ impl Planner for Bridge {
             let address = net?.addr();
             let mut pools = network.pools_of(AddressFamily::of(address));
             let pool = pools.find(|pool| pool.subnet.contains(&address))?;
+    fn filters_ports(&self, network: &Network) -> bool {
+        let icc = BridgeOptions::parse(&network.options).map_or(true, |options| options.icc);
+        self.host.firewall && !icc
+    }
+
+    fn host_link(&self, endpoint: &Endpoint) -> Option<InterfaceName> {
+        Some(links::veth_name(endpoint))
+    }
+
             let elsewhere = pool.aux_addresses.get(gateway_elsewhere(pool.subnet.family()));
             elsewhere.copied().or(pool.gateway).filter(|_| !network.internal)
         };

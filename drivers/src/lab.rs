@@ -18,7 +18,9 @@ use model::{Endpoint, InterfaceName, IpNet, Network, NodeId, Subnet};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Attachment, BuiltIn, Catalog as _, Driver, HostSettings, Target, VXLAN_PORT};
+use crate::{
+    Access, Attachment, BuiltIn, Catalog as _, Driver, HostSettings, Local, NetworkView, Target, VXLAN_PORT,
+};
 
 /// How long a connection may take: the first packet through a new port can be lost, and is sent again after a second.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -152,21 +154,45 @@ impl Host {
             .expect("the network is made");
     }
 
+    /// The network with endpoints whose sandboxes are there, as a repair is told of it.
+    pub(crate) fn view<const N: usize>(
+        &self,
+        lab: &Lab,
+        network: &Network,
+        local: [(Endpoint, Access); N],
+    ) -> NetworkView {
+        let local = local.map(|(endpoint, access)| Local {
+            target: target(lab.pin(&endpoint.name)),
+            endpoint: Arc::new(endpoint),
+            access,
+        });
+        NetworkView {
+            network: Arc::new(network.clone()),
+            local: local.into(),
+            peers: Vec::new(),
+        }
+    }
+
     /// Makes a sandbox, joins it to the network, and configures its end as the controller does.
     pub(crate) fn sandbox(&self, lab: &Lab, name: &str, network: &Network, endpoint: &Endpoint) -> PathBuf {
         let pin = lab.namespace(name);
-        let target = Target {
-            netns: Some(pin.clone()),
-            interface: interface("eth0"),
-            ports: Vec::new(),
-            exposed: Vec::new(),
-        };
+        let target = target(pin.clone());
         let driver = self.driver(&network.driver);
         let attachment = lab
             .run(driver.join(network, endpoint, &target))
             .expect("it joins");
         configure(&pin, endpoint, &attachment);
         pin
+    }
+}
+
+fn target(pin: PathBuf) -> Target {
+    Target {
+        netns: Some(pin),
+        interface: interface("eth0"),
+        ports: Vec::new(),
+        exposed: Vec::new(),
+        on_host: false,
     }
 }
 

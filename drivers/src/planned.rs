@@ -2,6 +2,7 @@
 
 mod adopted;
 mod change;
+mod isolation;
 mod publish;
 
 use std::{
@@ -20,6 +21,7 @@ use kernel::{
 };
 use model::{Endpoint, InterfaceName, IpNet, Network, NodeId};
 
+use self::adopted::stays;
 use crate::{
     Access, Attachment, Capabilities, Draft, Driver, Error, Needs, NetworkView, Peer, Result, Target,
     planner::{Planner, desired, peers},
@@ -180,7 +182,7 @@ impl Shell {
         target: &Target,
     ) -> Outcome {
         let owner = Owner::Endpoint(endpoint.id);
-        let state = planner.endpoint(network, endpoint, target)?;
+        let state = self.endpoint(planner, network, endpoint, target)?;
         match self.ensure(owner, &state) {
             Err(Failure::Kernel(kernel::Error::NoSuch { .. })) => {
                 let base = self.wanted(planner, network)?;
@@ -214,12 +216,11 @@ impl Shell {
             planner.network(network)?.objects().cloned().partition(is_tunnel);
         self.remove(owner, &tunnels.into_iter().collect())?;
         let adopted = self.adopted(planner, network)?;
-        let stays =
-            |object: &Object| matches!(object, Object::Address(on) if Some(&on.link) == adopted.as_ref());
-        let settings: Vec<_> = rest.iter().map(Object::key).collect();
+        let stays = |object: &Object| adopted.as_ref().is_some_and(|link| stays(network, link, object));
+        let wanted: KernelState = rest.iter().cloned().collect();
         self.remove(owner, &rest.into_iter().filter(|object| !stays(object)).collect())?;
-        match adopted {
-            Some(link) => self.ensure(owner, &self.given_back(&link, &settings)?),
+        match &adopted {
+            Some(link) => self.ensure(owner, &self.given_back(network, link, &wanted)?),
             None => Ok(()),
         }
     }
@@ -258,7 +259,7 @@ impl Shell {
         let network = Owner::Network(view.network.id);
         self.ensure(network, &self.wanted(planner, &view.network)?)?;
         for local in &view.local {
-            let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
+            let mut state = self.endpoint(planner, &view.network, &local.endpoint, &local.target)?;
             let access = planner.access(&view.network, &local.endpoint, &local.access)?;
             self.settings.note(Owner::Endpoint(local.endpoint.id), &access);
             state.extend(access.objects().cloned());
@@ -328,9 +329,14 @@ impl<P: Planner> Driver for Planned<P> {
 
     async fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
         let mut needs = self.planner.check(draft)?;
-        if let Some(device) = self.planner.follows(draft)? {
+        if let Some((device, settings)) = self.planner.adopts(draft)? {
             let doing = format!("looking at {:?}", device.as_str());
-            needs.worn = self.run(doing, move |_, shell| shell.worn(&device)).await?;
+            let follows = self.planner.follows(draft)?.is_some();
+            needs.found = self
+                .run(doing, move |_, shell| shell.found(&device, &settings))
+                .await?;
+            let worn = needs.found.as_ref().filter(|_| follows);
+            needs.worn = worn.map(|found| found.addresses.clone()).unwrap_or_default();
         }
         Ok(needs)
     }

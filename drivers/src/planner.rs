@@ -36,10 +36,19 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
     fn follows(&self, _draft: &Draft<'_>) -> Result<Option<InterfaceName>> {
         Ok(None)
     }
+    /// A link that the network is to have and that may be somebody else's by now, with those of its sysctls that the
+    /// network may change.
+    fn adopts(&self, _draft: &Draft<'_>) -> Result<Option<(InterfaceName, Vec<String>)>> {
+        Ok(None)
+    }
     /// The network's own objects.
     fn network(&self, network: &Network) -> Result<KernelState>;
     /// A local endpoint's objects.
     fn endpoint(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<KernelState>;
+    /// Whether the rules of the base keep apart what isolated ports of its bridge would, packet by packet.
+    fn filters_ports(&self, _network: &Network) -> bool {
+        false
+    }
     /// What leads to a local endpoint that would not without it.
     fn access(&self, _network: &Network, _endpoint: &Endpoint, _access: &Access) -> Result<KernelState> {
         Ok(KernelState::new())

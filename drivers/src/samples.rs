@@ -69,6 +69,7 @@ pub(crate) fn network(driver: &str, number: u8, subnets: &[&str]) -> Network {
         vnis: vnis.collect(),
         config_only: false,
         config_from: None,
+        found: None,
         pools: subnets.into_iter().map(pool).collect(),
     }
 }

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use model::{
-    AddressFamily, Endpoint, EndpointAddresses, ExposedPorts, InterfaceName, IpNet, Labels, Network,
-    NetworkId, PluginAnswer, PublishedPorts, Scope, StaticRoute, Subnet,
+    AddressFamily, Endpoint, EndpointAddresses, ExposedPorts, FoundLink, InterfaceName, IpNet, Labels,
+    Network, NetworkId, PluginAnswer, PublishedPorts, Scope, StaticRoute, Subnet,
 };
 
 /// What a driver can do at all.
@@ -54,6 +54,8 @@ pub struct Needs {
     /// Addresses of a device that is there already and becomes the network's.
     pub worn: Vec<IpNet>,
     /// Its subnets are those of a segment that others are on too, the host perhaps among them.
+    /// How that device is now: to be in the network's record before anything of it is changed.
+    pub found: Option<FoundLink>,
     pub shared_segment: bool,
 }
 

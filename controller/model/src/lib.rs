@@ -31,7 +31,7 @@ pub use labels::Labels;
 pub use mac::{MacAddress, MacError};
 pub use name::{ContainerName, DriverName, NameError, NetworkName};
 pub use name_options::{NameOptionError, NameOptions};
-pub use network::{IpamConfig, Network, Pool, SubnetRequest};
+pub use network::{FoundLink, IpamConfig, Network, Pool, SubnetRequest};
 pub use node::Node;
 pub use port::{
     ExposedPorts, Exposure, PortBinding, PortRange, PortRangeError, Protocol, ProtocolError, PublishedPorts,

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AddressFamily, DriverName, Labels, Lifecycle, NetworkId, NetworkName, Scope, Subnet, Timestamp, Vni,
+    AddressFamily, DriverName, IpNet, Labels, Lifecycle, NetworkId, NetworkName, Scope, Subnet, Timestamp,
+    Vni,
 };
 
 /// A network as recorded: what was asked, and what was decided for it.
@@ -49,6 +50,20 @@ pub struct Network {
     /// The template that this network was made from.
     #[serde(default)]
     pub config_from: Option<NetworkName>,
+    /// How the link of somebody else's that it uses was before it, so that it is given back like that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<FoundLink>,
+}
+
+/// What a link was like before a network had it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundLink {
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// Its MTU in bytes.
+    pub mtu: Option<u32>,
+    /// Those of its sysctls that a network may change, by their paths below `/proc/sys`.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Network {

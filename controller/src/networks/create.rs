@@ -11,7 +11,7 @@ mod worn;
 use std::sync::Arc;
 
 use drivers::{Driver, Needs};
-use model::{DriverName, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp};
+use model::{DriverName, FoundLink, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp};
 use store::Txn;
 
 use self::{allocate::Allocation, request::Checked};
@@ -134,7 +134,14 @@ async fn record(
     let mut turns = TURNS;
     loop {
         let allocation = allocate::allocate(core, checked, id, needs).await?;
-        let network = Arc::new(assemble(checked, id, &allocation, lifecycle, predefined));
+        let network = Arc::new(assemble(
+            checked,
+            id,
+            &allocation,
+            lifecycle,
+            predefined,
+            needs.found.clone(),
+        ));
         // Only a link that was there before us can lead to anybody.
         if !needs.claims.is_empty()
             && let Err(error) = refuse_strangers(core, driver, &network).await
@@ -237,6 +244,7 @@ fn assemble(
     allocation: &Allocation,
     lifecycle: Lifecycle,
     predefined: bool,
+    found: Option<FoundLink>,
 ) -> Network {
     Network {
         id,
@@ -257,6 +265,7 @@ fn assemble(
         vnis: allocation.vnis.clone(),
         config_only: checked.config_only,
         config_from: checked.config_from.clone(),
+        found,
     }
 }
 

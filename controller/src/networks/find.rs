@@ -99,6 +99,7 @@ mod tests {
             vnis: Vec::new(),
             config_only: false,
             config_from: None,
+            found: None,
         })
     }
 

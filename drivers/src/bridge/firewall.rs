@@ -56,8 +56,11 @@
 //! **`br_netfilter`.** Frames between two ports of one bridge pass here only where it is loaded (Docker and Kubernetes
 //! do, and it can't be switched off for one bridge). A packet whose translated destination is behind the bridge it
 //! came by is then bridged at once instead of forwarded, and in `postrouting` nobody knows any more where it came from.
-//! Ports send such frames back (hairpin) and `own-F` has the addresses that need it, so all works as without it, but for
-//! one case: isolated ports keep these frames from a network's own published ports when it has no ICC.
+//! Ports send such frames back (hairpin) and `own-F` has the addresses that need it, so all works as without it. Isolated
+//! ports would keep these frames from a network's own published ports; but where these rules see all that is bridged, of
+//! both families, they keep containers apart by themselves, and ports need not be isolated. So it is on every kernel: a
+//! frame that is neither IP nor ARP passes between such ports then, as it does with Docker. Who switches the sysctls is
+//! heard, who loads or unloads the module is noticed by the repair's timer.
 //!
 //! [`Exposure::Host`]: model::Exposure::Host
 

@@ -119,6 +119,23 @@ pub(super) fn answers<'a>(
     })
 }
 
+/// Every sysctl of the bridge that a network may change, now or while it lives.
+pub(super) fn changed_settings(device: &InterfaceName) -> Vec<String> {
+    let ipv6 = [Ipv6::Off, Ipv6::On].map(|is| ipv6(device, is));
+    let objects = ipv6
+        .into_iter()
+        .flatten()
+        .chain(answering(device))
+        .chain(answering_v6(device))
+        .chain([loopback_answers(device)]);
+    let names = objects.filter_map(|object| match object {
+        Object::Sysctl(sysctl) => Some(sysctl.name),
+        _ => None,
+    });
+    let names: std::collections::BTreeSet<_> = names.collect();
+    names.into_iter().collect()
+}
+
 /// Answers to 127.0.0.1 are taken from the bridge.
 pub(super) fn loopback_answers(device: &InterfaceName) -> Object {
     sysctl(format!("net/ipv4/conf/{device}/route_localnet"), "1")

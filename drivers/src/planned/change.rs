@@ -118,7 +118,7 @@ impl Shell {
         network.extend(peers(planner, &view.network, &view.peers)?.objects().cloned());
         let mut parts = vec![(Owner::Network(view.network.id), network)];
         for local in &view.local {
-            let mut state = planner.endpoint(&view.network, &local.endpoint, &local.target)?;
+            let mut state = self.endpoint(planner, &view.network, &local.endpoint, &local.target)?;
             let access = planner.access(&view.network, &local.endpoint, &local.access)?;
             state.extend(access.objects().cloned());
             let ends: Vec<_> = state.objects().filter_map(far_end).collect();

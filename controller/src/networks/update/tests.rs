@@ -29,6 +29,7 @@ fn network() -> Network {
         vnis: Vec::new(),
         config_only: false,
         config_from: None,
+        found: None,
     }
 }
 

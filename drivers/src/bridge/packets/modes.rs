@@ -200,6 +200,7 @@ fn an_adopted_bridge_stays_as_it_was() {
         interface: crate::lab::interface("eth0"),
         ports: Vec::new(),
         exposed: Vec::new(),
+        on_host: false,
     };
     let driver = scene.host.driver("bridge");
     let endpoint = wearing(&network, BOX);
@@ -227,6 +228,96 @@ fn an_adopted_bridge_stays_as_it_was() {
     );
 }
 
+/// What `ip` and sysctl say of a bridge: what a user would compare. That it forwards is a matter of the host.
+fn looks(host: &Path, bridge: &str) -> Vec<String> {
+    let script = format!(
+        "ip -o address show {bridge} | sed 's/^[0-9]*: //;s/valid_lft.*//' | sort; cat /sys/class/net/{bridge}/mtu; \
+         cd /proc/sys/net; grep -H . ipv4/conf/{bridge}/* ipv6/conf/{bridge}/* ipv4/neigh/{bridge}/* ipv6/neigh/{bridge}/* \
+         2>/dev/null | grep -v 'stable_secret\\|mtu:\\|/forwarding:'"
+    );
+    let text = command(host, &["sh", "-c", &script]).expect("it is there");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_adopted_bridge_is_given_back_exactly_as_it_was_found() {
+    let scene = Scene::new();
+    let host = &scene.host.pin;
+    let driver = scene.host.driver("bridge");
+    for (name, lines) in [
+        ("br-v4", &["ip address add 10.88.0.1/24 dev br-v4"][..]),
+        ("br-none", &[]),
+        (
+            "br-both",
+            &[
+                "ip address add 10.88.1.1/24 dev br-both",
+                "ip address add fd00:abc::1/64 dev br-both nodad",
+                "sysctl -q net.ipv6.conf.br-both.accept_ra=2 net.ipv4.conf.br-both.route_localnet=1",
+            ],
+        ),
+    ] {
+        let make = [
+            format!("ip link add {name} type bridge"),
+            format!("ip link set {name} mtu 1400 up"),
+        ];
+        for line in make.iter().map(String::as_str).chain(lines.iter().copied()) {
+            let words: Vec<_> = line.split(' ').collect();
+            command(host, &words).unwrap_or_else(|| panic!("{line}"));
+        }
+        // Its link-local address is tentative for a moment.
+        let settled = || !looks(host, name).iter().any(|line| line.contains("tentative"));
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !settled() && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        let before = looks(host, name);
+        let options = labels(&[
+            ("com.docker.network.bridge.name", name),
+            ("com.docker.network.bridge.enable_icc", "false"),
+            ("com.docker.network.driver.mtu", "1300"),
+        ]);
+        let mut network = Network {
+            options,
+            ..network("bridge", 7, &["10.90.0.0/24", "fd00:7::/64"])
+        };
+        let families = [model::AddressFamily::V4, model::AddressFamily::V6];
+        let draft = crate::Draft {
+            id: network.id,
+            options: &network.options,
+            internal: false,
+            families: &families,
+            subnets: &[],
+        };
+        network.found = scene.lab.run(driver.check(&draft)).expect("it is valid").found;
+        assert!(network.found.is_some(), "{name}");
+        scene.host.create(&scene.lab, &network);
+        assert_ne!(
+            looks(host, name),
+            before,
+            "{name}: it does not become the network's"
+        );
+        let delete = || {
+            scene
+                .lab
+                .run(driver.delete_network(&network))
+                .expect("it is removed")
+        };
+        let other = || {
+            let mut now = looks(host, name);
+            now.retain(|line| !before.contains(line));
+            now
+        };
+        delete();
+        assert_eq!(
+            (other(), looks(host, name).len()),
+            (Vec::new(), before.len()),
+            "{name}"
+        );
+        delete();
+        assert_eq!(other(), Vec::<String>::new(), "{name}: said twice");
+    }
+}
+
 #[test]
 fn the_users_chain_comes_first_and_survives_repair() {
     let scene = Scene::new();
@@ -252,6 +343,7 @@ fn the_users_chain_comes_first_and_survives_repair() {
                 interface: crate::lab::interface("eth0"),
                 ports: Vec::new(),
                 exposed: Vec::new(),
+                on_host: false,
             },
             access,
         }],

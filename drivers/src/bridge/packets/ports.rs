@@ -126,12 +126,8 @@ fn loopback_ports_are_not_reached_from_a_segment() {
 #[test]
 fn containers_reach_published_ports_by_the_hosts_addresses() {
     let scene = Scene::new();
-    let bridged = |on| {
-        let setting = format!("net.bridge.bridge-nf-call-iptables={on}");
-        command(&scene.host.pin, &["sysctl", "-q", &setting]).is_some()
-    };
-    for (number, icc, netfilter) in [(1, "true", 1), (2, "true", 0), (3, "false", 0)] {
-        if !bridged(netfilter) && netfilter == 1 {
+    for (number, icc, netfilter) in [(1, "true", 1), (2, "true", 0), (3, "false", 0), (4, "false", 1)] {
+        if !bridged_packets_are_filtered(&scene, netfilter) && netfilter == 1 {
             eprintln!("skipped: this kernel has no br_netfilter");
             continue;
         }
@@ -144,19 +140,90 @@ fn containers_reach_published_ports_by_the_hosts_addresses() {
         let [container, neighbour] = scene.with(&network, [&[&one], &[&two]]);
         let port = format!("0.0.0.0:808{number}->80/tcp");
         scene.publish(&network, &[&one], [&port]);
-        let (own, gateway) = (format!("172.18.{number}.2:80"), format!("172.18.{number}.1"));
+        let (server, gateway) = (format!("172.18.{number}.2:80"), format!("172.18.{number}.1"));
         for at in [
             format!("198.51.100.1:808{number}"),
             format!("{gateway}:808{number}"),
         ] {
             for client in [&container, &neighbour] {
-                let by = seen(client, &at, &container, &own);
+                let by = seen(client, &at, &container, &server);
                 // Bridged at once, a neighbour's packets keep their source.
                 let kept = netfilter == 1 && client == &neighbour;
-                let wanted = if kept { "172.18.1.3" } else { &gateway };
+                let own = format!("172.18.{number}.3");
+                let wanted = if kept { &own } else { &gateway };
                 assert_eq!(by, ip(wanted), "icc {icc}, br_netfilter {netfilter}, by {at}");
             }
         }
+        let direct = seen(&neighbour, &server, &container, &server);
+        assert_eq!(
+            direct.is_some(),
+            icc == "true",
+            "icc {icc}, br_netfilter {netfilter}"
+        );
+    }
+}
+
+/// Switches `br_netfilter` for both families; false where the kernel doesn't have it.
+fn bridged_packets_are_filtered(scene: &Scene, on: u8) -> bool {
+    let switch = |family| {
+        let setting = format!("net.bridge.bridge-nf-call-{family}tables={on}");
+        command(&scene.host.pin, &["sysctl", "-q", &setting]).is_some()
+    };
+    switch("ip") && switch("ip6")
+}
+
+#[test]
+fn a_network_without_icc_stays_closed_and_its_ports_open_whoever_switches_br_netfilter() {
+    let scene = Scene::new();
+    let network = Network {
+        options: labels(&[("com.docker.network.bridge.enable_icc", "false")]),
+        ..dual()
+    };
+    let [container, neighbour] = scene.with(&network, [BOX, NEIGHBOUR]);
+    let texts = ["0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp", "0.0.0.0:53->53/udp"];
+    scene.publish(&network, BOX, texts);
+    let access = Access {
+        ports: texts.map(ports).into(),
+        ..Access::default()
+    };
+    for on in [1, 0, 1] {
+        if !bridged_packets_are_filtered(&scene, on) && on == 1 {
+            eprintln!("skipped: this kernel has no br_netfilter");
+            continue;
+        }
+        let view = scene.host.view(
+            &scene.lab,
+            &network,
+            [
+                (wearing(&network, BOX), access.clone()),
+                (wearing(&network, NEIGHBOUR), Access::default()),
+            ],
+        );
+        let driver = scene.host.driver("bridge");
+        scene.lab.run(driver.repair(&view)).expect("a repair");
+        for (at, own) in [
+            ("172.18.1.1:8080", "172.18.1.2:80"),
+            ("198.51.100.1:8080", "172.18.1.2:80"),
+            ("[fd00:1::1]:8080", "[fd00:1::2]:80"),
+        ] {
+            for client in [&container, &neighbour] {
+                let by = seen(client, at, &container, own);
+                assert!(by.is_some(), "br_netfilter {on}, by {at}, from {client:?}");
+            }
+            assert_eq!(
+                seen(&neighbour, own, &container, own),
+                None,
+                "br_netfilter {on}, {own}"
+            );
+        }
+        let asked = datagram(
+            &neighbour,
+            server("172.18.1.1:53"),
+            &container,
+            server("172.18.1.2:53"),
+        );
+        assert!(asked.is_some(), "br_netfilter {on}");
+        assert!(!pings(&neighbour, "172.18.1.2") && !pings(&neighbour, "fd00:1::2"));
     }
 }
 
