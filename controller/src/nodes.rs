@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use drivers::KnownHost;
 use imbl::OrdSet;
 use model::{Node, NodeId, Scope, Snapshot};
 use store::{LeaseId, Store, Txn, Write};
@@ -129,6 +130,25 @@ pub(crate) async fn sync(core: &Arc<Core>, store: &dyn Store) -> Result<bool> {
         snapshot.live_nodes = live;
     });
     Ok(true)
+}
+
+/// Lets drivers know which hosts are alive. Those that have heard it already do nothing.
+pub(crate) async fn tell_drivers(core: &Core) {
+    core.catalog
+        .hosts_changed(&living(&core.records.snapshot(), core.node.id))
+        .await;
+}
+
+/// Pure: the hosts that are alive, as drivers know them.
+fn living(snapshot: &Snapshot, itself: NodeId) -> Vec<KnownHost> {
+    let alive = snapshot.live_nodes.iter().filter_map(|id| snapshot.nodes.get(id));
+    alive
+        .map(|node| KnownHost {
+            node: node.id,
+            address: node.address,
+            itself: node.id == itself,
+        })
+        .collect()
 }
 
 async fn keep_copies(core: &Core, before: &Snapshot, nodes: &BTreeMap<NodeId, Node>) {

@@ -36,6 +36,7 @@ pub use null::Null;
 pub use planned::Planned;
 pub use planner::{Planner, desired};
 pub use plugin_proto::Error as PluginError;
+pub use remote::KnownHost;
 pub use view::{
     Access, Attachment, Capabilities, Draft, Link, LinkAccess, Local, Needs, NetworkView, Peer, Target,
 };
@@ -161,6 +162,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// The end on the host of an endpoint's interface, where it has one there.
+    fn host_link(&self, _network: &Network, _endpoint: &Endpoint) -> Option<InterfaceName> {
+        None
+    }
+
     /// The addresses that a network itself wears on the host, with the links that wear them.
     fn wears(&self, _network: &Network) -> Vec<(InterfaceName, IpNet)> {
         Vec::new()
@@ -195,6 +201,9 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     }
     /// Every name, for "did you mean".
     fn names(&self) -> Vec<String>;
+    /// The hosts of the cluster that are alive, this one among them, came to be these. Only plugins want to know; what
+    /// they are told is not waited for by anybody.
+    async fn hosts_changed(&self, _hosts: &[KnownHost]) {}
     /// The default scope of a driver's networks.
     fn scope(&self, name: &str) -> Option<Scope> {
         self.driver(name).map(|driver| driver.capabilities().scope)

@@ -82,7 +82,7 @@ pub(crate) fn interface_prefix(options: &Labels) -> Result<Option<String>> {
 
 /// The known key that a mistyped one most likely meant: the least number of edits, if they are few for its length, the
 /// common front of long keys not counted.
-fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let tail = |text: &str| text.rsplit('.').next().unwrap_or_default().to_lowercase();
     let near = known
         .iter()

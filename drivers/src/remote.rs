@@ -5,18 +5,20 @@
 //! says then is logged, and the records go on without it.
 
 mod catalog;
+mod hosts;
 mod translate;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::Hash,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use model::{
-    AddressFamily, Endpoint, EndpointAddresses, EndpointId, Lifecycle, Network, NetworkId, PluginAnswer,
-    Scope,
+    AddressFamily, Endpoint, EndpointAddresses, EndpointId, Lifecycle, Network, NetworkId, NodeId,
+    PluginAnswer, Scope,
 };
 use plugin_proto::{
     Call, Error as PluginError, Plugin,
@@ -32,6 +34,8 @@ use crate::{
 };
 
 pub use catalog::WithPlugins;
+use hosts::Hosts;
+pub use hosts::KnownHost;
 
 /// A plugin as a driver.
 #[derive(Debug)]
@@ -40,6 +44,9 @@ pub struct Remote {
     capabilities: Mutex<Option<net::Capabilities>>,
     networks: Progress<NetworkId>,
     endpoints: Progress<EndpointId>,
+    hosts: Hosts,
+    /// The hosts that it was told of. Held by the one who tells.
+    told: tokio::sync::Mutex<BTreeMap<NodeId, KnownHost>>,
 }
 
 /// How far a plugin was told of something, as far as this process knows.
@@ -76,22 +83,27 @@ impl<Id: Eq + Hash> Progress<Id> {
 impl Remote {
     /// The plugin, which may be there or not.
     pub fn new(plugin: std::sync::Arc<Plugin>) -> Self {
+        Self::among(plugin, Hosts::default())
+    }
+
+    /// The same on one of several hosts.
+    fn among(plugin: std::sync::Arc<Plugin>, hosts: Hosts) -> Self {
         Self {
             plugin,
             capabilities: Mutex::default(),
             networks: Progress(Mutex::default()),
             endpoints: Progress(Mutex::default()),
+            hosts,
+            told: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Finds it and asks what it can do, if it was not asked yet.
+    /// Finds it and asks what it can do, if it was not asked yet. One whose file is not there yet is waited for.
     ///
     /// # Errors
     /// When it is not there, is no network driver, or answers nonsense.
-    pub async fn activate(&self) -> Result<()> {
-        self.plugin
-            .require(NETWORK_DRIVER, std::time::Duration::ZERO)
-            .await?;
+    pub async fn activate(&self, patience: Duration) -> Result<()> {
+        self.plugin.require(NETWORK_DRIVER, patience).await?;
         if self.known().is_some() {
             return Ok(());
         }
@@ -107,7 +119,14 @@ impl Remote {
             }
         }
         *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner) = Some(capabilities);
+        self.meet().await;
         Ok(())
+    }
+
+    /// Whether its networks are those of all hosts.
+    fn is_everywhere(&self) -> bool {
+        self.known()
+            .is_some_and(|capabilities| capabilities.scope == "global")
     }
 
     fn known(&self) -> Option<net::Capabilities> {
@@ -220,9 +239,9 @@ fn never_done(error: &PluginError) -> bool {
 #[async_trait]
 impl Driver for Remote {
     fn capabilities(&self) -> Capabilities {
-        let scope = match self.known().map(|capabilities| capabilities.scope) {
-            Some(scope) if scope == "global" => Scope::Global,
-            _ => Scope::Local,
+        let scope = match self.is_everywhere() {
+            true => Scope::Global,
+            false => Scope::Local,
         };
         Capabilities {
             scope,

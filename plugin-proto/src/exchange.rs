@@ -27,6 +27,8 @@ pub struct Limits {
     pub answer: usize,
     /// How long a plugin that can't be reached is tried again.
     pub patience: Duration,
+    /// How long a plugin is looked for that nobody has seen yet.
+    pub search: Duration,
     /// How long a plugin that was silent is given less of everything.
     pub wary: Duration,
     /// How long a call takes then.
@@ -39,6 +41,7 @@ impl Default for Limits {
             time: Duration::from_secs(25),
             answer: 1024 * 1024,
             patience: Duration::from_secs(20),
+            search: Duration::from_secs(20),
             wary: Duration::from_secs(30),
             wary_time: Duration::from_secs(2),
         }

@@ -84,6 +84,11 @@ impl Plugins {
         Arc::clone(plugin)
     }
 
+    /// How long a plugin is looked for that nobody has seen yet.
+    pub fn patience(&self) -> Duration {
+        self.limits.search
+    }
+
     /// Forgets a plugin that nobody uses: names that were only mistyped don't pile up.
     pub fn forget(&self, name: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +162,7 @@ impl Plugin {
         let deadline = self.deadline(C::METHOD, C::TIMES);
         let subsystem = C::METHOD.split('.').next().unwrap_or_default();
         let permit = self.in_time(deadline, C::METHOD, self.calls.acquire()).await?;
-        let active = self.activate(deadline).await?;
+        let active = self.found(deadline).await?;
         self.implements(&active, subsystem)?;
         let reply = self.ask(&active.address, call, deadline).await;
         drop(permit);
@@ -166,6 +171,27 @@ impl Plugin {
             self.state().active = None;
         }
         reply
+    }
+
+    /// Where it listens, with the handshake done. One that has gone may be about to come back.
+    async fn found(&self, deadline: Deadline) -> Result<Active> {
+        let mut waits = discovery::waits(deadline.patience);
+        loop {
+            let error = match self.activate(deadline).await {
+                Err(error @ Error::NotFound { .. }) => error,
+                other => return other,
+            };
+            match waits.next() {
+                Some(wait) if Instant::now() + wait < deadline.at => {
+                    tracing::warn!(plugin = self.name, ?wait, "it is gone, looking again");
+                    sleep(wait).await;
+                }
+                _ => {
+                    self.state().wary = Some(Instant::now() + self.limits.wary);
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Where it listens, with the handshake done.

@@ -43,6 +43,7 @@ impl World {
             time: Duration::from_millis(300),
             answer: 10_000,
             patience: Duration::ZERO,
+            search: Duration::ZERO,
             wary: Duration::from_secs(60),
             wary_time: Duration::from_millis(50),
         };

@@ -26,6 +26,7 @@ type Seen = BTreeMap<NetworkId, Revision>;
 pub(super) async fn first(core: &Arc<Core>, store: &dyn Store) {
     let read = async {
         nodes::sync(core, store).await?;
+        nodes::tell_drivers(core).await;
         sync(core, store, &mut Seen::new()).await
     };
     match read.await {
@@ -139,8 +140,12 @@ async fn follow_nodes(core: Arc<Core>, store: Arc<dyn Store>) {
             continue;
         }
         match nodes::sync(&core, &*store).await {
-            Ok(true) => tell_everybody(&core).await,
-            Ok(false) => {}
+            Ok(changed) => {
+                nodes::tell_drivers(&core).await;
+                if changed {
+                    tell_everybody(&core).await;
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "who is alive could not be read");
                 quarantine.pause();

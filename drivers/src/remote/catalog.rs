@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use plugin_proto::{Error as PluginError, Plugins, activation::NETWORK_DRIVER};
 
-use super::Remote;
-use crate::{BuiltIn, Catalog, Driver, Error, Result};
+use super::{Remote, hosts::Hosts};
+use crate::{BuiltIn, Catalog, Driver, Error, KnownHost, Result, options};
 
 /// Built-in drivers first: no plugin takes the name of one.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct WithPlugins {
     built_in: BuiltIn,
     plugins: Arc<Plugins>,
     known: Mutex<HashMap<String, Arc<Remote>>>,
+    hosts: Hosts,
 }
 
 impl WithPlugins {
@@ -26,12 +28,13 @@ impl WithPlugins {
             built_in,
             plugins,
             known: Mutex::default(),
+            hosts: Hosts::default(),
         }
     }
 
     fn remote(&self, name: &str) -> Arc<Remote> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Remote::new(self.plugins.named(name)));
+        let new = || Arc::new(Remote::among(self.plugins.named(name), self.hosts.clone()));
         Arc::clone(known.entry(name.to_owned()).or_insert_with(new))
     }
 
@@ -58,7 +61,14 @@ impl Catalog for WithPlugins {
             .unwrap_or_else(PoisonError::into_inner)
             .contains_key(name);
         let remote = self.remote(name);
-        match remote.activate().await {
+        // Who mistyped a name that there is does not wait for a plugin.
+        let built_in = self.built_in.names();
+        let built_in: Vec<&str> = built_in.iter().map(String::as_str).collect();
+        let patience = match options::nearest(name, &built_in) {
+            Some(_) => Duration::ZERO,
+            None => self.plugins.patience(),
+        };
+        match remote.activate(patience).await {
             Ok(()) => Ok(Some(remote)),
             Err(Error::Plugin(PluginError::NotFound { .. })) => {
                 if !known {
@@ -68,6 +78,20 @@ impl Catalog for WithPlugins {
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    async fn hosts_changed(&self, hosts: &[KnownHost]) {
+        if !self.hosts.set(hosts) {
+            return;
+        }
+        let known: Vec<_> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.values().cloned().collect()
+        };
+        // Each in a task of its own: one that hangs is in nobody's way.
+        for remote in known {
+            tokio::spawn(async move { remote.meet().await });
         }
     }
 

@@ -68,6 +68,7 @@ impl Served {
             interface: InterfaceName::new(format!("pl{}", &endpoint[..8])).expect("ten letters"),
             ports: Vec::new(),
             exposed: Vec::new(),
+            on_host: false,
         }
     }
 
@@ -446,7 +447,7 @@ fn what_a_plugin_can_do_must_make_sense() {
         runtime.block_on(async {
             let listener = UnixListener::bind(socket).unwrap();
             let serving = tokio::spawn(Server::default().network(Odd(scope, reach)).serve(listener));
-            let activated = remote.activate().await;
+            let activated = remote.activate(Duration::ZERO).await;
             let found = activated.map(|()| remote.capabilities().scope);
             match wanted {
                 Ok(scope) => assert_eq!(found.unwrap(), scope),
@@ -490,4 +491,136 @@ fn names_that_were_mistyped_do_not_pile_up() {
     let mistyped = Arc::downgrade(&plugins.named("brigde"));
     let found = runtime.block_on(Catalog::find(&catalog, "brigde")).unwrap();
     assert!(found.is_none() && mistyped.upgrade().is_none());
+}
+
+/// The next calls that a plugin hears: methods, and for hosts their addresses.
+fn heard(calls: &std::sync::mpsc::Receiver<String>, count: usize) -> Vec<String> {
+    let next = || {
+        calls
+            .recv_timeout(Duration::from_secs(20))
+            .expect("one more call")
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn a_plugin_of_all_hosts_hears_of_each_once_and_a_local_one_of_none() {
+    struct Everywhere(&'static str);
+    #[async_trait]
+    impl NetworkDriver for Everywhere {
+        async fn get_capabilities(&self) -> Answer<net::Capabilities> {
+            Ok(net::Capabilities {
+                scope: self.0.to_owned(),
+                ..net::Capabilities::default()
+            })
+        }
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, calls) = std::sync::mpsc::channel();
+    let serve = |name: &str, scope| {
+        let sender = sender.clone();
+        let server = Server::default()
+            .network(Everywhere(scope))
+            .observed_by(move |method, body| {
+                let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+                let address = body["DiscoveryData"]["Address"].as_str().unwrap_or_default();
+                let _ = sender.send(format!("{method} {address}").trim().to_owned());
+            });
+        let listener = UnixListener::bind(folder.path().join(format!("{name}.sock"))).unwrap();
+        tokio::spawn(server.serve(listener));
+    };
+    let as_kernel: Arc<dyn Kernel> = Arc::new(FakeKernel::new());
+    let settings = HostSettings {
+        node: node(),
+        address: [192, 0, 2, 1].into(),
+        vxlan_port: VXLAN_PORT,
+        exec_root: folder.path().to_owned(),
+        firewall: true,
+        ip_forward: true,
+    };
+    let places = Places {
+        sockets: vec![folder.path().to_owned()],
+        specifications: Vec::new(),
+    };
+    let plugins = Plugins::new(places, Limits::default());
+    let catalog = WithPlugins::new(BuiltIn::new(&settings, &as_kernel).unwrap(), plugins);
+    let host = |number: u8| KnownHost {
+        node: NodeId::from_bytes([number; 32]),
+        address: [192, 0, 2, number].into(),
+        itself: number == 9,
+    };
+    runtime.block_on(async {
+        serve("here", "local");
+        serve("wide", "global");
+        catalog.hosts_changed(&[host(9), host(1)]).await;
+        for name in ["here", "wide"] {
+            assert!(Catalog::find(&catalog, name).await.unwrap().is_some());
+        }
+        let begins = ["Plugin.Activate", "NetworkDriver.GetCapabilities"];
+        assert_eq!(heard(&calls, 2), begins);
+        assert_eq!(heard(&calls, 2), begins);
+        let (new, gone) = ("NetworkDriver.DiscoverNew", "NetworkDriver.DiscoverDelete");
+        assert_eq!(
+            heard(&calls, 2),
+            [format!("{new} 192.0.2.9"), format!("{new} 192.0.2.1")]
+        );
+        for hosts in [&[host(9), host(1)][..], &[host(9), host(2)], &[host(9), host(2)]] {
+            catalog.hosts_changed(hosts).await;
+        }
+        assert_eq!(
+            heard(&calls, 2),
+            [format!("{gone} 192.0.2.1"), format!("{new} 192.0.2.2")]
+        );
+        Catalog::find(&catalog, "wide").await.unwrap();
+        catalog.hosts_changed(&[host(9)]).await;
+        assert_eq!(
+            heard(&calls, 1),
+            [format!("{gone} 192.0.2.2")],
+            "and nothing between"
+        );
+    });
+}
+
+#[test]
+fn a_plugin_that_starts_a_little_later_is_waited_for_but_not_for_a_mistyped_name() {
+    struct Anything;
+    impl NetworkDriver for Anything {}
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let as_kernel: Arc<dyn Kernel> = Arc::new(FakeKernel::new());
+    let settings = HostSettings {
+        node: node(),
+        address: [192, 0, 2, 1].into(),
+        vxlan_port: VXLAN_PORT,
+        exec_root: folder.path().to_owned(),
+        firewall: true,
+        ip_forward: true,
+    };
+    let places = Places {
+        sockets: vec![folder.path().to_owned()],
+        specifications: Vec::new(),
+    };
+    let plugins = Plugins::new(places, Limits::default());
+    let catalog = WithPlugins::new(BuiltIn::new(&settings, &as_kernel).unwrap(), plugins);
+    let serving = async {
+        let listener = UnixListener::bind(folder.path().join("weave.sock")).unwrap();
+        Server::default().network(Anything).serve(listener).await
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            found = Catalog::find(&catalog, "brigde") => assert!(found.unwrap().is_none()),
+            () = std::future::ready(()) => panic!("it is looked for again"),
+        }
+        tokio::select! {
+            biased;
+            found = Catalog::find(&catalog, "weave") => assert!(found.unwrap().is_some()),
+            _ = serving => unreachable!("it serves to the end"),
+        }
+    });
 }

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use plugin_proto::{Limits, Places, Plugins};
@@ -32,7 +31,12 @@ impl Default for Remotes {
             sockets: Vec::new(),
             specifications: Vec::new(),
         };
-        Self::new(Plugins::new(nowhere, Limits::default()), Arc::new(Vec::new))
+        // Nobody can appear nowhere.
+        let limits = Limits {
+            search: std::time::Duration::ZERO,
+            ..Limits::default()
+        };
+        Self::new(Plugins::new(nowhere, limits), Arc::new(Vec::new))
     }
 }
 
@@ -63,7 +67,7 @@ impl Remotes {
     /// When it is not there, or is no driver of addresses.
     pub async fn find(&self, name: &str) -> Result<Arc<dyn Ipam>> {
         let remote = self.remote(name);
-        match remote.activate(Duration::ZERO).await {
+        match remote.activate(self.plugins.patience()).await {
             Ok(()) => Ok(remote),
             Err(error) => {
                 if remote.owed().is_empty() && !remote.plugin.is_there() {

@@ -3,13 +3,13 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use netlab::{Dockerd, Host, Lab, Process, Programs, Single, wait_for};
+use netlab::{Daemon, DaemonOptions, Dockerd, Host, Lab, Process, Programs, Single, wait_for};
 
 use crate::{
     Test,
     recorded::{self, Text},
     store::Store,
-    stub::Stub,
+    stub::{Called, Stub},
 };
 
 /// Releases with the packages that they lie in. The last one is not brought everywhere.
@@ -131,6 +131,17 @@ fn old_etcd(host: &Host) -> anyhow::Result<Process> {
     Ok(process)
 }
 
+/// What a plugin hears until this is among it.
+fn heard(stub: &Stub, method: &str) -> anyhow::Result<Vec<Called>> {
+    let mut calls = Vec::new();
+    wait_for(method, Duration::from_secs(60), || {
+        calls.extend(stub.calls());
+        anyhow::ensure!(calls.iter().any(|(called, _)| called == method), "{calls:?}");
+        Ok(())
+    })?;
+    Ok(calls)
+}
+
 /// The last release in which a plugin can be told of hosts.
 #[test]
 fn what_dockerd_tells_a_plugin_of_hosts() -> Test {
@@ -165,21 +176,43 @@ fn what_dockerd_tells_a_plugin_of_hosts() -> Test {
         &stub.calls(),
     );
     let mut there = start(b)?;
-    for (what, method) in [
-        ("(host b comes)", "NetworkDriver.DiscoverNew"),
-        ("(host b goes)", "NetworkDriver.DiscoverDelete"),
-    ] {
-        if method.ends_with("Delete") {
-            there.stop()?;
-        }
-        let mut calls = Vec::new();
-        wait_for(method, Duration::from_secs(60), || {
-            calls.extend(stub.calls());
-            anyhow::ensure!(calls.iter().any(|(called, _)| called == method), "{calls:?}");
-            Ok(())
-        })?;
-        text.part(what, &calls);
-    }
+    text.part("(host b comes)", &heard(stub, "NetworkDriver.DiscoverNew")?);
+    there.stop()?;
+    text.part("(host b goes)", &heard(stub, "NetworkDriver.DiscoverDelete")?);
     here.stop()?;
     recorded::assert_golden("hosts-20.10.txt", text.as_str())
+}
+
+#[test]
+fn this_daemon_tells_a_plugin_of_hosts_the_same() -> Test {
+    let programs = Programs::find()?;
+    let mut lab = Lab::new()?;
+    let kept = lab.host("kept")?;
+    let _etcd = netlab::Store::Etcd.start(&kept)?;
+    let (a, b) = (lab.host("a")?, lab.host("b")?);
+    let start = |host: &Host| {
+        let options = DaemonOptions {
+            cluster_store: netlab::Store::Etcd.url(&kept),
+            flags: Vec::new(),
+        };
+        Daemon::start(host, &programs, options)
+    };
+    let mut text = Text::with_addresses(&[("a", a.address()), ("b", b.address())]);
+    let here = start(&a)?;
+    let stub = Stub::serve(&a, here.exec_root().join("plugins/stub.sock"))?;
+    stub.everywhere();
+    here.ok("network create -d stub --subnet 10.88.0.0/24 lan")?;
+    text.part(
+        "docker network create -d stub --subnet 10.88.0.0/24 lan",
+        &stub.calls(),
+    );
+    let mut there = start(&b)?;
+    text.part("(host b comes)", &heard(&stub, "NetworkDriver.DiscoverNew")?);
+    there.stop()?;
+    text.part("(host b goes)", &heard(&stub, "NetworkDriver.DiscoverDelete")?);
+    let ours = recorded::comparable(text.as_str()).join("\n");
+    let theirs = recorded::comparable(&recorded::golden("hosts-20.10.txt")?).join("\n");
+    assert_eq!(ours, theirs, "dockerd 20.10 on the right");
+    here.ok("network rm lan")?;
+    Ok(())
 }
