@@ -35,6 +35,7 @@ fn network(number: u8) -> Network {
         vnis: Vec::new(),
         config_only: false,
         config_from: None,
+        found: None,
     }
 }
 

@@ -140,6 +140,7 @@ impl World {
             vnis: Vec::new(),
             config_only: false,
             config_from: None,
+            found: None,
         };
         let id = network.id;
         self.snapshot.networks.insert(id, Arc::new(network));

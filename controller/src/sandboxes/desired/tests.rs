@@ -64,6 +64,7 @@ fn network(name: &str, scope: Scope) -> Network {
         vnis: Vec::new(),
         config_only: false,
         config_from: None,
+        found: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn network(name: &str, predefined: bool) -> Arc<Network> {
         vnis: Vec::new(),
         config_only: false,
         config_from: None,
+        found: None,
     })
 }
 
