@@ -3,7 +3,8 @@
 //! The kernel announces that a link is gone long before it acknowledges the request (a veth: 0.5 ms against 8 to 24),
 //! so the request is sent by a worker and its caller waits for the announcement. A bridge takes too long even for that:
 //! it is renamed, which frees its name, and goes in the background. The kernel keeps everybody else from its links while
-//! it removes one (10 to 20 ms, many together take no less), so bridges go one by one, when nobody asks for anything.
+//! it removes one (10 to 20 ms, many together take no less), so bridges go one by one, when nobody asks for anything; while
+//! somebody always does, with long pauses.
 
 mod quiet;
 
@@ -311,9 +312,10 @@ fn work(shared: &Shared, sent: &Arc<AtomicU64>) {
 /// Removes one bridge after another until none waits.
 fn remove_bridges(shared: &Shared, sent: &Arc<AtomicU64>) {
     let mut queue = shared.queue();
+    let mut before = None;
     while let Some((since, _)) = queue.bridges.front() {
         let patience = match queue.hurried {
-            0 => shared.calls.patience(since.elapsed()),
+            0 => shared.calls.patience(since.elapsed(), before.as_ref()),
             _ => None,
         };
         if let Some(patience) = patience {
@@ -322,7 +324,9 @@ fn remove_bridges(shared: &Shared, sent: &Arc<AtomicU64>) {
         } else if let Some((_, removal)) = queue.bridges.pop_front() {
             queue.running += 1;
             drop(queue);
+            let begun = shared.calls.work_begins();
             removal.carry_out(sent);
+            before = Some(shared.calls.work_ends(&begun));
             drop(removal);
             queue = shared.queue();
             queue.running -= 1;
