@@ -68,6 +68,7 @@ struct Host {
     idle: Mutex<Vec<Connections>>,
     sent: Arc<AtomicU64>,
     removals: Removals,
+    trees: sysctl::Trees,
     own: Arc<own::Own>,
     admitted: firewalld::Admitted,
     /// Who makes the host's rules, if it isn't nf_tables.
@@ -83,6 +84,7 @@ impl Linux {
                 descriptor: Arc::new(netns::current()?),
                 idle: Mutex::default(),
                 removals: Removals::new(Arc::clone(&sent)),
+                trees: sysctl::Trees::default(),
                 sent,
                 own: Arc::default(),
                 admitted: firewalld::Admitted::default(),

@@ -344,7 +344,8 @@ fn sysctls(visits: &mut Visits<'_>, netns: &Netns, steps: &[Step]) -> Outcome {
     };
     let sysctls: Vec<_> = wanted.iter().map(|(_, sysctl)| *sysctl).collect();
     let own = (*netns == Netns::Host).then(|| &*visits.host().own);
-    let (count, error) = sysctl::write(descriptor.as_fd(), &sysctls, own);
+    let tree = sysctl::tree(visits, netns);
+    let (count, error) = sysctl::write(descriptor.as_fd(), &tree, &sysctls, own);
     let failure = error.map(|error| (wanted[count].0, error));
     let reached = failure.as_ref().map_or(steps.len(), |(at, _)| *at);
     ((0..reached).collect(), failure)

@@ -9,7 +9,7 @@ mod removal;
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd, BorrowedFd},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -22,6 +22,7 @@ use netlink_packet_route::{
 
 use super::{
     netlink::{CHANGE, CREATE, Connection, Refusal},
+    sysctl,
     visit::{Visit, Visits, refused},
 };
 use crate::{
@@ -154,11 +155,10 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
     if let (Some(port), Some(_)) = (link.port(), &link.master) {
         request.attributes.push(message::port(port));
     }
-    let visit = visits.visit(&link.netns, key)?;
-    match (&link.kind, &link.master) {
-        (LinkKind::Veth { .. }, Some(_)) => finish_port(visit, key, request)?,
-        _ => request_change(visit, key, request)?,
+    if matches!((&link.kind, &link.master), (LinkKind::Veth { .. }, Some(_))) {
+        silence(visits, key, link)?;
     }
+    request_change(visits.visit(&link.netns, key)?, key, request)?;
     match &link.kind {
         LinkKind::Veth { peer, .. } if peer.up => {
             let mut request = message::named(&peer.name);
@@ -176,15 +176,13 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
     }
 }
 
-/// A pair's end on a bridge gets no IPv6 address of its own: nobody talks to it, and each would cost the next one more
-/// (a route that all of them have, a check for duplicates). Where the kernel has no IPv6 at all it refuses to be told.
-fn finish_port(visit: &mut Visit, key: &Key, request: LinkMessage) -> Result<()> {
-    let mut silent = request.clone();
-    silent.attributes.push(message::without_link_local());
-    match request_change(visit, key, silent) {
-        Err(Error::Unsupported(_)) => request_change(visit, key, request),
-        answer => answer,
-    }
+/// A pair's end on a bridge has no IPv6 of its own: nobody talks to it, and each would cost the next one more (routes
+/// that all of them have, a check for duplicates). Said before it has a carrier, or the kernel would have begun already.
+fn silence(visits: &mut Visits<'_>, key: &Key, link: &Link) -> Result<()> {
+    let netns = visits.descriptor(&link.netns, key)?;
+    let tree = sysctl::tree(visits, &link.netns);
+    sysctl::switch_ipv6_off(&tree, netns.as_fd(), &link.name)
+        .map_err(|error| refused(key, "switching IPv6 off on it", "such link")(error.into()))
 }
 
 fn request_change(visit: &mut Visit, key: &Key, request: LinkMessage) -> Result<()> {

@@ -33,7 +33,7 @@ use nix::{
 use rustix::fs::inotify::{ReadFlags, Reader};
 
 use self::links::Memory;
-use super::{netlink::Connection, own::Own};
+use super::{netlink::Connection, own::Own, raw::attribute};
 use crate::damage::{Damage, Tell, Watch};
 
 /// `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE`, `_IPV4_NETCONF`, `_IPV6_NETCONF`.
@@ -42,6 +42,10 @@ const GROUPS: [u32; 7] = [1, 5, 7, 9, 11, 24, 25];
 const NFTABLES: u32 = 7;
 /// `RTM_NEWNETCONF`.
 const NETCONF: u16 = 80;
+/// `struct nlmsghdr` and a padded `struct netconfmsg`.
+const NETCONF_HEADERS: usize = 20;
+/// `NETCONFA_IFINDEX`: -1 for all links, -2 for those to come.
+const NETCONF_LINK: u16 = 1;
 /// Room for a burst of announcements; memory is taken as needed.
 const BUFFER: usize = 8 << 20;
 
@@ -185,7 +189,9 @@ impl Monitor {
         let mut lost = Damage::default();
         each_datagram(&self.route, &mut lost, |datagram, damage| {
             if datagram.get(4..6) == Some(&NETCONF.to_ne_bytes()) {
-                damage.rules |= own.wanted_forwarding().iter().any(|wanted| !holds(wanted));
+                // Every new link has settings of its own, too; what we want is wanted of all.
+                damage.rules |=
+                    is_of_all(datagram) && own.wanted_forwarding().iter().any(|wanted| !holds(wanted));
                 return;
             }
             let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram);
@@ -224,6 +230,15 @@ impl Monitor {
                 None => damage.rules = true,
             }
         }
+    }
+}
+
+/// Whether an announcement of settings is about those of all links, or of links to come.
+fn is_of_all(netconf: &[u8]) -> bool {
+    let attributes = netconf.get(NETCONF_HEADERS..).unwrap_or_default();
+    match attribute(attributes, NETCONF_LINK).map(<[u8; 4]>::try_from) {
+        Some(Ok(index)) => i32::from_ne_bytes(index) < 0,
+        _ => true,
     }
 }
 

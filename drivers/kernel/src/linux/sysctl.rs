@@ -1,12 +1,14 @@
 //! Sysctls of a namespace: /proc/sys/net shows that of the thread that opens a file below it.
 
+mod tree;
+
 use std::{
-    fs,
-    io::{self, Write as _},
+    io,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
+pub(super) use self::tree::{Tree, Trees};
 use super::{netns, own::Own, uplinks, visit::Visits};
 use crate::{Error, Key, Netns, Object, Result, object::Sysctl};
 
@@ -17,17 +19,27 @@ pub(super) fn observe(visits: &mut Visits<'_>, netns: &Netns, keys: &[&Key]) -> 
     };
     let descriptor = visits.descriptor(netns, first)?;
     let own = (*netns == Netns::Host).then(|| &*visits.host().own);
+    let tree = tree(visits, netns);
     let values = netns::inside(descriptor.as_fd(), || {
-        let read = |key: &&Key| read(key).inspect(|found| note(own, found.as_ref()));
+        let read = |key: &&Key| read(&tree, key).inspect(|found| note(own, found.as_ref()));
         Ok(keys.iter().map(read).collect::<Vec<_>>())
     })
     .map_err(|error| failure(first, "entering its namespace", error))?;
     values.into_iter().filter_map(Result::transpose).collect()
 }
 
+/// Where a namespace's sysctls are found. The host's are watched, by others too, where everybody finds them.
+pub(super) fn tree(visits: &Visits<'_>, netns: &Netns) -> Tree {
+    match netns {
+        Netns::Host => Tree::Common,
+        Netns::Pinned(_) | Netns::Numbered(_) => visits.host().trees.for_visit(),
+    }
+}
+
 /// Writes values in order, until one can't be. Answers how many were.
 pub(super) fn write(
     descriptor: BorrowedFd<'_>,
+    tree: &Tree,
     sysctls: &[&Sysctl],
     own: Option<&Own>,
 ) -> (usize, Option<Error>) {
@@ -38,7 +50,7 @@ pub(super) fn write(
         let first_failure = sysctls
             .iter()
             .enumerate()
-            .find_map(|(at, sysctl)| write_one(sysctl, own).err().map(|error| (at, error)));
+            .find_map(|(at, sysctl)| write_one(tree, sysctl, own).err().map(|error| (at, error)));
         Ok(first_failure)
     });
     match written {
@@ -48,7 +60,16 @@ pub(super) fn write(
     }
 }
 
-fn write_one(sysctl: &Sysctl, own: Option<&Own>) -> Result<()> {
+/// Has IPv6 leave a link alone. Where there is none, it does.
+pub(super) fn switch_ipv6_off(tree: &Tree, netns: BorrowedFd<'_>, link: &str) -> io::Result<()> {
+    let name = format!("net/ipv6/conf/{link}/disable_ipv6");
+    match netns::inside(netns, || tree.write(&name, "1")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
+fn write_one(tree: &Tree, sysctl: &Sysctl, own: Option<&Own>) -> Result<()> {
     let key = key(sysctl);
     let file = path(&sysctl.name).map_err(|error| failure(&key, "finding it", error))?;
     if sysctl.name == uplinks::FORWARDING && sysctl.value == "1" {
@@ -57,13 +78,8 @@ fn write_one(sysctl: &Sysctl, own: Option<&Own>) -> Result<()> {
     if let (Some(own), Some(path)) = (own, file.to_str()) {
         own.note_sysctl(&sysctl.name, path, &sysctl.value);
     }
-    overwrite(&file, &sysctl.value).map_err(|error| failure(&key, "writing it", error))
-}
-
-/// Writes without truncating first, which would be announced while the old value is still there.
-fn overwrite(path: &Path, value: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    file.write_all(value.as_bytes())
+    tree.write(&sysctl.name, &sysctl.value)
+        .map_err(|error| failure(&key, "writing it", error))
 }
 
 /// What is seen is taken for what should be: if it isn't, it is written next.
@@ -76,11 +92,11 @@ fn note(own: Option<&Own>, found: Option<&Object>) {
     }
 }
 
-fn read(key: &Key) -> Result<Option<Object>> {
+fn read(tree: &Tree, key: &Key) -> Result<Option<Object>> {
     let Key::Sysctl(netns, name) = key else {
         return Ok(None);
     };
-    let value = path(name).and_then(fs::read_to_string);
+    let value = path(name).and_then(|_| tree.read(name));
     match value {
         Ok(value) => Ok(Some(Object::Sysctl(Sysctl {
             netns: netns.clone(),
@@ -98,7 +114,7 @@ fn path(name: &str) -> io::Result<PathBuf> {
     if leads_out {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    Ok(PathBuf::from("/proc/sys").join(name))
+    Ok(Path::new("/proc/sys").join(name))
 }
 
 fn key(sysctl: &Sysctl) -> Key {

@@ -4,9 +4,9 @@ use std::{net::IpAddr, os::fd::RawFd};
 
 use model::MacAddress;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
-    InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth, InfoVlan, InfoVxlan,
-    IpVlanFlags, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData,
+    InfoPortKind, InfoVeth, InfoVlan, InfoVxlan, IpVlanFlags, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage, MacVlanMode,
 };
 
 use crate::{
@@ -169,12 +169,6 @@ pub(super) fn difference(from: &Link, to: &Link) -> LinkMessage {
         set_up(&mut message, to.up);
     }
     message
-}
-
-/// No address that the kernel makes up, from when it comes up.
-pub(super) fn without_link_local() -> LinkAttribute {
-    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
 }
 
 /// Flags of a bridge's port.
