@@ -364,4 +364,6 @@ impl Ipam for Remote {
 }
 
 #[cfg(test)]
+mod served;
+#[cfg(test)]
 mod tests;
