@@ -85,7 +85,7 @@ impl Plugins {
     }
 
     /// How long a plugin is looked for that nobody has seen yet.
-    pub fn patience(&self) -> Duration {
+    pub fn search(&self) -> Duration {
         self.limits.search
     }
 
@@ -249,16 +249,16 @@ impl Plugin {
     }
 
     fn read<C: Call>(&self, answer: &Answer) -> Result<C::Reply> {
-        let refused = |message| Error::Refused {
+        let refused = |message: String| Error::Refused {
             plugin: self.name.clone(),
             method: C::METHOD.to_owned(),
             status: answer.status.as_u16(),
-            message,
+            message: legible(&message),
         };
-        let nonsense = |reason| Error::Nonsense {
+        let nonsense = |reason: String| Error::Nonsense {
             plugin: self.name.clone(),
             method: C::METHOD.to_owned(),
-            reason,
+            reason: legible(&reason),
         };
         let object = decode::object(&answer.body);
         if answer.status != StatusCode::OK {
@@ -279,7 +279,7 @@ impl Plugin {
             Failure::Nonsense(reason) => Error::Nonsense {
                 plugin,
                 method,
-                reason,
+                reason: legible(&reason),
             },
             Failure::Connect(reason) | Failure::Broken(reason) => {
                 self.state().wary = Some(Instant::now() + self.limits.wary);
@@ -346,9 +346,27 @@ struct Deadline {
     patience: Duration,
 }
 
+/// So many letters of what a plugin says are told.
+const WORDS: usize = 1000;
+
+/// What a plugin says, for people: not all of it where there is much, and nothing that a terminal would obey.
+fn legible(text: &str) -> String {
+    let letter = |letter: char| match letter {
+        '\n' => letter,
+        letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
+        letter => letter,
+    };
+    let mut letters = text.chars().map(letter);
+    let mut told: String = letters.by_ref().take(WORDS).collect();
+    if letters.next().is_some() {
+        told.push('…');
+    }
+    told
+}
+
 /// The text of a body that is no reply; not all of it where there is much.
 fn plain(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(1000)]);
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * WORDS)]);
     match text.trim() {
         "" => "no reason given".to_owned(),
         text => text.to_owned(),

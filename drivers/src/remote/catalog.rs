@@ -66,7 +66,7 @@ impl Catalog for WithPlugins {
         let built_in: Vec<&str> = built_in.iter().map(String::as_str).collect();
         let patience = match options::nearest(name, &built_in) {
             Some(_) => Duration::ZERO,
-            None => self.plugins.patience(),
+            None => self.plugins.search(),
         };
         match remote.activate(patience).await {
             Ok(()) => Ok(Some(remote)),

@@ -67,7 +67,7 @@ impl Remotes {
     /// When it is not there, or is no driver of addresses.
     pub async fn find(&self, name: &str) -> Result<Arc<dyn Ipam>> {
         let remote = self.remote(name);
-        match remote.activate(self.plugins.patience()).await {
+        match remote.activate(self.plugins.search()).await {
             Ok(()) => Ok(remote),
             Err(error) => {
                 if remote.owed().is_empty() && !remote.plugin.is_there() {
