@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings programs that Debian 12 lacks, or has too old, from other Debian releases into a cache folder.
 #
-#   tests/packages.sh [busybox] [consul] [docker] [dockerd] [dockerd-26] [etcd] [firewalld] [ufw]
+#   tests/packages.sh [busybox] [consul] [dnsmasq] [docker] [dockerd] [dockerd-26] [etcd] [firewalld] [podman] [ufw]
 #                                                            (all of these when none is named)
 #   tests/packages.sh dockerd-28                             (one more neighbour for the suite "beside")
 #   tests/packages.sh linux qemu                             (what tests/vm.sh needs besides)
@@ -11,11 +11,13 @@
 #
 #   busybox   1.37 from trixie: bookworm's static build crashes in wget
 #   consul    1.8.7 from bullseye, the last one Debian carried
+#   dnsmasq   2.90 from bookworm, a DHCP server, with its libraries
 #   docker    the docker command line 26 from trixie
 #   dockerd   20.10 from bookworm with containerd and runc; dockerd-26 from trixie and dockerd-28 from sid lie over it
 #   etcd      3.4 from bookworm: unpacked, not installed, so that no service of that name starts on this machine
 #   firewalld 1.3 from bookworm with a message bus and what else of it is no part of every machine
 #   ufw       0.36 from bookworm; neither is installed, because their services would start on this machine
+#   podman    4.3 from bookworm with crun, conmon and the plugins of the CNI project
 #   linux     Debian's cloud kernel of bookworm with its modules
 #   qemu      an emulated machine, from bookworm, with those of its libraries that this machine lacks
 #
@@ -25,10 +27,12 @@ set -euo pipefail
 cache=${CNM_TEST_CACHE:-/var/cache/cnm-tests}
 
 # name → suite, package, program inside it
-declare -A suite=([busybox]=trixie [consul]=bullseye [docker]=trixie [etcd]=bookworm [linux]=bookworm [qemu]=bookworm)
-declare -A package=([busybox]=busybox-static [consul]=consul [docker]=docker-cli [etcd]=etcd-server
+declare -A suite=([busybox]=trixie [consul]=bullseye [dnsmasq]=bookworm [docker]=trixie [etcd]=bookworm [linux]=bookworm [qemu]=bookworm)
+declare -A package=([busybox]=busybox-static [consul]=consul [docker]=docker-cli
+    [dnsmasq]="dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libunistring2 libmnl0
+        libnftables1 libnftnl11 libjansson4" [etcd]=etcd-server
     [linux]=linux-image-cloud-amd64 [qemu]=qemu-system-x86)
-declare -A program=([busybox]=usr/bin/busybox [consul]=usr/bin/consul [docker]=usr/bin/docker [etcd]=usr/bin/etcd
+declare -A program=([busybox]=usr/bin/busybox [consul]=usr/bin/consul [dnsmasq]=usr/sbin/dnsmasq [docker]=usr/bin/docker [etcd]=usr/bin/etcd
     [linux]=boot/vmlinuz [qemu]=usr/bin/qemu-system-x86_64)
 
 # Neighbours of ours on a host of the lab: whole package trees, mounted over the machine's own.
@@ -37,6 +41,13 @@ package+=([dockerd]="docker.io containerd runc tini libdevmapper1.02.1" [dockerd
     [firewalld]="firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng gir1.2-glib-2.0
         libgirepository-1.0-1 libglib2.0-0 dbus-daemon dbus-bin libdbus-1-3 libapparmor1 libaudit1 libcap-ng0"
     [ufw]=ufw)
+suite+=([compose]=sid)
+package+=([compose]=docker-compose)
+program+=([compose]=usr/libexec/docker/cli-plugins/docker-compose)
+suite+=([podman]=bookworm)
+package+=([podman]="podman crun conmon containernetworking-plugins golang-github-containers-common
+        golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libglib2.0-0 libdevmapper1.02.1")
+program+=([podman]=usr/bin/podman)
 program+=([dockerd]=usr/sbin/dockerd [dockerd-26]=usr/sbin/dockerd [dockerd-28]=usr/sbin/dockerd
     [firewalld]=usr/sbin/firewalld [ufw]=usr/sbin/ufw)
 
@@ -117,7 +128,7 @@ bring() {
     for archive in "$work"/*.deb; do dpkg -x "$archive" "$work/root"; done
     # Debian's folders have moved below /usr, while some packages still name them without it.
     case $name in
-        dockerd* | firewalld | ufw)
+        dnsmasq | dockerd* | firewalld | podman | ufw)
             [ ! -d "$work/root/lib" ] || { cp -a "$work/root/lib" "$work/root/usr" && rm -r "$work/root/lib"; } ;;
     esac
     [ "$name" != linux ] || mv "$work"/root/boot/vmlinuz-* "$work/root/boot/vmlinuz"
@@ -134,7 +145,7 @@ mkdir -p "$cache"
 trap 'rm -rf "$cache"/.*.??????' EXIT
 exec 9>"$cache/.lock"
 flock 9
-[ $# -gt 0 ] || set -- busybox consul docker dockerd dockerd-26 etcd firewalld ufw
+[ $# -gt 0 ] || set -- busybox consul dnsmasq docker dockerd dockerd-26 etcd firewalld podman ufw
 for name; do
     [ -n "${suite[$name]:-}" ] || fail "unknown package \"$name\": ${!suite[*]} are known"
     bring "$name"

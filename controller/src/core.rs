@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use drivers::{Catalog, Driver, Peer, Target};
+use drivers::{Attachment, Catalog, Driver, Peer, Target};
 use ipam::Ipam;
 use kernel::Survey;
 use model::{DriverName, Endpoint, EndpointId, InterfaceName, Network, NetworkId, Node, Sandbox, Scope};
@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Result},
     events::Events,
     lacking::Lacking,
+    leases::{self, Leases},
     locks::Locks,
     name_service::NameService,
     records::Records,
@@ -47,6 +48,8 @@ pub(crate) struct Core {
     /// Flows of addresses that endpoints had.
     pub(crate) forgetting: Forgetting,
     pub(crate) lacking: Lacking,
+    /// What this host's DHCP leases do now.
+    pub(crate) leases: Leases,
     pub(crate) events: Events,
     /// Wakes the reconciler.
     pub(crate) wake: Notify,
@@ -94,6 +97,7 @@ impl Core {
             strangers: Strangers::default(),
             forgetting: Forgetting::default(),
             lacking: Lacking::default(),
+            leases: Leases::default(),
             events: Events::new(),
             wake: Notify::new(),
             work: Work::default(),
@@ -132,11 +136,17 @@ impl Core {
         self.ipam_named(&network.ipam.driver)
     }
 
+    /// Our own address management.
+    pub(crate) fn own_ipam(&self) -> Arc<dyn Ipam> {
+        Arc::clone(&self.ipam)
+    }
+
     /// The same by name.
     pub(crate) fn ipam_named(&self, name: &DriverName) -> Arc<dyn Ipam> {
         match name.as_str() {
             "default" => Arc::clone(&self.ipam),
-            "null" => Arc::new(ipam::Null),
+            // The segment's server has the pools.
+            "null" | leases::DRIVER => Arc::new(ipam::Null),
             plugin => self.ipam_plugins.named(plugin),
         }
     }
@@ -144,9 +154,15 @@ impl Core {
     /// Who is to manage a new network's addresses. A plugin is there, and has said what it needs.
     pub(crate) async fn find_ipam(&self, name: &DriverName) -> Result<Arc<dyn Ipam>> {
         match name.as_str() {
-            "default" | "null" => Ok(self.ipam_named(name)),
+            "default" | "null" | leases::DRIVER => Ok(self.ipam_named(name)),
             plugin => Ok(self.ipam_plugins.find(plugin).await?),
         }
+    }
+
+    /// What an endpoint's sandbox gets: its driver's answer, with what came with its lease. None while it has not joined.
+    pub(crate) fn attachment(&self, network: &Network, endpoint: &Endpoint) -> Option<Attachment> {
+        let answer = self.attachments.get(endpoint.id)?;
+        Some(leases::dress(answer, network, endpoint))
     }
 
     /// The driver of that name, which looks at nothing that a survey has seen.
@@ -271,6 +287,7 @@ pub(crate) fn target(sandbox: &Sandbox, endpoint: &Endpoint) -> Target {
         interface: endpoint.interface.clone().unwrap_or_else(none),
         ports: sandbox.ports.clone(),
         exposed: sandbox.exposed.clone(),
+        on_host: crate::dressed::is_on_host(sandbox, endpoint),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The endpoints service: a sandbox joins a network and leaves it.
 
 mod addresses;
+mod announce;
 mod check;
 mod connect;
 mod dead_flows;
@@ -25,19 +26,23 @@ use crate::{
     error::{Error, Result},
 };
 
-pub(crate) use connect::undo_creating;
+pub(crate) use announce::{announce, violations as announcement_violations};
+pub(crate) use connect::{inner as connect_inner, undo_creating};
 pub(crate) use dead_flows::{
     Forgetting, Note as DeadFlowsNote, load as load_dead_flows, start as forget_dead_flows,
 };
 pub(crate) use disconnect::{finish_deleting, leave, reap, release_noted};
 pub(crate) use gateway_bridge::{adjust as adjust_gateway_bridge, is_gateway_bridge};
 pub(crate) use join::{join_late, rejoin};
+pub(crate) use rename::introduce;
 pub(crate) use republish::republish;
-pub(crate) use strangers::{PROBE, Strangers};
+pub(crate) use strangers::{PROBE, Strangers, look};
 
 /// An endpoint wanted.
 #[derive(Debug, Clone)]
 pub struct Connect {
+    /// The endpoint's id; none for a new one.
+    pub id: Option<EndpointId>,
     /// The network.
     pub network: NetworkId,
     /// The sandbox that joins.
@@ -69,6 +74,7 @@ impl Connect {
     /// A connection with every default.
     pub fn new(network: NetworkId, sandbox: SandboxId, name: impl Into<String>) -> Self {
         Self {
+            id: None,
             network,
             sandbox,
             container: None,
@@ -173,7 +179,7 @@ impl Endpoints {
     /// # Errors
     /// `Invalid`, with everything that is wrong.
     pub fn check_options(network: &model::Network, options: &Labels) -> Result<()> {
-        check::check_routes(network, options)
+        check::check_options(network, options)
     }
 
     /// One endpoint.
@@ -188,12 +194,14 @@ impl Endpoints {
 
     /// The gateways that this host's endpoint offers, for `inspect`.
     pub fn gateways(&self, id: EndpointId) -> Gateways {
-        self.core
-            .attachments
-            .get(id)
-            .map_or_else(Gateways::default, |attachment| Gateways {
-                v4: attachment.gateway_v4,
-                v6: attachment.gateway_v6,
-            })
+        let snapshot = self.core.records.snapshot();
+        let attachment = snapshot.endpoints.get(&id).and_then(|endpoint| {
+            let network = snapshot.networks.get(&endpoint.network)?;
+            self.core.attachment(network, endpoint)
+        });
+        attachment.map_or_else(Gateways::default, |attachment| Gateways {
+            v4: attachment.gateway_v4,
+            v6: attachment.gateway_v6,
+        })
     }
 }

@@ -3,16 +3,19 @@
 //! A request walks one way: check, allocate, record the intent (one commit), realize in the kernel, record the result,
 //! publish a snapshot, send an event. On failure the undo stack walks it back; after a crash the record's
 //! lifecycle tells the reconciler what to finish. Name service, API and engine read snapshots and are called by nobody
-//! here. The four services lie side by side in [`Controller`] and hold no state of their own.
+//! here. The services lie side by side in [`Controller`] and hold no state of their own.
 #![forbid(unsafe_code)]
 
 mod attachments;
 mod claims;
 mod core;
+mod dressed;
 mod endpoints;
 mod error;
 mod events;
+mod foreign;
 mod lacking;
+mod leases;
 mod locks;
 mod name_service;
 mod networks;
@@ -36,9 +39,14 @@ use model::{Node, Snapshot};
 use store::Stores;
 use tokio::sync::{broadcast, watch};
 
+pub use dressed::{Dressed, JoinDressed, JoinedDressed, Learnt};
 pub use endpoints::{Connect, Endpoints, Gateways};
 pub use error::{Error, Result};
 pub use events::{Event, EventKind};
+pub use foreign::{
+    AttachForeign, AttachedForeign, Foreign, ForeignSandbox, Observed, ObservedLink, ObservedRoute,
+    Readiness, group as foreign_group,
+};
 pub use ipam::PoolUse;
 pub use kernel::{Passage, modules::Missing};
 pub use name_service::{NameService, WithoutNames};
@@ -70,7 +78,7 @@ pub struct Parts {
     pub settings: Settings,
 }
 
-/// The four services of the Container Network Model over one set of records.
+/// The services of the Container Network Model over one set of records.
 #[derive(Debug)]
 pub struct Controller {
     /// Networks.
@@ -79,6 +87,10 @@ pub struct Controller {
     pub endpoints: Endpoints,
     /// Sandboxes.
     pub sandboxes: Sandboxes,
+    /// Sandboxes in namespaces that somebody else made.
+    pub foreign: Foreign,
+    /// Those that the somebody dresses too.
+    pub dressed: Dressed,
     core: Arc<Core>,
     reconciler: Reconciler,
 }
@@ -96,6 +108,8 @@ impl Controller {
             networks: Networks { core: core.clone() },
             endpoints: Endpoints { core: core.clone() },
             sandboxes: Sandboxes { core: core.clone() },
+            foreign: Foreign { core: core.clone() },
+            dressed: Dressed { core: core.clone() },
             core,
             reconciler,
         }))

@@ -23,7 +23,7 @@ use crate::{
     core::{Core, Fence},
     endpoints,
     error::Result,
-    lacking, networks,
+    lacking, leases, networks,
 };
 
 /// The tasks behind a controller.
@@ -71,6 +71,7 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
         heard,
         stopped.clone(),
     ))];
+    tasks.push(tokio::spawn(leases::keep(Arc::clone(core), stopped.clone())));
     tasks.push(tokio::spawn(look_for_modules(Arc::clone(core))));
     if let Some(store) = core.stores.global.clone() {
         tasks.extend(watch::spawn(core, &store, &stopped));

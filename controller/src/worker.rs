@@ -11,7 +11,7 @@ use kernel::{
     Kernel, KernelState, Mark, Netns, Object, Owner, Survey,
     traffic::{DeadFlows, HostSocket, PortLimits, Process},
 };
-use model::{InterfaceName, MacAddress, NodeId, Protocol};
+use model::{InterfaceName, IpNet, MacAddress, NodeId, Protocol};
 
 use crate::error::{Error, Result};
 
@@ -148,10 +148,70 @@ impl Worker {
         .await
     }
 
+    /// Sends a datagram, and answers the first reply that is taken for one within `limit`.
+    pub(crate) async fn converse<T: Send + 'static>(
+        &self,
+        datagram: kernel::Datagram,
+        limit: Duration,
+        mut take: impl FnMut(&[u8]) -> Option<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        self.run("asking on the segment", move |kernel| {
+            let mut taken = None;
+            kernel.converse(&datagram, limit, &mut |reply| {
+                taken = take(reply);
+                taken.is_some()
+            })?;
+            Ok(taken)
+        })
+        .await
+    }
+
+    /// Tells a segment who has these addresses now.
+    pub(crate) async fn announce(
+        &self,
+        netns: Netns,
+        link: InterfaceName,
+        addresses: Vec<IpAddr>,
+    ) -> Result<()> {
+        self.run("telling who has an address", move |kernel| {
+            kernel.announce(&netns, &link, &addresses)
+        })
+        .await
+    }
+
+    /// The addresses of a link, without those of the link alone; none if its namespace is gone.
+    pub(crate) async fn addresses_of(&self, netns: Netns, link: InterfaceName) -> Result<Vec<IpNet>> {
+        self.run("looking at an interface", move |kernel| {
+            let found = match kernel.observe_addresses(&netns) {
+                Err(kernel::Error::NoSuch { .. }) => Vec::new(),
+                found => found?,
+            };
+            let here = found.into_iter().filter_map(|object| match object {
+                Object::Address(on) if on.link == link => Some(on.address),
+                _ => None,
+            });
+            Ok(here.collect())
+        })
+        .await
+    }
+
     /// Sockets of the host's processes, and which ports it chooses from.
     pub(crate) async fn host_ports(&self, protocols: Vec<Protocol>) -> Result<(Vec<HostSocket>, PortLimits)> {
         self.run("looking at the host's ports", move |kernel| {
             Ok((kernel.sockets(&protocols)?, kernel.port_limits()?))
+        })
+        .await
+    }
+
+    /// Every address of a namespace, with the link that wears it.
+    pub(crate) async fn addresses(&self, doing: &str, netns: Netns) -> Result<Vec<(InterfaceName, IpNet)>> {
+        self.run(doing, move |kernel| {
+            let found = kernel.observe_addresses(&netns)?;
+            let worn = found.into_iter().filter_map(|object| match object {
+                Object::Address(on) => Some((on.link, on.address)),
+                _ => None,
+            });
+            Ok(worn.collect())
         })
         .await
     }

@@ -43,6 +43,10 @@ impl Stacked for Ipvlan {
             parent: options.parent,
         })
     }
+
+    fn shares_ethernet(&self) -> bool {
+        true
+    }
 }
 
 impl Planner for Ipvlan {

@@ -22,12 +22,14 @@ mod planner;
 pub mod remote;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod served;
 mod view;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Endpoint, InterfaceName, IpNet, Network, Scope};
+use model::{Endpoint, InterfaceName, IpNet, MacAddress, Network, Scope};
 
 pub use catalog::{BuiltIn, HostSettings, VXLAN_PORT};
 pub use host::Host;
@@ -167,6 +169,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// The Ethernet address that the network itself has on its segment.
+    fn own_mac(&self, _network: &Network) -> Option<MacAddress> {
+        None
+    }
+
     /// The addresses that a network itself wears on the host, with the links that wear them.
     fn wears(&self, _network: &Network) -> Vec<(InterfaceName, IpNet)> {
         Vec::new()
@@ -176,6 +183,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// asked before an address is used.
     fn segment(&self, _network: &Network) -> Option<InterfaceName> {
         None
+    }
+
+    /// Whether its endpoints' interfaces all wear the Ethernet address of the link below.
+    fn shares_ethernet(&self) -> bool {
+        false
     }
 
     /// Goes from one view of a network to another while its endpoints work on, touching only what differs; all of it or,

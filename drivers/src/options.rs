@@ -18,11 +18,12 @@ pub(crate) fn prefix_or_usual(chosen: Option<String>) -> String {
 const SMALLEST_MTU: u16 = 68;
 
 /// Keys that begin so are nobody's in particular: other parts read them, and every driver lets them pass.
-const SHARED: &str = "cnm.";
+const SHARED: [&str; 2] = ["cnm.", "com.docker.network.advertise_addr_"];
 
 /// Refuses a key that the driver doesn't have.
 pub(crate) fn refuse_unknown(driver: &str, known: &[&'static str], options: &Labels) -> Result<()> {
-    let ours = |key: &&String| !known.contains(&key.as_str()) && !key.starts_with(SHARED);
+    let ours =
+        |key: &&String| !known.contains(&key.as_str()) && !SHARED.iter().any(|start| key.starts_with(start));
     match options.keys().find(ours) {
         None => Ok(()),
         Some(key) => Err(Error::Invalid {

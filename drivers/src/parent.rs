@@ -35,6 +35,10 @@ pub(crate) struct Stack {
 pub(crate) trait Stacked: Planner {
     /// What the options say about it.
     fn stack(&self, options: &Labels) -> Result<Stack>;
+    /// Whether the interfaces wear the parent's Ethernet address.
+    fn shares_ethernet(&self) -> bool {
+        false
+    }
 }
 
 /// What a driver of such networks can do.
@@ -116,7 +120,7 @@ pub(crate) fn interface(
     kind: UpperKind,
     mtu: Option<u32>,
 ) -> Result<Object> {
-    let Some(sandbox) = &target.netns else {
+    let Some(place) = target.place() else {
         return Err(Error::Forbidden {
             message: format!(
                 "{:?} shares the host's network and can't join another one",
@@ -137,11 +141,7 @@ pub(crate) fn interface(
             .mac
             .filter(|_| !matches!(kind, UpperKind::Ipvlan(..))),
         mtu,
-        ..link(
-            Netns::Pinned(sandbox.clone()),
-            target.interface.clone(),
-            LinkKind::Upper(upper),
-        )
+        ..link(place, target.interface.clone(), LinkKind::Upper(upper))
     }))
 }
 

@@ -118,6 +118,7 @@ pub(crate) fn endpoint(network: &Network, number: u8, addresses: &[&str]) -> End
         options: Labels::new(),
         requested: Vec::new(),
         answer: None,
+        lease: None,
     }
 }
 
@@ -150,6 +151,7 @@ pub(crate) fn target(netns: &Path) -> Target {
         interface: InterfaceName::new("eth0").expect("a name"),
         ports: Vec::new(),
         exposed: Vec::new(),
+        on_host: false,
     }
 }
 

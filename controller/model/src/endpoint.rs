@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lifecycle, MacAddress,
+    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lease, Lifecycle, MacAddress,
     NetworkId, NodeId, SandboxId, Subnet, Timestamp,
 };
 
@@ -45,6 +45,9 @@ pub struct Endpoint {
     /// What a plugin said at join, which is not asked again; none of a built-in driver's.
     #[serde(default)]
     pub answer: Option<PluginAnswer>,
+    /// What the segment's DHCP server gave, where addresses are its to give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
 }
 
 /// How a plugin wants a sandbox to be set up for an endpoint.

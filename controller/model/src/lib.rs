@@ -10,6 +10,7 @@ mod endpoint;
 mod id;
 mod interface_name;
 mod labels;
+mod lease;
 mod mac;
 mod name;
 mod name_options;
@@ -28,15 +29,19 @@ pub use endpoint::{Endpoint, EndpointAddresses, PluginAnswer};
 pub use id::{Container, ContainerId, EndpointId, Id, IdError, NetworkId, NodeId, SandboxId};
 pub use interface_name::{InterfaceName, InterfaceNameError};
 pub use labels::Labels;
+pub use lease::Lease;
 pub use mac::{MacAddress, MacError};
-pub use name::{ContainerName, DriverName, NameError, NetworkName};
+pub use name::{ContainerName, DriverName, NameError, NetworkName, VolumeName};
 pub use name_options::{NameOptionError, NameOptions};
 pub use network::{FoundLink, IpamConfig, Network, Pool, SubnetRequest};
 pub use node::Node;
 pub use port::{
     ExposedPorts, Exposure, PortBinding, PortRange, PortRangeError, Protocol, ProtocolError, PublishedPorts,
 };
-pub use sandbox::{DnsConfig, DnsPorts, HostEntry, NAME_SERVER_V6, Sandbox, SandboxKind, SandboxLink};
+pub use sandbox::{
+    DnsConfig, DnsPorts, ForeignNamespace, HostEntry, NAME_SERVER, NAME_SERVER_MARK, NAME_SERVER_V6, Sandbox,
+    SandboxKind, SandboxLink,
+};
 pub use scope::{Lifecycle, Scope};
 pub use snapshot::Snapshot;
 pub use static_route::{StaticRoute, StaticRouteError};

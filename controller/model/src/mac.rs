@@ -40,6 +40,13 @@ impl MacAddress {
         Self([0x02, kind, low[0], low[1], low[2], low[3]])
     }
 
+    /// The locally administered address `02:44:` + four bytes that follow from what it is for, for interfaces whose IP
+    /// address is not known before they have one of these: the same for the same, and so a DHCP server knows it again.
+    pub fn for_owner(owner: &[u8]) -> Self {
+        let [a, b, c, d] = scrambled(owner).to_be_bytes();
+        Self([0x02, 0x44, a, b, c, d])
+    }
+
     /// The six bytes.
     pub const fn octets(self) -> [u8; 6] {
         self.0

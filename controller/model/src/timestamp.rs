@@ -45,6 +45,13 @@ impl Timestamp {
         Self(OffsetDateTime::from_unix_timestamp_nanos(nanos.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH))
     }
 
+    /// The moment so much later; the last one there is, if that is too late.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        let time = time::Duration::try_from(time).unwrap_or(time::Duration::MAX);
+        Self(self.0.saturating_add(time))
+    }
+
     /// Time from `earlier` to this; zero if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         (self.0 - earlier.0).try_into().unwrap_or_default()

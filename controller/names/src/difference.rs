@@ -3,11 +3,11 @@
 //! Snapshots share all but what changed, and their maps compare shared parts by pointer: the cost follows the change,
 //! not the number of endpoints.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use dns::{Change, EndpointFacts, NetworkFacts, SandboxFacts};
 use imbl::ordmap::DiffItem;
-use model::{Endpoint, NodeId, Snapshot};
+use model::{Endpoint, Lifecycle, NodeId, Sandbox, SandboxId, Snapshot};
 
 /// What names must be told to get from `old` to `new`.
 pub(crate) fn difference(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
@@ -100,7 +100,52 @@ fn nodes_that_came_or_went(old: &Snapshot, new: &Snapshot) -> BTreeSet<NodeId> {
         .collect()
 }
 
+/// What a sandbox has for names, with the servers that came with its endpoints' leases where it has none of its own.
+fn facts(sandbox: &Sandbox, snapshot: &Snapshot) -> Option<SandboxFacts> {
+    let mut facts = SandboxFacts::of(sandbox)?;
+    if facts.servers.is_empty() {
+        facts.servers = leased_servers(sandbox.id, snapshot);
+    }
+    Some(facts)
+}
+
+/// Those of the endpoint with the highest precedence first; of networks without a way out none.
+fn leased_servers(sandbox: SandboxId, snapshot: &Snapshot) -> Vec<IpAddr> {
+    let leads_out = |endpoint: &Endpoint| {
+        let network = snapshot.networks.get(&endpoint.network);
+        network.is_some_and(|network| !network.internal)
+    };
+    let mut leased: Vec<_> = snapshot
+        .endpoints_of(&sandbox)
+        .filter(|endpoint| endpoint.lifecycle == Lifecycle::Active && leads_out(endpoint))
+        .filter_map(|endpoint| Some((endpoint, endpoint.lease.as_ref()?)))
+        .collect();
+    leased.sort_by_key(|(endpoint, _)| (Reverse(endpoint.gateway_priority), endpoint.created, endpoint.id));
+    let mut servers: Vec<IpAddr> = Vec::new();
+    for server in leased.iter().flat_map(|(_, lease)| &lease.name_servers) {
+        let server = IpAddr::V4(*server);
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+/// Sandboxes whose endpoints' leases have changed.
+fn leased_otherwise(old: &Snapshot, new: &Snapshot) -> BTreeSet<SandboxId> {
+    let of = |endpoint: &Endpoint| endpoint.lease.is_some().then_some(endpoint.sandbox);
+    let touched = old.endpoints.diff(&new.endpoints).flat_map(|item| match item {
+        DiffItem::Add(_, endpoint) | DiffItem::Remove(_, endpoint) => [of(endpoint), None],
+        DiffItem::Update {
+            old: (_, old),
+            new: (_, new),
+        } => [of(old), of(new)],
+    });
+    touched.flatten().collect()
+}
+
 fn sandboxes(old: &Snapshot, new: &Snapshot, changes: &mut Vec<Change>) {
+    let mut leased = leased_otherwise(old, new);
     for item in old.sandboxes.diff(&new.sandboxes) {
         let (id, before, after) = match item {
             DiffItem::Add(id, sandbox) => (id, None, Some(sandbox)),
@@ -110,13 +155,25 @@ fn sandboxes(old: &Snapshot, new: &Snapshot, changes: &mut Vec<Change>) {
                 new: (_, new),
             } => (id, Some(old), Some(new)),
         };
-        let before = before.and_then(|sandbox| SandboxFacts::of(sandbox));
-        let after = after.and_then(|sandbox| SandboxFacts::of(sandbox));
+        leased.remove(id);
+        let before = before.and_then(|sandbox| facts(sandbox, old));
+        let after = after.and_then(|sandbox| facts(sandbox, new));
         changes.extend(match (before, after) {
             (Some(_), None) => Some(Change::NoSandbox(*id)),
             (before, Some(after)) if before.as_ref() != Some(&after) => Some(Change::Sandbox(after)),
             _ => None,
         });
+    }
+    for id in leased {
+        let of = |snapshot: &Snapshot| {
+            let sandbox = snapshot.sandboxes.get(&id)?;
+            facts(sandbox, snapshot)
+        };
+        changes.extend(
+            of(new)
+                .filter(|after| of(old).as_ref() != Some(after))
+                .map(Change::Sandbox),
+        );
     }
 }
 

@@ -12,7 +12,9 @@ use store::Txn;
 use super::Connect;
 use crate::{
     core::Core,
+    dressed,
     error::{Error, Result},
+    leases,
 };
 
 /// Addresses chosen. They don't hold until `txn` is committed.
@@ -63,9 +65,35 @@ pub(super) async fn choose(
     chosen.addresses.link_local = link_local(&request.link_local)?;
     // A plugin's interface keeps the one that it comes with.
     let remote = core.driver(&network.driver)?.is_remote();
-    let derived = || mac(&chosen.addresses).filter(|_| !remote);
-    chosen.addresses.mac = request.mac.or_else(derived);
+    let derived = || match leases::is_leased(network) {
+        true => Some(leased_mac(core, network, id, request)),
+        false => mac(&chosen.addresses).filter(|_| !remote),
+    };
+    chosen.addresses.mac = match core.driver(&network.driver)?.shares_ethernet() {
+        true => refuse_mac(network, request.mac)?,
+        false => request.mac.or_else(derived),
+    };
     Ok(chosen)
+}
+
+/// Where nobody knows the IP address yet: from the container, so that a server knows it again after a restart.
+fn leased_mac(core: &Core, network: &Network, id: EndpointId, request: &Connect) -> MacAddress {
+    match container(core, request) {
+        Some(container) => leases::mac(network, container.as_bytes()),
+        None => leases::mac(network, id.as_bytes()),
+    }
+}
+
+/// An interface that wears its parent's Ethernet address has none of its own.
+fn refuse_mac(network: &Network, asked: Option<MacAddress>) -> Result<Option<MacAddress>> {
+    match asked {
+        None => Ok(None),
+        Some(_) => Err(Error::invalid(format!(
+            "{} interfaces do not support custom mac address assignment",
+            network.driver
+        ))
+        .with_hint("leave the MAC address out: all containers have their parent's")),
+    }
 }
 
 /// With an Ethernet address, where one must be known before the others are chosen.
@@ -143,12 +171,21 @@ pub(super) async fn reserve(
     Ok(())
 }
 
-/// The container behind a connection.
+/// The container behind a connection; or its engine, which has asked for the address before.
 fn owner(core: &Core, request: &Connect) -> Option<String> {
     let snapshot = core.records.snapshot();
     let sandbox = snapshot.sandboxes.get(&request.sandbox);
+    if sandbox.is_some_and(|sandbox| dressed::is_dressed(sandbox)) {
+        return Some(dressed::owner(core));
+    }
+    container(core, request).map(|id| id.to_string())
+}
+
+fn container(core: &Core, request: &Connect) -> Option<ContainerId> {
+    let snapshot = core.records.snapshot();
+    let sandbox = snapshot.sandboxes.get(&request.sandbox);
     let of_sandbox = sandbox.and_then(|sandbox| sandbox.container);
-    request.container.or(of_sandbox).map(|id| id.to_string())
+    request.container.or(of_sandbox)
 }
 
 fn refuse_disabled(
@@ -158,6 +195,8 @@ fn refuse_disabled(
     wanted: Option<IpAddr>,
 ) -> Result<()> {
     match wanted {
+        // The server is asked for it.
+        Some(IpAddr::V4(_)) if enabled && leases::is_leased(network) => Ok(()),
         Some(address) if !enabled || network.pools_of(family).next().is_none() => {
             Err(Error::invalid(format!(
                 "address {address} is asked for, but network {} has no {family}",

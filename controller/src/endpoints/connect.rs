@@ -6,9 +6,16 @@ use std::sync::Arc;
 
 use model::{Endpoint, EndpointId, Lifecycle, Network, Sandbox, Scope};
 
-use super::{Connect, check::check, gateway_bridge, intent::intent, join, revive};
+use super::{
+    Connect,
+    announce::announce,
+    check::{check, refuse_missing_sysctls},
+    gateway_bridge,
+    intent::intent,
+    join, revive,
+};
 use crate::{
-    core::Core, error::Result, events::EventKind, locks::LockKey, networks, records, sandboxes,
+    core::Core, error::Result, events::EventKind, leases, locks::LockKey, networks, records, sandboxes,
     undo::UndoStack,
 };
 
@@ -29,11 +36,13 @@ pub(super) async fn connect(core: &Arc<Core>, request: Connect) -> Result<Arc<En
 
 /// The same without the gateway bridge and without waiting for names.
 #[tracing::instrument(skip_all, fields(network = %request.network.short(), endpoint = %request.name))]
-pub(super) async fn inner(core: &Arc<Core>, request: Connect) -> Result<Arc<Endpoint>> {
+pub(crate) async fn inner(core: &Arc<Core>, request: Connect) -> Result<Arc<Endpoint>> {
     let _network = core.locks.shared(LockKey::Network(request.network)).await;
     let (network, sandbox) = check(core, &request)?;
+    refuse_missing_sysctls(core, &request.options).await?;
     let noted = revive::noted(core, &network, &request).await?;
-    let id = noted.as_ref().map_or_else(EndpointId::random, |note| note.id);
+    let id = request.id.unwrap_or_else(EndpointId::random);
+    let id = noted.as_ref().map_or(id, |note| note.id);
     // Held until it is undone, if it comes to that, so that the reconciler doesn't undo it a second time.
     let _endpoint = core.locks.exclusive(LockKey::Endpoint(id)).await;
     let mut undo = UndoStack::new();
@@ -70,6 +79,7 @@ async fn walk(
         .await;
     networks::realize(core, network).await?;
     let endpoint = join::join(core, network, &endpoint, sandbox).await?;
+    let endpoint = leases::obtain(core, network, endpoint, sandbox).await?;
     let active = Arc::new(Endpoint {
         lifecycle: Lifecycle::Active,
         ..Endpoint::clone(&endpoint)
@@ -84,6 +94,8 @@ async fn walk(
             snapshot.insert_endpoint(published);
         })
         .await?;
+    core.leases.look();
+    announce(core, network, &active, sandbox);
     Ok(active)
 }
 

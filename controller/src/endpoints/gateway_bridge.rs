@@ -5,7 +5,10 @@ use std::sync::Arc;
 use model::{Endpoint, Lifecycle, SandboxId, Snapshot};
 
 use super::{Connect, connect, disconnect};
-use crate::{core::Core, error::Result, locks::LockKey, networks};
+use crate::{core::Core, dressed, error::Result, locks::LockKey, networks};
+
+/// What its interface is called in a namespace that somebody else made.
+const IN_FOREIGN: &str = "cnm_out";
 
 /// What a sandbox's endpoints say about the outside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,12 +23,29 @@ struct Ways {
 pub(crate) async fn adjust(core: &Arc<Core>, sandbox: SandboxId) -> Result<()> {
     let _outside = core.locks.exclusive(LockKey::Outside(sandbox)).await;
     let snapshot = core.records.snapshot();
+    // Who dresses a sandbox leads it out, too.
+    if snapshot
+        .sandboxes
+        .get(&sandbox)
+        .is_some_and(|sandbox| dressed::is_dressed(sandbox))
+    {
+        return Ok(());
+    }
     let (ways, own) = ways(core, &snapshot, sandbox);
     match (ways.wanted && !ways.other, own) {
         (true, None) => {
             let network = networks::gateway_bridge(core).await?;
             let name = format!("gateway_{}", sandbox.short());
             let mut request = Connect::new(network.id, sandbox, name);
+            if snapshot
+                .sandboxes
+                .get(&sandbox)
+                .is_some_and(|sandbox| sandbox.foreign().is_some())
+            {
+                // Others choose the names there, and would choose the next free one too.
+                let option = "com.docker.network.endpoint.ifname".to_owned();
+                request.options.insert(option, IN_FOREIGN.to_owned());
+            }
             request.container = snapshot
                 .endpoints_of(&sandbox)
                 .find_map(|endpoint| endpoint.container);
@@ -53,7 +73,7 @@ fn ways(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> (Ways, Option<A
         }
         let driver = core.catalog.driver(&network.driver);
         let wants = driver.is_some_and(|driver| driver.capabilities().gateway_bridge);
-        let attachment = core.attachments.get(endpoint.id).unwrap_or_default();
+        let attachment = core.attachment(network, endpoint).unwrap_or_default();
         let declined = endpoint
             .answer
             .as_ref()

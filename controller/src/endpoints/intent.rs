@@ -10,6 +10,7 @@ use super::{Connect, addresses, check::name_taken, connect::undo_creating, stran
 use crate::{
     claims,
     core::Core,
+    dressed,
     error::{Error, Result},
     locks::LockKey,
     networks::network_not_found,
@@ -214,6 +215,7 @@ pub(super) fn assemble(
             .flatten()
             .collect(),
         answer: None,
+        lease: None,
     })
 }
 
@@ -244,6 +246,9 @@ fn interface(
     let driver = core.driver(&network.driver)?;
     if !driver.capabilities().addresses {
         return Ok(None);
+    }
+    if dressed::is_dressed(sandbox) {
+        return Ok(request.id.map(dressed::name_on_host));
     }
     let snapshot = core.records.snapshot();
     let used: Vec<_> = snapshot

@@ -14,6 +14,7 @@ use crate::{
     attachments::Published,
     core::{Core, target},
     error::{Error, Result},
+    leases,
     locks::LockKey,
     records,
 };
@@ -210,6 +211,7 @@ pub(super) async fn leave(
     // An undo knows it as it was before a plugin answered.
     let now = core.records.snapshot().endpoints.get(&endpoint.id).cloned();
     let endpoint = now.as_deref().unwrap_or(endpoint);
+    leases::release(core, network, endpoint, sandbox).await;
     let target = target(sandbox, endpoint);
     let doing = format!("leaving network {}", network.name);
     core.call(

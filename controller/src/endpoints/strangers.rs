@@ -64,7 +64,7 @@ impl Strangers {
 }
 
 /// Asks the network's segments for these addresses. Refused with all that were found taken there.
-pub(super) async fn look(
+pub(crate) async fn look(
     core: &Core,
     network: &Network,
     addresses: &EndpointAddresses,

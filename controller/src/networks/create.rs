@@ -5,13 +5,15 @@
 
 pub(super) mod allocate;
 pub(super) mod request;
-mod violations;
+pub(super) mod violations;
 mod worn;
 
 use std::sync::Arc;
 
 use drivers::{Driver, Needs};
-use model::{DriverName, FoundLink, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp};
+use model::{
+    DriverName, FoundLink, InterfaceName, IpNet, Lifecycle, Network, NetworkId, NetworkName, Scope, Timestamp,
+};
 use store::Txn;
 
 use self::{allocate::Allocation, request::Checked};
@@ -22,7 +24,7 @@ use crate::{
     endpoints::PROBE,
     error::{Error, Result},
     events::EventKind,
-    lacking,
+    lacking, leases,
     locks::LockKey,
     records,
     undo::UndoStack,
@@ -126,13 +128,14 @@ async fn record(
     lifecycle: Lifecycle,
     predefined: bool,
 ) -> Result<Arc<Network>> {
-    // A plugin keeps its own books, and may take its time.
-    let _allocation = match checked.ipam.driver.as_str() {
-        "default" => Some(core.locks.exclusive(LockKey::Allocation(checked.scope)).await),
-        _ => None,
-    };
     let mut turns = TURNS;
+    let mut asked = Vec::new();
     loop {
+        // A plugin keeps its own books, and may take its time.
+        let lock = match checked.ipam.driver.as_str() {
+            "default" => Some(core.locks.exclusive(LockKey::Allocation(checked.scope)).await),
+            _ => None,
+        };
         let allocation = allocate::allocate(core, checked, id, needs).await?;
         let network = Arc::new(assemble(
             checked,
@@ -142,12 +145,31 @@ async fn record(
             predefined,
             needs.found.clone(),
         ));
-        // Only a link that was there before us can lead to anybody.
-        if !needs.claims.is_empty()
-            && let Err(error) = refuse_strangers(core, driver, &network).await
-        {
+        leases::refuse(driver, &network)?;
+        // Only a link that was there before us can lead to anybody. Nobody else waits while it is asked; if the same
+        // addresses are to be had after that, the answer holds for them.
+        let worn = match needs.found {
+            Some(_) => driver.wears(&network),
+            None => Vec::new(),
+        };
+        if checked.tells_host() && driver.wears(&network).is_empty() {
             allocation.give_back(id, checked.scope).await;
-            return Err(error);
+            return Err(
+                Error::invalid("cnm.dns.host: no gateway's address is on the host, so nobody could listen there")
+                    .with_hint("leave it out, or let the bridge have an address: no gateway mode \"isolated\", no inhibit_ipv4"),
+            );
+        }
+        if worn != asked {
+            allocation.give_back(id, checked.scope).await;
+            drop(lock);
+            refuse_strangers(core, &worn).await?;
+            asked = worn;
+            turns -= 1;
+            if turns == 0 {
+                return Err(Error::conflict("the gateway's address changes all the time")
+                    .with_hint("name one with --gateway"));
+            }
+            continue;
         }
         let claims = claim(checked, &network, needs)?;
         let txn = records::networks()
@@ -171,8 +193,8 @@ async fn record(
 }
 
 /// Refuses a gateway's address that somebody on an adopted bridge's segment has already: all who go by it would suffer.
-async fn refuse_strangers(core: &Core, driver: &dyn Driver, network: &Network) -> Result<()> {
-    for (link, net) in driver.wears(network) {
+async fn refuse_strangers(core: &Core, worn: &[(InterfaceName, IpNet)]) -> Result<()> {
+    for (link, net) in worn {
         let (address, taken) = (
             net.addr(),
             core.worker.strangers(link.clone(), vec![net.addr()], PROBE),

@@ -76,10 +76,8 @@ pub(super) fn elect(core: &Core, snapshot: &Snapshot, sandbox: SandboxId) -> gat
         .filter(|endpoint| endpoint.lifecycle != Lifecycle::Deleting && endpoint.interface.is_some());
     let candidates: Vec<_> = present
         .filter_map(|endpoint| {
-            let (network, attachment) = (
-                snapshot.networks.get(&endpoint.network)?,
-                core.attachments.get(endpoint.id)?,
-            );
+            let network = snapshot.networks.get(&endpoint.network)?;
+            let attachment = core.attachment(network, endpoint)?;
             Some(gateway::Candidate {
                 endpoint: endpoint.id,
                 priority: endpoint.gateway_priority,

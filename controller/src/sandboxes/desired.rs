@@ -1,16 +1,22 @@
 //! Pure: what a sandbox's namespace should look like, from its record and its joined endpoints.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use drivers::Attachment;
 use kernel::{
-    KernelState, Netns, Object,
+    KernelState, Key, Netns, Object,
     object::{Address, Link, LinkKind, Sysctl},
 };
-use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Ipv6Net, NAME_SERVER_V6, Network, Sandbox};
+use model::{
+    AddressFamily, Endpoint, InterfaceName, IpNet, Ipv6Net, Labels, NAME_SERVER_V6, Network, Sandbox,
+};
 
 use super::{redirect, routes};
-use crate::error::{Error, Result};
+use crate::{
+    dressed,
+    error::{Error, Result},
+    leases,
+};
 
 /// An endpoint that has joined, with everything its sandbox's side depends on.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +46,12 @@ pub(crate) fn desired(sandbox: &Sandbox, joined: &[Joined<'_>], rules: Rules<'_>
         return Ok(KernelState::new());
     };
     let netns = Netns::Pinned(path.clone());
+    if dressed::is_dressed(sandbox) {
+        let firewall = redirect::items_before_others(sandbox.dns_ports).into_iter();
+        return Ok(firewall
+            .map(|item| Object::Firewall(netns.clone(), item))
+            .collect());
+    }
     let mut state = base(sandbox, path, &netns, rules);
     for one in joined {
         if let Some(interface) = &one.endpoint.interface {
@@ -79,6 +91,14 @@ fn name_service_v6(sandbox: &Sandbox, netns: &Netns) -> Vec<Object> {
     [address].into_iter().chain(firewall).collect()
 }
 
+/// Everything that the name service has in a namespace: what stays in one that isn't ours until it is taken out.
+pub(super) fn name_service(sandbox: &Sandbox, netns: &Netns) -> KernelState {
+    let v4 = redirect::items(sandbox.dns_ports, AddressFamily::V4).into_iter();
+    v4.map(|item| Object::Firewall(netns.clone(), item))
+        .chain(name_service_v6(sandbox, netns))
+        .collect()
+}
+
 fn loopback(netns: &Netns) -> Object {
     existing(
         netns,
@@ -89,7 +109,11 @@ fn loopback(netns: &Netns) -> Object {
 }
 
 fn existing(netns: &Netns, name: InterfaceName, kind: LinkKind, up: bool) -> Object {
-    Object::Link(Link {
+    Object::Link(link(netns, name, kind, up))
+}
+
+fn link(netns: &Netns, name: InterfaceName, kind: LinkKind, up: bool) -> Link {
+    Link {
         netns: netns.clone(),
         name,
         kind,
@@ -97,7 +121,7 @@ fn existing(netns: &Netns, name: InterfaceName, kind: LinkKind, up: bool) -> Obj
         mtu: None,
         master: None,
         up,
-    })
+    }
 }
 
 fn endpoint(
@@ -109,16 +133,32 @@ fn endpoint(
     let addresses = &one.endpoint.addresses;
     let mut state = Vec::new();
     if let (Some(up), model::Scope::Global) = (rules.global_up, one.network.scope) {
-        state.push(existing(netns, interface.clone(), LinkKind::VethPeer, up));
+        // A link of another kind would take its place.
+        let kind = match one.network.driver.as_str() {
+            "overlay" => LinkKind::VethPeer,
+            _ => LinkKind::Existing,
+        };
+        state.push(existing(netns, interface.clone(), kind, up));
     }
-    for address in addresses.iter().chain(addresses.link_local.iter().copied()) {
+    let leased = leases::is_leased(one.network);
+    // Those that routers announce are the kernel's to make and to drop.
+    let given = |address: &IpNet| !(leased && matches!(address, IpNet::V6(_)));
+    for address in addresses
+        .iter()
+        .filter(given)
+        .chain(addresses.link_local.iter().copied())
+    {
         state.push(Object::Address(Address {
             netns: netns.clone(),
             link: interface.clone(),
             address,
         }));
     }
-    if rules.ipv6 && !has_ipv6(addresses) && carries_ipv6(one) {
+    if leased {
+        state.extend(of_the_segment(one, interface, netns, rules));
+    }
+    let follows_routers = leased && one.network.enable_ipv6;
+    if rules.ipv6 && !has_ipv6(addresses) && !follows_routers && carries_ipv6(one) {
         // Without this the kernel gives it a link-local address and listens to router advertisements.
         state.push(sysctl(
             netns,
@@ -126,8 +166,38 @@ fn endpoint(
             "1",
         ));
     }
-    state.extend(sysctls(one.endpoint, interface, netns)?);
+    state.extend(sysctls(&one.endpoint.options, interface, netns)?);
     Ok(state)
+}
+
+/// What an interface needs whose addresses somebody else gives.
+fn of_the_segment(
+    one: &Joined<'_>,
+    interface: &InterfaceName,
+    netns: &Netns,
+    rules: Rules<'_>,
+) -> Vec<Object> {
+    let of = |family: &str, key: &str, value: &str| {
+        sysctl(netns, format!("net/{family}/conf/{interface}/{key}"), value)
+    };
+    // Or an address that follows another of its subnet would go with it.
+    let mut state = vec![of("ipv4", "promote_secondaries", "1")];
+    if rules.ipv6 && one.network.enable_ipv6 && carries_ipv6(one) {
+        state.push(of("ipv6", "disable_ipv6", "0"));
+        state.push(of("ipv6", "autoconf", "1"));
+        // Also where the container forwards.
+        state.push(of("ipv6", "accept_ra", "2"));
+        let way_out = if one.network.internal { "0" } else { "1" };
+        state.push(of("ipv6", "accept_ra_defrtr", way_out));
+    }
+    let mtu = one.endpoint.lease.as_ref().and_then(|lease| lease.mtu);
+    if let Some(mtu) = mtu {
+        state.push(Object::Link(Link {
+            mtu: Some(mtu.into()),
+            ..link(netns, interface.clone(), LinkKind::Existing, true)
+        }));
+    }
+    state
 }
 
 /// On a link with a smaller MTU the kernel has no IPv6, nor its settings (RFC 8200, section 5).
@@ -148,15 +218,43 @@ fn sysctl(netns: &Netns, name: String, value: &str) -> Object {
     })
 }
 
+/// Where a connection's sysctls are.
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+
 /// `net.ipv4.conf.IFNAME.log_martians=1,…` of the endpoint's options.
-fn sysctls(endpoint: &Endpoint, interface: &InterfaceName, netns: &Netns) -> Result<Vec<Object>> {
-    let Some(asked) = endpoint.options.get("com.docker.network.endpoint.sysctls") else {
+fn sysctls(options: &Labels, interface: &InterfaceName, netns: &Netns) -> Result<Vec<Object>> {
+    let Some(asked) = options.get(SYSCTLS) else {
         return Ok(Vec::new());
     };
     asked
         .split(',')
         .map(|one| one_sysctl(one.trim(), interface, netns))
         .collect()
+}
+
+/// Refuses what are no sysctls of an interface.
+pub(crate) fn check_sysctls(options: &Labels) -> Result<()> {
+    sysctls_of_new_links(options).map(drop)
+}
+
+/// The sysctls that a connection asks for, as the kernel keeps them for links to come, each with what was asked. Only of
+/// groups that it keeps for them.
+pub(crate) fn sysctls_of_new_links(options: &Labels) -> Result<BTreeMap<Key, String>> {
+    let default = InterfaceName::new("default").expect("a literal follows the rule");
+    let kept = sysctls(options, &default, &Netns::Host)?.into_iter();
+    let kept = kept.map(|object| object.key()).filter(|key| {
+        matches!(key, Key::Sysctl(_, name) if ["net/ipv4/conf/", "net/ipv4/neigh/", "net/ipv6/conf/", "net/ipv6/neigh/"]
+            .iter()
+            .any(|group| name.starts_with(group)))
+    });
+    let told = kept.map(|key| {
+        let text = match &key {
+            Key::Sysctl(_, name) => name.replace("/default/", "/IFNAME/").replace('/', "."),
+            other => other.to_string(),
+        };
+        (key, text)
+    });
+    Ok(told.collect())
 }
 
 fn one_sysctl(text: &str, interface: &InterfaceName, netns: &Netns) -> Result<Object> {

@@ -41,6 +41,22 @@ pub(crate) async fn refresh(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<
 /// The same for a caller that holds the sandbox's lock.
 pub(super) async fn apply(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> {
     let joined = joined(core, sandbox);
+    let wanted = made_of(core, sandbox, &joined)?;
+    let (ensure, remove) = difference(&core.attachments.applied(sandbox.id), &wanted);
+    change(core, sandbox, ensure, remove).await?;
+    core.attachments.set_applied(sandbox.id, wanted);
+    match sandbox.files.as_os_str().is_empty() {
+        true => Ok(()),
+        false => write_files(core, sandbox, &joined).await,
+    }
+}
+
+/// What the sandbox's namespace should look like now.
+pub(crate) fn wanted(core: &Core, sandbox: &Sandbox) -> Result<KernelState> {
+    made_of(core, sandbox, &joined(core, sandbox))
+}
+
+fn made_of(core: &Core, sandbox: &Sandbox, joined: &[One]) -> Result<KernelState> {
     let views: Vec<_> = joined.iter().map(One::view).collect();
     let pins = pins(core);
     let rules = Rules {
@@ -48,11 +64,7 @@ pub(super) async fn apply(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()
         ipv6: core.ipv6,
         global_up: core.global_up(),
     };
-    let wanted = desired(sandbox, &views, rules)?;
-    let (ensure, remove) = difference(&core.attachments.applied(sandbox.id), &wanted);
-    change(core, sandbox, ensure, remove).await?;
-    core.attachments.set_applied(sandbox.id, wanted);
-    write_files(core, sandbox, &joined).await
+    desired(sandbox, &views, rules)
 }
 
 async fn change(core: &Core, sandbox: &Sandbox, ensure: KernelState, remove: KernelState) -> Result<()> {
@@ -93,7 +105,7 @@ fn joined(core: &Core, sandbox: &Sandbox) -> Vec<One> {
         .filter_map(|endpoint| {
             let network = snapshot.networks.get(&endpoint.network)?;
             Some(One {
-                attachment: core.attachments.get(endpoint.id)?,
+                attachment: core.attachment(network, endpoint)?,
                 gateway_bridge: endpoints::is_gateway_bridge(core, network),
                 mtu: core
                     .driver(&network.driver)
@@ -141,7 +153,7 @@ async fn write_files(core: &Core, sandbox: &Sandbox, joined: &[One]) -> Result<(
 fn texts(host: &HostFiles, sandbox: &Sandbox, addresses: &[IpAddr], ipv6: bool) -> Texts {
     let (resolver, resolver_text) = host_resolver(host);
     let (hosts, resolv_conf) = match sandbox.kind {
-        SandboxKind::Own(_) => (
+        SandboxKind::Own(_) | SandboxKind::Foreign(_) => (
             files::hosts(
                 &sandbox.hostname,
                 &sandbox.domainname,

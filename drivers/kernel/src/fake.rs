@@ -2,6 +2,8 @@
 //!
 //! What it may do is what the contract proves of both; it learns no trick that the contract doesn't test.
 
+mod datagrams;
+mod gate;
 mod handover;
 mod rules;
 
@@ -10,15 +12,15 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use model::{InterfaceName, MacAddress, NodeId, PortRange, Protocol, Subnet};
 
-use self::rules::World;
+use self::{gate::Gate, rules::World};
 use crate::{
-    Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
+    Datagram, Error, Failure, Kernel, KernelState, Key, Mark, Netns, Object, Result, Step,
     modules::Missing,
     object::Link,
     traffic::{DeadFlows, Flow, HostSocket, PortLimits, Process},
@@ -28,9 +30,10 @@ use crate::{
 #[derive(Debug)]
 pub struct FakeKernel {
     inner: Mutex<Inner>,
-    /// Whether nobody may walk over the flows now.
-    flows_held: Mutex<bool>,
-    flows_freed: Condvar,
+    /// Who walks over the flows comes through here.
+    flows: Gate,
+    /// And who waits for a segment's answers.
+    answers: Gate,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +48,8 @@ struct Inner {
     strangers: BTreeMap<IpAddr, MacAddress>,
     asked: Vec<IpAddr>,
     missing: Vec<Missing>,
+    server: datagrams::Server,
+    announced: Vec<(Netns, IpAddr)>,
 }
 
 /// Which steps fail, counted from the call that says so.
@@ -72,8 +77,8 @@ impl FakeKernel {
                 world: World::new(),
                 ..Inner::default()
             }),
-            flows_held: Mutex::new(false),
-            flows_freed: Condvar::new(),
+            flows: Gate::default(),
+            answers: Gate::default(),
         }
     }
 
@@ -112,6 +117,21 @@ impl FakeKernel {
         self.inner().asked.clone()
     }
 
+    /// Lets a server on every segment answer datagrams: what it says to each, in order.
+    pub fn serve(&self, answer: impl FnMut(&Datagram) -> Vec<Vec<u8>> + Send + 'static) {
+        self.inner().server.answer = Some(Box::new(answer));
+    }
+
+    /// Datagrams that were sent so far.
+    pub fn said(&self) -> Vec<Datagram> {
+        self.inner().server.heard.clone()
+    }
+
+    /// Addresses that everybody was told of so far, with where they are.
+    pub fn announced(&self) -> Vec<(Netns, IpAddr)> {
+        self.inner().announced.clone()
+    }
+
     /// Lets a flow be remembered.
     pub fn put_flow(&self, flow: Flow) {
         self.inner().flows.push(flow);
@@ -124,8 +144,12 @@ impl FakeKernel {
 
     /// Lets whoever wants flows forgotten wait, until told otherwise.
     pub fn hold_flows(&self, hold: bool) {
-        *self.flows_held.lock().unwrap_or_else(PoisonError::into_inner) = hold;
-        self.flows_freed.notify_all();
+        self.flows.hold(hold);
+    }
+
+    /// Lets whoever asks a segment wait for its answers, until told otherwise.
+    pub fn hold_answers(&self, hold: bool) {
+        self.answers.hold(hold);
     }
 
     /// How often flows were looked through so far, or are.
@@ -374,11 +398,42 @@ impl Kernel for FakeKernel {
         addresses: &[IpAddr],
         _limit: Duration,
     ) -> Result<BTreeMap<IpAddr, MacAddress>> {
-        let mut inner = self.inner();
-        inner.asked.extend(addresses);
+        self.inner().asked.extend(addresses);
+        self.answers.pass();
+        let inner = self.inner();
         let strangers = inner.strangers.iter();
         let known = strangers.filter(|(address, _)| addresses.contains(address));
         Ok(known.map(|(address, mac)| (*address, *mac)).collect())
+    }
+
+    fn converse(
+        &self,
+        datagram: &Datagram,
+        _limit: Duration,
+        accept: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool> {
+        let mut inner = self.inner();
+        if inner.trip() {
+            return Err(Error::System {
+                object: datagram.link.to_string(),
+                action: "the step that a test wants to fail",
+                source: io::Error::other("broken on demand"),
+            });
+        }
+        inner.steps += 1;
+        let link = Key::Link(datagram.netns.clone(), datagram.link.clone());
+        if inner.world.observe(&link).is_none() {
+            return Ok(false);
+        }
+        let answers = inner.server.hear(datagram);
+        drop(inner);
+        Ok(answers.iter().any(|answer| accept(answer)))
+    }
+
+    fn announce(&self, netns: &Netns, _link: &InterfaceName, addresses: &[IpAddr]) -> Result<()> {
+        let told = addresses.iter().map(|address| (netns.clone(), *address));
+        self.inner().announced.extend(told);
+        Ok(())
     }
 
     fn hand_over(&self, handover: &crate::Handover) -> Result<()> {
@@ -417,9 +472,7 @@ impl Kernel for FakeKernel {
 
     fn forget_flows(&self, dead: &[DeadFlows]) -> Result<usize> {
         self.inner().walks += 1;
-        let held = self.flows_held.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = self.flows_freed.wait_while(held, |held| *held);
-        drop(held.unwrap_or_else(PoisonError::into_inner));
+        self.flows.pass();
         let mut inner = self.inner();
         let before = inner.flows.len();
         inner

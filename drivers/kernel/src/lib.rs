@@ -26,7 +26,7 @@ pub mod traffic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
@@ -59,6 +59,25 @@ pub struct Handover {
     pub name: InterfaceName,
     /// Its Ethernet address from then on; none leaves what it has.
     pub mac: Option<MacAddress>,
+}
+
+/// A datagram of a protocol whose clients may have no address yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// Where its link is.
+    pub netns: Netns,
+    /// The link it goes out of.
+    pub link: InterfaceName,
+    /// The link's own address that it comes from; none to send from nobody to everybody.
+    pub from: Option<Ipv4Addr>,
+    /// Where it goes; with nobody as its sender, to everybody.
+    pub to: Ipv4Addr,
+    /// The port it comes from, and answers go to.
+    pub own_port: u16,
+    /// The port it goes to.
+    pub port: u16,
+    /// What is in it.
+    pub payload: Vec<u8>,
 }
 
 /// A kernel: Linux, or the fake that obeys the same rules.
@@ -121,6 +140,23 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
         _limit: Duration,
     ) -> Result<BTreeMap<IpAddr, MacAddress>> {
         Ok(BTreeMap::new())
+    }
+
+    /// Sends a datagram out of a link, and lets `accept` see what comes back to its port until it has what it wants or the
+    /// time is over: whether it did. Without time nothing is waited for. A link that is down or gone leads to nobody.
+    fn converse(
+        &self,
+        _datagram: &Datagram,
+        _limit: Duration,
+        _accept: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Tells everybody on the segment of a link which Ethernet address has these addresses now, whatever they believed
+    /// (RFC 5227, RFC 4861). A link that is down or gone tells nobody.
+    fn announce(&self, _netns: &Netns, _link: &InterfaceName, _addresses: &[IpAddr]) -> Result<()> {
+        Ok(())
     }
 
     /// Moves a link into another namespace under a new name, and may give it another Ethernet address. It comes out down and

@@ -7,6 +7,7 @@
 mod addresses;
 mod apply;
 mod conntrack;
+mod datagrams;
 mod firewalld;
 mod handover;
 pub mod iptables;
@@ -147,6 +148,23 @@ impl Linux {
         let worn = addresses::dump(visit)?;
         let worn = worn.into_iter().map(|(_, net)| net.addr()).collect();
         Ok(Some((probe::Link { index, mac }, worn)))
+    }
+
+    /// A namespace with a link in it that frames go out of; none if either is gone.
+    fn outlet(
+        &self,
+        netns: &Netns,
+        link: &InterfaceName,
+        key: &Key,
+    ) -> Result<Option<(Arc<OwnedFd>, probe::Link)>> {
+        let mut visits = self.visits();
+        let visit = match visits.visit(netns, key) {
+            Ok(visit) => visit,
+            Err(Error::NoSuch { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = links::find(visit, link, key)?.and_then(|found| Some((found.index, found.mac?)));
+        Ok(found.map(|(index, mac)| (Arc::clone(&visit.descriptor), probe::Link { index, mac })))
     }
 
     /// Those of some bridges that aren't in our links' group, because somebody else made them.
@@ -372,6 +390,35 @@ impl Kernel for Linux {
         })?;
         holders.extend(own.into_iter().map(|address| (address, link.mac)));
         Ok(holders)
+    }
+
+    fn converse(
+        &self,
+        datagram: &crate::Datagram,
+        limit: Duration,
+        accept: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool> {
+        let key = Key::Link(datagram.netns.clone(), datagram.link.clone());
+        let Some((netns, link)) = self.outlet(&datagram.netns, &datagram.link, &key)? else {
+            return Ok(false);
+        };
+        datagrams::converse(netns.as_fd(), link, datagram, limit, accept).map_err(|source| Error::System {
+            object: key.to_string(),
+            action: "sending a datagram",
+            source,
+        })
+    }
+
+    fn announce(&self, netns: &Netns, link: &InterfaceName, addresses: &[IpAddr]) -> Result<()> {
+        let key = Key::Link(netns.clone(), link.clone());
+        let Some((netns, link)) = self.outlet(netns, link, &key)? else {
+            return Ok(());
+        };
+        probe::announce(netns.as_fd(), link, addresses).map_err(|source| Error::System {
+            object: key.to_string(),
+            action: "telling who has an address",
+            source,
+        })
     }
 
     fn hand_over(&self, handover: &crate::Handover) -> Result<()> {

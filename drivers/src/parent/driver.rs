@@ -362,6 +362,10 @@ impl<P: Stacked + Clone> Driver for OnParent<P> {
         (!routed).then_some(parent)
     }
 
+    fn shares_ethernet(&self) -> bool {
+        self.planner.shares_ethernet()
+    }
+
     fn takes_interfaces_along(&self) -> bool {
         true
     }

@@ -8,6 +8,7 @@
 mod api;
 mod backend;
 mod daemon;
+mod dhcp;
 mod dockerd;
 mod firewalls;
 mod flow;
@@ -28,6 +29,7 @@ mod wait;
 pub use api::{Answer, Api};
 pub use backend::{Backend, on_each_backend};
 pub use daemon::{Daemon, DaemonOptions};
+pub use dhcp::DhcpServer;
 pub use dockerd::Dockerd;
 pub use firewalls::{Firewalld, prepare_ufw};
 pub use flow::{Echo, Flow};

@@ -98,6 +98,19 @@ impl Programs {
         cache().join(name).is_dir()
     }
 
+    /// Where packages of this name were unpacked.
+    ///
+    /// # Errors
+    /// When they weren't: the message says how to bring them.
+    pub fn package(name: &str) -> anyhow::Result<PathBuf> {
+        let root = cache().join(name);
+        anyhow::ensure!(
+            root.is_dir(),
+            "{name} is missing: \"tests/packages.sh {name}\" brings it"
+        );
+        Ok(root)
+    }
+
     /// A peer from the folder of programs that Debian 12 lacks, else from PATH.
     ///
     /// # Errors

@@ -57,6 +57,7 @@ fn endpoint(number: u8, node: NodeId) -> Endpoint {
         options: Labels::default(),
         requested: Vec::new(),
         answer: None,
+        lease: None,
     }
 }
 

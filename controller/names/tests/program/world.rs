@@ -200,6 +200,7 @@ impl World {
             options: Labels::default(),
             requested: Vec::new(),
             answer: None,
+            lease: None,
         }));
         Place { id, netns, ports }
     }

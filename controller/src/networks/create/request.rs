@@ -2,8 +2,8 @@
 
 use drivers::{Draft, Driver};
 use model::{
-    AddressFamily, DriverName, IpamConfig, Labels, Network, NetworkId, NetworkName, Scope, Subnet,
-    SubnetRequest,
+    AddressFamily, DriverName, IpamConfig, Labels, NameOptions, Network, NetworkId, NetworkName, Scope,
+    Subnet, SubnetRequest,
 };
 
 use super::{
@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     core::Core,
+    endpoints,
     error::{Error, Result},
+    leases,
     networks::CreateNetwork,
 };
 
@@ -92,6 +94,11 @@ impl Checked {
         self.subnets.iter().filter(concrete).copied()
     }
 
+    /// Whether the host is to be able to ask for its names.
+    pub(super) fn tells_host(&self) -> bool {
+        NameOptions::understood(&self.options).host && !self.config_only
+    }
+
     /// What the driver is asked about.
     pub(in crate::networks) fn draft(&self, id: NetworkId) -> Draft<'_> {
         Draft {
@@ -122,8 +129,12 @@ pub(super) fn check(
     let defaults = core.settings.default_options.get(driver_name.as_str()).cloned();
     let mut options = defaults.unwrap_or_default();
     options.extend(request.options.clone());
-    let mut wrong = violations::of_options(&options);
-    let with_addresses = capabilities.addresses && request.ipam.driver.as_str() != "null";
+    let mut wrong = violations::of_labels(&request.labels);
+    wrong.extend(violations::of_options(&options));
+    wrong.extend(violations::of_listener(&options, &driver_name));
+    wrong.extend(endpoints::announcement_violations(&options));
+    let elsewhere = matches!(request.ipam.driver.as_str(), "null" | leases::DRIVER);
+    let with_addresses = capabilities.addresses && !elsewhere;
     // A template's are asked for when a network is made from it, and should make sense by then.
     let pools = match with_addresses || request.config_only {
         true => pools(&request, &families, &mut wrong)?,
@@ -203,6 +214,10 @@ fn refuse_several(pools: &[(AddressFamily, SubnetRequest)], driver: &DriverName)
 fn no_pools(request: &CreateNetwork, driver: &DriverName) -> Result<Vec<(AddressFamily, SubnetRequest)>> {
     match request.ipam.subnets.is_empty() {
         true => Ok(Vec::new()),
+        false if request.ipam.driver.as_str() == leases::DRIVER => Err(Error::invalid(
+            "with the IPAM driver \"dhcp\" the segment's server says what the subnet is",
+        )
+        .with_hint("leave out --subnet, --ip-range, --gateway and --aux-address, or --ipam-driver")),
         false => Err(Error::invalid(format!(
             "a network of the driver {:?} has no addresses here",
             driver.as_str()

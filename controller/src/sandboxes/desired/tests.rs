@@ -91,6 +91,7 @@ fn endpoint(interface: &str, ipv4: &str, ipv6: Option<&str>) -> Endpoint {
         options: Labels::new(),
         requested: Vec::new(),
         answer: None,
+        lease: None,
     }
 }
 

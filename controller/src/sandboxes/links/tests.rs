@@ -84,6 +84,7 @@ fn endpoint(network: &Network, sandbox: &Sandbox, ipv4: &str) -> Arc<Endpoint> {
         options: Labels::new(),
         requested: Vec::new(),
         answer: None,
+        lease: None,
     })
 }
 

@@ -58,7 +58,7 @@ pub(super) fn holders(
     let open = || {
         families
             .iter()
-            .map(|family| open(link.index, *family))
+            .map(|family| open(link.index, protocol(*family)))
             .collect::<io::Result<Vec<_>>>()
     };
     let sockets = netns::inside(netns, open)?;
@@ -69,15 +69,57 @@ pub(super) fn holders(
         holders: BTreeMap::new(),
     };
     match question.ask(limit) {
-        // A link that is down or has no carrier leads to nobody.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV)
-            ) => {}
+        Err(error) if leads_nowhere(&error) => {}
         other => other?,
     }
     Ok(question.holders)
+}
+
+/// Tells everybody on a link's segment who has these addresses now.
+pub(super) fn announce(netns: BorrowedFd<'_>, link: Link, addresses: &[IpAddr]) -> io::Result<()> {
+    let send_all = || {
+        for family in [Family::V4, Family::V6] {
+            let mut of_family = addresses
+                .iter()
+                .filter(|address| Family::of(**address) == family)
+                .peekable();
+            if of_family.peek().is_none() {
+                continue;
+            }
+            let socket = open(link.index, protocol(family))?;
+            for address in of_family {
+                let told = send(
+                    socket.as_raw_fd(),
+                    &frame::announcement(link.mac, *address),
+                    MsgFlags::empty(),
+                );
+                match told {
+                    Ok(_) | Err(Errno::ENOBUFS | Errno::EAGAIN) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+        }
+        Ok(())
+    };
+    match netns::inside(netns, send_all) {
+        Err(error) if leads_nowhere(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// A link that is down or has no carrier, or is gone, leads to nobody.
+pub(super) fn leads_nowhere(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV)
+    )
+}
+
+const fn protocol(family: Family) -> u16 {
+    match family {
+        Family::V4 => frame::ARP,
+        Family::V6 => frame::IPV6,
+    }
 }
 
 struct Question<'a> {
@@ -165,15 +207,11 @@ fn hear(
     Ok(())
 }
 
-/// A socket for the frames of one family's address resolution, on one link of the calling thread's namespace.
-fn open(index: u32, family: Family) -> io::Result<OwnedFd> {
+/// A socket for the frames of one protocol, on one link of the calling thread's namespace.
+pub(super) fn open(index: u32, protocol: u16) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     // Without a protocol until it is bound: before, it would hear of every link.
     let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
-    let protocol = match family {
-        Family::V4 => frame::ARP,
-        Family::V6 => frame::IPV6,
-    };
     // SAFETY: all zeros is a valid address: its fields are numbers.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).expect("a family's number is small");

@@ -31,6 +31,53 @@ pub(super) fn probe(own: MacAddress, address: IpAddr) -> Vec<u8> {
     }
 }
 
+/// The frame that tells everybody who has this address: an ARP announcement (RFC 5227, 3), an unsolicited neighbour
+/// advertisement that overrides what was known (RFC 4861, 7.2.6).
+pub(super) fn announcement(own: MacAddress, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => {
+            let mut frame = arp(own, address);
+            frame[PAYLOAD + 14..PAYLOAD + 18].copy_from_slice(&address.octets());
+            frame
+        }
+        IpAddr::V6(address) => unsolicited(own, address),
+    }
+}
+
+fn unsolicited(own: MacAddress, address: Ipv6Addr) -> Vec<u8> {
+    /// The flag "override": what was known of the address is to be forgotten.
+    const OVERRIDE: u8 = 0x20;
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let mut message = vec![ADVERTISEMENT, 0, 0, 0, OVERRIDE, 0, 0, 0];
+    message.extend(address.octets());
+    message.extend(TARGET_LINK);
+    message.extend(own.octets());
+    discovery([0x33, 0x33, 0, 0, 0, 1], own, (address, all_nodes), message)
+}
+
+/// A message of neighbour discovery in its frame.
+fn discovery(
+    to_mac: [u8; 6],
+    own: MacAddress,
+    (from, to): (Ipv6Addr, Ipv6Addr),
+    mut message: Vec<u8>,
+) -> Vec<u8> {
+    let sum = checksum(from, to, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut frame = ethernet(to_mac, own, IPV6);
+    frame.extend([0x60, 0, 0, 0]);
+    frame.extend(
+        u16::try_from(message.len())
+            .expect("32 bytes at most")
+            .to_be_bytes(),
+    );
+    frame.extend([ICMP, 255]);
+    frame.extend(from.octets());
+    frame.extend(to.octets());
+    frame.extend(message);
+    frame
+}
+
 fn ethernet(to: [u8; 6], from: MacAddress, kind: u16) -> Vec<u8> {
     let mut frame = to.to_vec();
     frame.extend(from.octets());
@@ -64,16 +111,8 @@ fn solicitation(own: MacAddress, address: Ipv6Addr) -> Vec<u8> {
     );
     let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     message.extend(address.octets());
-    let sum = checksum(Ipv6Addr::UNSPECIFIED, to, &message);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], own, IPV6);
-    frame.extend([0x60, 0, 0, 0]);
-    frame.extend(u16::try_from(message.len()).expect("24 bytes").to_be_bytes());
-    frame.extend([ICMP, 255]);
-    frame.extend(Ipv6Addr::UNSPECIFIED.octets());
-    frame.extend(to.octets());
-    frame.extend(message);
-    frame
+    let way = (Ipv6Addr::UNSPECIFIED, to);
+    discovery([0x33, 0x33, 0xff, a, b, c], own, way, message)
 }
 
 /// Of a message of even length (RFC 8200, 8.1).
@@ -162,6 +201,21 @@ mod tests {
                       0001080006040001020000000001000000000000000000 00c0000207";
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, wanted.replace(' ', ""));
+    }
+
+    #[test]
+    fn an_announcement_is_for_everybody_and_overrides() {
+        let told = announcement(mac(OWN), ip("192.0.2.7"));
+        assert_eq!(told[..6], BROADCAST);
+        assert_eq!(told[PAYLOAD + 14..PAYLOAD + 18], told[PAYLOAD + 24..PAYLOAD + 28]);
+        assert_eq!(claim(&told), Some((ip("192.0.2.7"), mac(OWN))));
+
+        let told = announcement(mac(OWN), ip("2001:db8::7"));
+        assert_eq!(claim(&told), Some((ip("2001:db8::7"), mac(OWN))));
+        let header = |at: usize| Ipv6Addr::from(array::<16>(&told, PAYLOAD + at).expect("whole"));
+        assert_eq!(header(24), "ff02::1".parse::<Ipv6Addr>().expect("an address"));
+        assert_eq!(checksum(header(8), header(24), &told[MESSAGE..]), 0);
+        assert_eq!(told[MESSAGE + 4], 0x20, "it overrides, and answers nobody");
     }
 
     #[test]

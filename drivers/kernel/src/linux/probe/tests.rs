@@ -85,8 +85,8 @@ fn a_flood_on_the_segment_does_not_keep_who_asks() {
         let pins = Pins::new();
         segment(&pins.path());
         let index = |link: &str| nix::net::if_::if_nametoindex(link);
-        let socket = open(index("br0").expect("a bridge"), Family::V4).expect("a socket");
-        let open_there = || open(index("eth0").map_err(io::Error::from)?, Family::V4);
+        let socket = open(index("br0").expect("a bridge"), protocol(Family::V4)).expect("a socket");
+        let open_there = || open(index("eth0").map_err(io::Error::from)?, protocol(Family::V4));
         let sender = netns::enter(&pins.path(), open_there).expect("a socket there");
         // More than one turn of what the machine there says, and what is waited for behind it.
         let other = MacAddress::new([2, 0, 0, 0, 0, 9]).expect("an address");

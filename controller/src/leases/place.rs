@@ -1,0 +1,149 @@
+//! Where and as whom an endpoint asks.
+
+use std::{sync::Arc, time::Duration};
+
+use dhcp::{Ask, CLIENT_PORT, Client, Identity, Options, Question, Reply, SERVER_PORT, To, client_id_of};
+use kernel::{Datagram, Key, Netns, Object};
+use model::{Endpoint, InterfaceName, Network, NodeId, Sandbox, Timestamp};
+
+use super::options;
+use crate::{
+    core::Core,
+    error::{Error, Result},
+};
+
+/// How long one question keeps a thread at most; who waits for longer asks again.
+const TURN: Duration = Duration::from_secs(3);
+
+/// An endpoint's interface, and what a server knows it by.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) netns: Netns,
+    pub(super) link: InterfaceName,
+    pub(super) identity: Identity,
+    pub(super) options: Options,
+    /// The interface's MTU, if it is known.
+    pub(super) mtu: Option<u32>,
+}
+
+impl Place {
+    /// Looks at the interface. None while it isn't there.
+    pub(super) async fn of(
+        core: &Core,
+        network: &Network,
+        endpoint: &Endpoint,
+        sandbox: &Sandbox,
+    ) -> Result<Option<Self>> {
+        let (Some(netns), Some(link)) = (sandbox.netns(), endpoint.interface.clone()) else {
+            return Ok(None);
+        };
+        let netns = Netns::Pinned(netns.clone());
+        let key = Key::Link(netns.clone(), link.clone());
+        let seen = core
+            .worker
+            .observe("looking at an interface", vec![key.clone()])
+            .await?;
+        let Some(Object::Link(worn)) = seen.get(&key) else {
+            return Ok(None);
+        };
+        let Some(mac) = worn.mac.or(endpoint.addresses.mac) else {
+            return Ok(None);
+        };
+        let options = options(network, &endpoint.options)?;
+        let shared = core.driver(&network.driver)?.shares_ethernet();
+        let owner = super::owner(endpoint, sandbox);
+        let named = options.client_id.as_ref().map(|id| plain(id));
+        let derived = || client_id_of(owner, network.id.as_bytes());
+        let hostname = options
+            .hostname
+            .clone()
+            .unwrap_or_else(|| sandbox.hostname.clone());
+        Ok(Some(Self {
+            identity: Identity {
+                mac,
+                client_id: named.or_else(|| shared.then(derived)),
+                hostname: Some(hostname).filter(|name| !name.is_empty()),
+                vendor_class: options.vendor_class.clone(),
+                broadcast: shared,
+            },
+            netns,
+            link,
+            options,
+            mtu: worn.mtu,
+        }))
+    }
+
+    fn datagram(&self, question: &Question, to: To, id: u32, seconds: u16) -> Datagram {
+        let (from, to) = match to {
+            To::Everybody => (None, std::net::Ipv4Addr::BROADCAST),
+            To::Server { from, to } => (Some(from), to),
+        };
+        Datagram {
+            netns: self.netns.clone(),
+            link: self.link.clone(),
+            from,
+            to,
+            own_port: CLIENT_PORT,
+            port: SERVER_PORT,
+            payload: dhcp::write(question, &self.identity, id, seconds),
+        }
+    }
+
+    /// Says something that nobody answers.
+    pub(super) async fn tell(&self, core: &Core, question: &Question, to: To) -> Result<()> {
+        let datagram = self.datagram(question, to, random(), 0);
+        let heard = core
+            .worker
+            .converse(datagram, Duration::ZERO, |_| None::<()>)
+            .await;
+        heard.map(drop)
+    }
+
+    /// Asks, and answers the reply that the client waits for, with when it asked.
+    pub(super) async fn ask(
+        &self,
+        core: &Core,
+        client: &Client,
+        ask: &Ask,
+        limit: Duration,
+    ) -> Result<(Option<Reply>, Timestamp)> {
+        let (id, mac) = (random(), self.identity.mac);
+        let datagram = self.datagram(&ask.question, ask.to, id, 0);
+        let client = Arc::new(client.clone());
+        let asked = Timestamp::now();
+        let take = move |bytes: &[u8]| dhcp::read(bytes, id, mac).filter(|reply| client.waits_for(reply));
+        let reply = core
+            .worker
+            .converse(datagram, ask.wait.min(limit).min(TURN), take)
+            .await?;
+        Ok((reply, asked))
+    }
+
+    /// Nobody has answered, or only to refuse.
+    pub(super) fn nobody(&self, refused: Option<String>) -> Error {
+        let limit = self.options.timeout.as_secs();
+        let message = match refused {
+            None => format!("no DHCP server has given an address within {limit} s"),
+            Some(text) => format!("the DHCP server refuses an address: {text}"),
+        };
+        Error::Unavailable {
+            message,
+            hint: Some(
+                "see that one serves the parent's segment (VLAN, switch port, free addresses); a longer \
+                 --ipam-opt cnm.dhcp.timeout=30s waits for longer"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// A client id of text, with its type in front (RFC 2132, 9.14): none of hardware.
+fn plain(text: &str) -> Vec<u8> {
+    std::iter::once(0).chain(text.bytes()).collect()
+}
+
+/// A number that no other question has.
+fn random() -> u32 {
+    let [a, b, c, d, ..] = *NodeId::random().as_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
