@@ -40,6 +40,11 @@ pub(crate) mod ping;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
 pub(crate) mod version;
+pub(crate) mod volume_create;
+pub(crate) mod volume_inspect;
+pub(crate) mod volume_ls;
+pub(crate) mod volume_prune;
+pub(crate) mod volume_rm;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -51,7 +56,7 @@ use futures::StreamExt;
 use crate::client::Client;
 use crate::client::query::escape_path;
 use crate::error::{CommandError, Outcome};
-use crate::grammar::{Command, ContainerCommand, ImageCommand, NetworkCommand, SystemCommand};
+use crate::grammar::{Command, ContainerCommand, ImageCommand, NetworkCommand, SystemCommand, VolumeCommand};
 use crate::host;
 
 /// What a command works with.
@@ -97,6 +102,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Network(command) => network(command, context).await,
         Command::Container(command) => Box::pin(container(command, context)).await,
         Command::Image(command) => image(command, context).await,
+        Command::Volume(command) => volume(command, context).await,
         Command::System(SystemCommand::Info(args)) => args.run(context).await,
         Command::System(SystemCommand::Events(args)) => args.run(context).await,
         Command::Inspect(args) => args.run(context).await,
@@ -118,6 +124,16 @@ async fn network(command: NetworkCommand, context: &Context) -> Outcome {
         NetworkCommand::Prune(args) => args.run(context).await,
         NetworkCommand::Rm(args) => args.run(context).await,
         NetworkCommand::Update(args) => args.run(context).await,
+    }
+}
+
+async fn volume(command: VolumeCommand, context: &Context) -> Outcome {
+    match command {
+        VolumeCommand::Create(args) => args.run(context).await,
+        VolumeCommand::Inspect(args) => args.run(context).await,
+        VolumeCommand::Ls(args) => args.run(context).await,
+        VolumeCommand::Prune(args) => args.run(context).await,
+        VolumeCommand::Rm(args) => args.run(context).await,
     }
 }
 

@@ -52,6 +52,11 @@ use crate::commands::ping::Ping;
 use crate::commands::system_events::SystemEvents;
 use crate::commands::system_info::SystemInfo;
 use crate::commands::version::Version;
+use crate::commands::volume_create::VolumeCreate;
+use crate::commands::volume_inspect::VolumeInspect;
+use crate::commands::volume_ls::VolumeLs;
+use crate::commands::volume_prune::VolumePrune;
+use crate::commands::volume_rm::VolumeRm;
 
 /// Container networks: made, joined and looked into; and containers to put on them.
 #[derive(Debug, Parser)]
@@ -99,6 +104,9 @@ pub(crate) enum Command {
     /// Images
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
+    /// Volumes
+    #[command(subcommand, arg_required_else_help = true)]
+    Volume(VolumeCommand),
     /// The daemon and its host
     #[command(subcommand, arg_required_else_help = true)]
     System(SystemCommand),
@@ -210,6 +218,18 @@ pub(crate) enum ImageCommand {
     #[command(visible_alias = "remove")]
     Rm(ImageRm),
     Tag(ImageTag),
+}
+
+/// `cnm volume …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    Create(VolumeCreate),
+    Inspect(VolumeInspect),
+    #[command(visible_alias = "list")]
+    Ls(VolumeLs),
+    Prune(VolumePrune),
+    #[command(visible_alias = "remove")]
+    Rm(VolumeRm),
 }
 
 /// `cnm system …`

@@ -2,6 +2,7 @@
 
 pub(crate) mod environment;
 pub(crate) mod limits;
+pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod pools;
 pub(crate) mod ports;

@@ -32,6 +32,15 @@ pub enum Error {
     /// The shim can't be reached, or stopped answering.
     #[error("speaking with the container's shim")]
     Conversation(#[source] io::Error),
+    /// The file system that a volume's options name can't be mounted.
+    #[error("failed to mount local volume: mount {what}")]
+    VolumeMount {
+        /// Device, place, flags and options.
+        what: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A file or directory of the container.
     #[error("{doing} {path:?}")]
     File {
@@ -46,7 +55,7 @@ pub enum Error {
 }
 
 /// The crate's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The exit code a shell gives when a command can't be run for this reason: 127 not found, 126 not executable.

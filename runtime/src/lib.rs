@@ -14,10 +14,12 @@
 
 mod error;
 pub mod logs;
+pub mod room;
 pub mod rootfs;
 mod shim_client;
 pub mod spec;
 mod streams;
+pub mod volumes;
 
 pub use error::{Error, Result};
 pub use shim_client::{

@@ -146,7 +146,7 @@ fn add_layer(context: &OwnedFd, layer: &Path) -> rustix::io::Result<()> {
 }
 
 /// Whether something is mounted here: a mount point and its parent are on different mounts.
-fn is_mounted(root: &Path) -> Result<bool> {
+pub(crate) fn is_mounted(root: &Path) -> Result<bool> {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
     match statx(CWD, root, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
         Ok(facts) => Ok(facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
@@ -204,14 +204,14 @@ pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn open_root(root: &Path) -> Result<OwnedFd> {
+pub(crate) fn open_root(root: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(root, flags, Mode::empty());
     opened.map_err(|errno| Error::file("opening", root)(errno.into()))
 }
 
 /// Every path, absolute symlinks included, stays below the root.
-fn inside() -> ResolveFlags {
+pub(crate) fn inside() -> ResolveFlags {
     ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
 }
 

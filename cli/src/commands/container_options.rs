@@ -152,6 +152,9 @@ pub(crate) struct ContainerOptions {
     /// How readily memory is swapped, 0 to 100
     #[arg(long, value_name = "NUMBER")]
     pub(crate) memory_swappiness: Option<i64>,
+    /// Mount something, as type=volume,source=NAME,target=/CONTAINER[,readonly]; also type=bind and type=tmpfs
+    #[arg(long, value_name = "MOUNT", value_parser = crate::options::mount::mount)]
+    pub(crate) mount: Vec<api_types::MountRequest>,
     /// Name of the container
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -242,9 +245,12 @@ pub(crate) struct ContainerOptions {
     /// UTS namespace: host
     #[arg(long, value_name = "MODE")]
     pub(crate) uts: Option<String>,
-    /// Mount a folder or file of the host, as /HOST:/CONTAINER[:ro]
+    /// Mount a volume or a folder or file of the host, as NAME:/CONTAINER or /HOST:/CONTAINER[:ro]
     #[arg(short, long, value_name = "MOUNT")]
     pub(crate) volume: Vec<String>,
+    /// Driver of volumes that are made for it
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) volume_driver: Option<String>,
     /// Mount what another container has mounted
     #[arg(long, value_name = "CONTAINER", add = names::containers())]
     pub(crate) volumes_from: Vec<String>,

@@ -150,6 +150,8 @@ fn host_config(options: &ContainerOptions, ours: &Surroundings<'_>) -> Result<Ho
         restart_policy: options.restart.clone(),
         auto_remove: options.rm,
         volumes_from: some_list(&options.volumes_from),
+        volume_driver: text(options.volume_driver.as_ref()),
+        mounts: (!options.mount.is_empty()).then(|| options.mount.clone()),
         annotations: pairs(&options.annotation),
         cap_add: some_list(&options.cap_add),
         cap_drop: some_list(&options.cap_drop),

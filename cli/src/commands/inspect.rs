@@ -12,7 +12,7 @@ use crate::error::{CommandError, Outcome};
 use crate::grammar::names;
 use crate::template::{Functions, Template};
 
-/// Show all about containers, images or networks
+/// Show all about containers, images, networks or volumes
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// A Go template, or json for one line
@@ -35,6 +35,7 @@ enum Type {
     Container,
     Image,
     Network,
+    Volume,
 }
 
 /// A kind of object and how it is asked for.
@@ -43,6 +44,7 @@ pub(crate) enum Kind {
     Container { size: bool },
     Image,
     Network { verbose: bool },
+    Volume,
 }
 
 impl Kind {
@@ -57,20 +59,22 @@ impl Kind {
                 path("networks", name, ""),
                 Query::new().with_flag("verbose", verbose),
             ),
+            Kind::Volume => (path("volumes", name, ""), Query::new()),
         }
     }
 }
 
 impl Inspect {
-    /// Looks for each name among containers, then images, then networks.
+    /// Looks for each name among containers, then images, networks and volumes.
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let container = Kind::Container { size: self.size };
         let network = Kind::Network { verbose: false };
         let kinds = match self.r#type {
-            None => vec![container, Kind::Image, network],
+            None => vec![container, Kind::Image, network, Kind::Volume],
             Some(Type::Container) => vec![container],
             Some(Type::Image) => vec![Kind::Image],
             Some(Type::Network) => vec![network],
+            Some(Type::Volume) => vec![Kind::Volume],
         };
         inspect(context, &self.names, &kinds, self.format.as_deref()).await
     }

@@ -38,6 +38,19 @@ pub(crate) fn running_containers() -> ArgValueCompleter {
     })
 }
 
+/// Volumes.
+pub(crate) fn volumes() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let Some(typed) = typed.to_str() else {
+            return Vec::new();
+        };
+        let listed: Option<api_types::VolumesListed> = ask_for("/volumes", Query::new());
+        let volumes = listed.unwrap_or_default().volumes.into_iter();
+        let fitting = volumes.map(|volume| volume.name).filter(|name| name.starts_with(typed));
+        fitting.map(CompletionCandidate::new).collect()
+    })
+}
+
 /// Images.
 pub(crate) fn images() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| candidates(typed, "/images/json", Query::new(), &image_names))
@@ -72,6 +85,10 @@ fn candidates(
 }
 
 fn ask(path: &str, query: Query) -> Option<Vec<Value>> {
+    ask_for(path, query)
+}
+
+fn ask_for<T: serde::de::DeserializeOwned>(path: &str, query: Query) -> Option<T> {
     let host = host::choose(None, |name| std::env::var(name).ok()).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -24,7 +24,7 @@ mod volume;
 pub use container::config::{Config, Create, Created, Healthcheck, NetworkingConfig, StringOrList, UnitMap};
 pub use container::host_config::{
     BindOptions, BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, MountRequest,
-    PortBinding, RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit,
+    PortBinding, RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, VolumeDriverConfig, VolumeOptions,
 };
 pub use container::inspect::{
     ContainerInspect, ContainerState, GraphDriver, MountPoint, NetworkSettings, PortMap,
@@ -49,7 +49,7 @@ pub use system::{
     AddressPool, BuildPruned, Commit, Component, Info, Plugins, Runtime, SwarmInfo, SystemVersion,
     VersionPlatform,
 };
-pub use volume::{Volume, VolumesListed, VolumesPruned};
+pub use volume::{Volume, VolumeCreate, VolumeUsageData, VolumesListed, VolumesPruned};
 
 /// The newest version of the Engine API spoken here.
 pub const API_VERSION: &str = "1.51";

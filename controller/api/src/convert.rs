@@ -13,3 +13,4 @@ pub(crate) mod network;
 pub(crate) mod ports;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod volume;

@@ -8,6 +8,7 @@ mod networks;
 mod ports;
 mod streams;
 mod system;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Router<Arc<Engine>> {
         .merge(system_routes())
         .merge(network_routes())
         .merge(container_routes())
+        .merge(volume_routes())
         .merge(image_routes())
         .merge(later_routes())
         .fallback(not_found)
@@ -38,12 +40,6 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .route("/events", get(events::follow))
-        .route("/volumes", get(system::volumes))
-        .route(
-            "/volumes/{name}",
-            get(system::no_volume).delete(system::no_volume),
-        )
-        .route("/volumes/prune", post(system::prune_volumes))
         .route("/build/prune", post(system::prune_build))
         .route("/plugins", get(system::plugins))
 }
@@ -88,6 +84,14 @@ fn container_routes() -> Router<Arc<Engine>> {
         .route("/exec/{id}/json", get(exec::inspect))
 }
 
+fn volume_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/volumes", get(volumes::list))
+        .route("/volumes/create", post(volumes::create))
+        .route("/volumes/prune", post(volumes::prune))
+        .route("/volumes/{name}", get(volumes::inspect).delete(volumes::remove))
+}
+
 fn image_routes() -> Router<Arc<Engine>> {
     Router::new()
         .route("/images/json", get(images::list))
@@ -104,7 +108,6 @@ fn image_routes() -> Router<Arc<Engine>> {
 fn later_routes() -> Router<Arc<Engine>> {
     let mut router = Router::new();
     for (path, what) in [
-        ("/volumes/create", "volumes are"),
         ("/build", "building images is"),
         ("/session", "building images with BuildKit is"),
         ("/grpc", "building images with BuildKit is"),

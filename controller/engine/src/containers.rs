@@ -39,6 +39,7 @@ use controller::Controller;
 use model::{ContainerId, PortBinding};
 use runtime::{Attach, Runtime, Streams};
 
+pub(crate) use create::as_invalid;
 pub use create::{AskedMode, CreateContainer, Missing};
 pub use exec::{CreateExec, ExecView};
 pub use logs::{LogQuery, LogStream};
@@ -50,6 +51,7 @@ use crate::{
     error::{Error, Result},
     event::Events,
     record::{Paths, Wishes},
+    volumes,
 };
 use exec::ExecEntry;
 use registry::Registry;
@@ -62,6 +64,7 @@ pub(crate) struct Core {
     pub(crate) images: Arc<images::Store>,
     pub(crate) events: Arc<Events>,
     pub(crate) registry: Registry,
+    pub(crate) volumes: volumes::Registry,
     pub(crate) data_root: PathBuf,
     /// The host's name, which containers in its network have too.
     pub(crate) hostname: String,
@@ -80,6 +83,7 @@ impl Core {
             images: parts.images.clone(),
             events,
             registry: Registry::open(parts.store.clone()).await?,
+            volumes: volumes::Registry::open(parts.store.clone()).await?,
             data_root: parts.data_root.clone(),
             hostname: parts.hostname.clone(),
             dns: parts.dns.clone(),
@@ -88,7 +92,7 @@ impl Core {
         }))
     }
 
-    fn paths(&self, id: &ContainerId) -> Paths {
+    pub(crate) fn paths(&self, id: &ContainerId) -> Paths {
         Paths::new(&self.data_root, id)
     }
 
@@ -211,7 +215,16 @@ impl Containers {
     /// `Conflict` when it runs.
     pub async fn remove(&self, container: &str, force: bool) -> Result<()> {
         let container = self.find(container)?;
-        remove::remove(&self.core, &container, force).await
+        remove::remove(&self.core, &container, force, false).await
+    }
+
+    /// Removes it with the volumes that it has for itself.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub async fn remove_with_volumes(&self, container: &str, force: bool) -> Result<()> {
+        let container = self.find(container)?;
+        remove::remove(&self.core, &container, force, true).await
     }
 
     /// Removes a link, named `CONTAINER/ALIAS` by the container that has it: the alias and what it opened go, the

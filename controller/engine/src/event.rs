@@ -18,6 +18,10 @@ pub enum Subject {
     Image,
     /// A network.
     Network,
+    /// A volume.
+    Volume,
+    /// The daemon itself.
+    Daemon,
 }
 
 /// Something that happened.

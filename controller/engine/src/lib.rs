@@ -13,6 +13,7 @@ mod images;
 pub mod record;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 #[cfg(test)]
 extern crate self as engine;
@@ -37,6 +38,10 @@ pub use event::{Event, Events, Subject, Subscription};
 pub use images::Images;
 pub use record::{Record, Settings};
 pub use runtime::{Attach, Streams};
+pub use volumes::{
+    AskedVolume, AskedVolumes, CreateVolume, PrunedVolumes, VolumeMount, VolumePrune, VolumeQuery, VolumeRecord,
+    VolumeUsage, VolumeView, Volumes,
+};
 
 /// What the runtime is asked for, in its own words.
 pub mod run {
@@ -102,6 +107,8 @@ pub struct Engine {
     pub containers: Containers,
     /// Images.
     pub images: Images,
+    /// Volumes.
+    pub volumes: Volumes,
     /// Networks: the controller's own service.
     pub networks: Networks,
     /// What happens.
@@ -125,7 +132,8 @@ impl Engine {
         let core = Core::open(&parts, events.clone()).await?;
         let engine = Self {
             containers: Containers { core: core.clone() },
-            images: Images { core },
+            images: Images { core: core.clone() },
+            volumes: Volumes { core },
             networks: parts.controller.networks.clone(),
             events,
             about: parts.about,

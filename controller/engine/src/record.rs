@@ -87,6 +87,9 @@ pub struct Settings {
     pub auto_remove: bool,
     /// Where its output goes.
     pub log: LogSettings,
+    /// Its volumes.
+    #[serde(default)]
+    pub volumes: Vec<crate::volumes::VolumeMount>,
     /// What it runs and within which limits, for the runtime.
     pub run: runtime::spec::ContainerConfig,
     /// The request as its client wrote it. The engine never reads it; `inspect` echoes it.
@@ -287,6 +290,12 @@ pub struct State {
     pub restarts: u32,
     /// The user stopped it, so that policies leave it alone.
     pub stopped: bool,
+    /// It is being made: its volumes are being filled.
+    #[serde(default)]
+    pub filling: bool,
+    /// Its removal takes the volumes that it has for itself.
+    #[serde(default)]
+    pub with_volumes: bool,
 }
 
 impl State {
@@ -302,6 +311,8 @@ impl State {
             finished: Timestamp::ZERO,
             restarts: 0,
             stopped: false,
+            filling: false,
+            with_volumes: false,
         }
     }
 }

@@ -86,6 +86,10 @@ name! {
     ContainerName, "container", 2..=255
 }
 name! {
+    /// A volume's name: 2 to 200 of letters, digits, `_`, `.` and `-`; a folder is called by it.
+    VolumeName, "volume", 2..=200
+}
+name! {
     /// A network or IPAM driver's name, which for a plugin is also a file name.
     DriverName, "driver", 1..=128
 }

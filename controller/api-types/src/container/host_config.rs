@@ -276,9 +276,9 @@ shape! {
         /// Options of a bind.
         #[serde(skip_serializing_if = "Option::is_none")]
         bind_options: Option<BindOptions>,
-        /// Options of a volume, kept as they came.
+        /// Options of a volume.
         #[serde(skip_serializing_if = "Option::is_none")]
-        volume_options: Option<serde_json::Value>,
+        volume_options: Option<VolumeOptions>,
         /// Options of a tmpfs.
         #[serde(skip_serializing_if = "Option::is_none")]
         tmpfs_options: Option<TmpfsOptions>,
@@ -303,6 +303,36 @@ shape! {
         /// Refuses where mounts below the source can't be made read-only.
         #[serde(skip_serializing_if = "crate::shape::is_zero")]
         read_only_force_recursive: bool,
+    }
+}
+
+shape! {
+    /// Options of a volume's mount, and of the volume if it is made with it.
+    VolumeOptions {
+        /// The image's content is not copied into it.
+        #[serde(skip_serializing_if = "crate::shape::is_zero")]
+        no_copy: bool,
+        /// The volume's labels.
+        #[serde(skip_serializing_if = "Map::is_empty")]
+        labels: Map<String>,
+        /// Only this part of it is mounted.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        subpath: String,
+        /// Its driver.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        driver_config: Option<VolumeDriverConfig>,
+    }
+}
+
+shape! {
+    /// A volume's driver.
+    VolumeDriverConfig {
+        /// Its name.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        name: String,
+        /// Its options.
+        #[serde(skip_serializing_if = "Map::is_empty")]
+        options: Map<String>,
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
     let mode = mode(&host.network_mode);
     check_shared_network(&config, &host, &mode)?;
     let networks = networks(&config, &host, &mode, networking_config)?;
-    let mounts = mounts::mounts(&host)?;
+    let mounts = mounts::mounts(&config, &host)?;
     let mut run = run(&config);
     run.mounts = mounts.mounts;
     host_config::apply(&host, &mut run)?;
@@ -65,6 +65,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         restart: host_config::restart(&host)?,
         auto_remove: host.auto_remove,
         log: host_config::log(&host)?,
+        volumes: Vec::new(),
         run,
         echo: serde_json::Value::Null,
     };
@@ -91,6 +92,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
             networks,
             links,
             sources: mounts.sources,
+            volumes: mounts.volumes,
             settings,
         },
         warnings,
@@ -98,9 +100,6 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
 }
 
 fn refuse_what_is_not_there(config: &Config) -> Answer<()> {
-    if config.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
-        return Err(mounts::no_volumes("anonymous"));
-    }
     let health = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
     if health.is_some_and(|test| !test.is_empty() && test[0] != "NONE") {
         return Err(Refusal::not_implemented(

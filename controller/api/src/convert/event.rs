@@ -8,7 +8,7 @@ use crate::status::Answer;
 
 /// The message. Containers and images have the fields from before API 1.22, too.
 pub(crate) fn message(event: &Event) -> EventMessage {
-    let old = event.subject != Subject::Network;
+    let old = matches!(event.subject, Subject::Container | Subject::Image);
     let nanos = event.at.unix_nanos();
     EventMessage {
         status: if old { event.action.clone() } else { String::new() },
@@ -34,6 +34,8 @@ const fn kind(subject: Subject) -> &'static str {
         Subject::Container => "container",
         Subject::Image => "image",
         Subject::Network => "network",
+        Subject::Volume => "volume",
+        Subject::Daemon => "daemon",
     }
 }
 
@@ -79,11 +81,11 @@ impl EventFilter {
             && any("container", &|text| is_of(event, Subject::Container, text))
             && any("network", &|text| is_of(event, Subject::Network, text))
             && any("image", &|text| is_of_image(event, text))
-            && [
-                "volume", "daemon", "plugin", "service", "node", "secret", "config",
-            ]
-            .iter()
-            .all(|name| !self.0.has(name))
+            && any("volume", &|text| is_of(event, Subject::Volume, text))
+            && any("daemon", &|text| is_of(event, Subject::Daemon, text))
+            && ["plugin", "service", "node", "secret", "config"]
+                .iter()
+                .all(|name| !self.0.has(name))
             && self.0.get("label").iter().all(|text| {
                 let (key, value) = filter::label(text);
                 event
@@ -104,7 +106,7 @@ fn is_of_image(event: &Event, text: &str) -> bool {
     let attribute = match event.subject {
         Subject::Image => "name",
         Subject::Container => "image",
-        Subject::Network => return false,
+        _ => return false,
     };
     let name = event
         .attributes

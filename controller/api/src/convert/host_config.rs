@@ -57,9 +57,6 @@ pub(crate) fn console_size([height, width]: [u32; 2]) -> Option<(u16, u16)> {
 }
 
 fn refuse_what_is_not_there(host: &HostConfig) -> Answer<()> {
-    if host.volumes_from.as_ref().is_some_and(|from| !from.is_empty()) {
-        return Err(super::mounts::no_volumes("with --volumes-from shared"));
-    }
     if !RUNTIMES.contains(&host.runtime.as_str()) {
         return Err(Refusal::bad_request(format!(
             "unknown or invalid runtime name: {} (hint: there is one runtime; leave --runtime out)",

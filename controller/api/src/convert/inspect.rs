@@ -9,7 +9,7 @@ use engine::{
 };
 use model::Timestamp;
 
-use super::{create::Echo, duration, endpoint, ports};
+use super::{create::Echo, duration, endpoint, mounts, ports};
 
 /// Docker's default size of `/dev/shm`.
 const SHM_SIZE: i64 = 64 << 20;
@@ -21,6 +21,7 @@ pub(crate) fn inspect(view: &View) -> docker::ContainerInspect {
     let echo: Echo = serde_json::from_value(record.settings.echo.clone()).unwrap_or_default();
     let files = view.files();
     let file = |name: &str| files.join(name).display().to_string();
+    let mounts = mounts(view, &echo.host_config);
     docker::ContainerInspect {
         id: record.id.to_string(),
         created: record.created.to_string(),
@@ -43,7 +44,7 @@ pub(crate) fn inspect(view: &View) -> docker::ContainerInspect {
         exec_ids: Some(view.execs.clone()).filter(|execs| !execs.is_empty()),
         host_config: host_config(view, echo.host_config),
         graph_driver: graph_driver(view),
-        mounts: mounts(view),
+        mounts,
         config: config(view, echo.config),
         network_settings: network_settings(view),
         ..docker::ContainerInspect::default()
@@ -113,6 +114,7 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
             asked.cgroupns_mode.clone(),
             if settings.run.cgroup == Namespace::Host {
                 "host"
+        volumes: places(view, asked.volumes),
             } else {
                 "private"
             },
@@ -166,30 +168,83 @@ fn graph_driver(view: &View) -> docker::GraphDriver {
     }
 }
 
-/// Binds and tmpfs mounts. Those of the `Tmpfs` map are in the host configuration only, as Docker has it.
-fn mounts(view: &View) -> Vec<docker::MountPoint> {
-    let mount = |mount: &Mount| match mount {
-        Mount::Bind {
-            source,
-            destination,
-            readonly,
-            propagation,
-        } => Some(docker::MountPoint {
-            r#type: "bind".to_owned(),
-            source: source.display().to_string(),
-            destination: destination.display().to_string(),
-            mode: if *readonly { "ro".to_owned() } else { String::new() },
-            rw: !readonly,
-            propagation: if propagation.is_empty() {
-                "rprivate".to_owned()
-            } else {
-                propagation.clone()
-            },
-            ..docker::MountPoint::default()
-        }),
-        Mount::Tmpfs { .. } => None,
+/// Places of volumes that nobody named, the image's too.
+fn places(view: &View, asked: Option<docker::UnitMap>) -> Option<docker::UnitMap> {
+    let unnamed = view
+        .record
+        .settings
+        .volumes
+        .iter()
+        .filter(|mount| mount.anonymous);
+    let mut places = asked.unwrap_or_default();
+    for mount in unnamed {
+        places
+            .entry(mount.destination.display().to_string())
+            .or_insert_with(|| serde_json::json!({}));
+    }
+    Some(places).filter(|places| !places.is_empty())
+}
+
+/// Binds, volumes and memory, by place. Those of the `Tmpfs` map are in the host configuration only, as Docker has it.
+fn mounts(view: &View, asked: &docker::HostConfig) -> Vec<docker::MountPoint> {
+    let settings = &view.record.settings;
+    let binds = settings.run.mounts.iter().filter_map(|mount| bind(mount, asked));
+    let volumes = view.volumes.iter().map(|(mount, source)| docker::MountPoint {
+        r#type: "volume".to_owned(),
+        name: mount.volume.to_string(),
+        source: source.clone(),
+        destination: mount.destination.display().to_string(),
+        driver: mount.driver.clone(),
+        mode: mount.mode.clone(),
+        rw: !mount.readonly,
+        ..docker::MountPoint::default()
+    });
+    let memory = asked
+        .mounts
+        .iter()
+        .flatten()
+        .filter(|mount| mount.r#type == "tmpfs");
+    let memory = memory.map(|mount| docker::MountPoint {
+        r#type: "tmpfs".to_owned(),
+        destination: mount.target.clone(),
+        rw: !mount.read_only,
+        ..docker::MountPoint::default()
+    });
+    let mut all: Vec<_> = binds.chain(volumes).chain(memory).collect();
+    all.sort_by(|one, other| one.destination.cmp(&other.destination));
+    all
+}
+
+fn bind(mount: &Mount, asked: &docker::HostConfig) -> Option<docker::MountPoint> {
+    let Mount::Bind {
+        source,
+        destination,
+        readonly,
+        propagation,
+    } = mount
+    else {
+        return None;
     };
-    view.record.settings.run.mounts.iter().filter_map(mount).collect()
+    let short = format!(":{}", destination.display());
+    let typed = asked.binds.iter().flatten().find(|bind| {
+        let rest = bind.strip_prefix(&*source.to_string_lossy());
+        rest.is_some_and(|rest| rest.trim_end_matches('/') == short || rest.starts_with(&format!("{short}:")))
+    });
+    Some(docker::MountPoint {
+        r#type: "bind".to_owned(),
+        source: source.display().to_string(),
+        destination: destination.display().to_string(),
+        mode: typed
+            .map(|bind| mounts::bind_mode(bind).to_owned())
+            .unwrap_or_default(),
+        rw: !readonly,
+        propagation: if propagation.is_empty() {
+            "rprivate".to_owned()
+        } else {
+            propagation.clone()
+        },
+        ..docker::MountPoint::default()
+    })
 }
 
 fn network_settings(view: &View) -> docker::NetworkSettings {
@@ -244,7 +299,7 @@ pub(crate) fn summary(view: &View, now: Timestamp) -> docker::ContainerSummary {
         network_settings: docker::SummaryNetworkSettings {
             networks: networks(view),
         },
-        mounts: mounts(view),
+        mounts: mounts(view, &echo.host_config),
         ..docker::ContainerSummary::default()
     }
 }
@@ -275,6 +330,7 @@ fn status(view: &View, now: Timestamp) -> String {
         Phase::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished)),
         Phase::Dead => "Dead".to_owned(),
     }
+    let echo: Echo = serde_json::from_value(record.settings.echo.clone()).unwrap_or_default();
 }
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
-//! `-v`, `--mount` and `--tmpfs`: three spellings of a mount.
+//! `-v`, `--mount`, `--tmpfs`, `--volumes-from`: four spellings of a mount.
 
-use std::path::PathBuf;
+mod long;
 
-use api_types::{HostConfig, MountRequest};
-use engine::{Missing, run::Mount};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use api_types::{Config, HostConfig};
+use engine::{AskedVolume, AskedVolumes, Missing, run::Mount};
 
 use crate::status::{Answer, Refusal};
 
@@ -12,44 +17,70 @@ use crate::status::{Answer, Refusal};
 pub(crate) struct Mounts {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) sources: Vec<(PathBuf, Missing)>,
+    pub(crate) volumes: AskedVolumes,
 }
 
-/// Reads all three spellings.
-pub(crate) fn mounts(host: &HostConfig) -> Answer<Mounts> {
+/// One of them.
+#[derive(Debug, PartialEq, Eq)]
+enum One {
+    Mount(Mount, Option<(PathBuf, Missing)>),
+    Volume(AskedVolume),
+}
+
+/// Reads all spellings.
+pub(crate) fn mounts(config: &Config, host: &HostConfig) -> Answer<Mounts> {
+    let driver = Some(host.volume_driver.clone()).filter(|driver| !driver.is_empty());
     let mut all = Mounts::default();
     for bind in host.binds.iter().flatten() {
-        let mount = parse_bind(bind)?;
-        if let Mount::Bind { source, .. } = &mount {
-            all.sources.push((source.clone(), Missing::Make));
-        }
-        all.mounts.push(mount);
+        all.add(parse_bind(bind, driver.as_deref())?)?;
     }
     for request in host.mounts.iter().flatten() {
-        let (mount, source) = long_form(request)?;
-        all.sources.extend(source);
-        all.mounts.push(mount);
+        all.add(long::read(request)?)?;
     }
     for (path, options) in &host.tmpfs {
-        let options = options
-            .split(',')
-            .filter(|option| !option.is_empty())
-            .map(str::to_owned)
-            .collect();
-        all.mounts.push(Mount::Tmpfs {
+        let options = options.split(',').filter(|option| !option.is_empty());
+        let mount = Mount::Tmpfs {
             destination: absolute(path)?,
-            options,
-        });
+            options: options.map(str::to_owned).collect(),
+        };
+        all.add(One::Mount(mount, None))?;
     }
-    let mut seen = std::collections::BTreeSet::new();
-    for mount in &all.mounts {
-        if !seen.insert(destination(mount)) {
+    for place in config.volumes.iter().flat_map(|volumes| volumes.keys()) {
+        all.volumes.places.push(absolute(place)?);
+    }
+    for text in host.volumes_from.iter().flatten() {
+        all.volumes.from.push(volumes_from(text)?);
+    }
+    all.volumes.driver = driver;
+    Ok(all)
+}
+
+impl Mounts {
+    fn add(&mut self, one: One) -> Answer<()> {
+        let place = match &one {
+            One::Mount(mount, _) => destination(mount),
+            One::Volume(volume) => &volume.destination,
+        };
+        if self.places().contains(place) {
             return Err(Refusal::bad_request(format!(
                 "Duplicate mount point: {}",
-                destination(mount).display()
+                place.display()
             )));
         }
+        match one {
+            One::Mount(mount, source) => {
+                self.mounts.push(mount);
+                self.sources.extend(source);
+            }
+            One::Volume(volume) => self.volumes.volumes.push(volume),
+        }
+        Ok(())
     }
-    Ok(all)
+
+    fn places(&self) -> BTreeSet<&PathBuf> {
+        let volumes = self.volumes.volumes.iter().map(|volume| &volume.destination);
+        self.mounts.iter().map(destination).chain(volumes).collect()
+    }
 }
 
 /// Where a mount appears.
@@ -59,101 +90,109 @@ pub(crate) fn destination(mount: &Mount) -> &PathBuf {
     }
 }
 
-/// `source:destination[:options]`.
-fn parse_bind(text: &str) -> Answer<Mount> {
+/// What stands behind a short form's second colon.
+pub(crate) fn bind_mode(text: &str) -> &str {
+    text.splitn(3, ':').nth(2).unwrap_or_default()
+}
+
+/// `source:destination[:options]`: a source that begins with a slash is a path, any other a volume's name.
+fn parse_bind(text: &str, driver: Option<&str>) -> Answer<One> {
     let invalid = || Refusal::bad_request(format!("invalid volume specification: '{text}'"));
     let mut parts = text.split(':');
     let (source, target, options) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(source), Some(target), options, None) => (source, target, options.unwrap_or_default()),
+        (Some(source), Some(target), options, None) => (source, target, options),
         _ => return Err(invalid()),
     };
-    if source.is_empty() || target.is_empty() {
+    if source.is_empty() || target.is_empty() || options == Some("") {
         return Err(invalid());
     }
-    if !source.starts_with('/') {
-        return Err(no_volumes(&format!("{source:?} names a volume, and named")));
-    }
-    let (mut readonly, mut propagation) = (false, String::new());
+    let destination = absolute(target)?;
+    let options = options.unwrap_or_default();
+    let is_volume = !source.starts_with('/');
+    let mut read = Options::default();
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => readonly = true,
-            // SELinux labels and caching hints, which mean nothing here, and what volumes would copy.
-            "rw" | "z" | "Z" | "cached" | "consistent" | "delegated" | "default" | "nocopy" => {}
-            "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => {
-                option.clone_into(&mut propagation);
-            }
-            _ => return Err(Refusal::bad_request(format!("invalid mode: {option}"))),
-        }
+        let known = read.take(option, is_volume);
+        known.ok_or_else(|| Refusal::bad_request(format!("invalid mode: {options}")))?;
     }
-    Ok(Mount::Bind {
-        source: source.into(),
-        destination: absolute(target)?,
-        readonly,
-        propagation,
-    })
-}
-
-fn long_form(request: &MountRequest) -> Answer<(Mount, Option<(PathBuf, Missing)>)> {
-    let destination = absolute(&request.target)?;
-    match request.r#type.as_str() {
-        "bind" => {
-            let source = absolute(&request.source)?;
-            let options = request.bind_options.clone().unwrap_or_default();
-            let missing = if options.create_mountpoint {
-                Missing::Make
+    if is_volume {
+        return Ok(One::Volume(AskedVolume {
+            name: Some(source.to_owned()),
+            driver: driver.map(str::to_owned),
+            destination,
+            readonly: read.readonly,
+            nocopy: read.nocopy,
+            mode: if options.is_empty() {
+                "z".to_owned()
             } else {
-                Missing::Refuse
-            };
-            let (readonly, propagation) = (request.read_only, options.propagation);
-            Ok((
-                Mount::Bind {
-                    source: source.clone(),
-                    destination,
-                    readonly,
-                    propagation,
-                },
-                Some((source, missing)),
-            ))
-        }
-        "tmpfs" => Ok((
-            Mount::Tmpfs {
-                destination,
-                options: tmpfs_options(request),
+                options.to_owned()
             },
-            None,
-        )),
-        "volume" | "" => Err(no_volumes("")),
-        other => Err(Refusal::bad_request(format!(
-            "invalid mount config: mount type {other:?} unknown (hint: \"bind\" and \"tmpfs\" are there)"
-        ))),
+            ..AskedVolume::default()
+        }));
+    }
+    let mount = Mount::Bind {
+        source: source.into(),
+        destination,
+        readonly: read.readonly,
+        propagation: read.propagation,
+    };
+    Ok(One::Mount(mount, Some((source.into(), Missing::Make))))
+}
+
+#[derive(Debug, Default)]
+struct Options {
+    readonly: bool,
+    nocopy: bool,
+    propagation: String,
+}
+
+impl Options {
+    /// None for what does not belong there.
+    fn take(&mut self, option: &str, is_volume: bool) -> Option<()> {
+        match option {
+            "ro" => self.readonly = true,
+            "nocopy" if is_volume => self.nocopy = true,
+            // SELinux labels and caching hints, which mean nothing here.
+            "rw" | "z" | "Z" | "cached" | "consistent" | "delegated" | "default" => {}
+            _ if is_volume => return None,
+            "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => {
+                option.clone_into(&mut self.propagation);
+            }
+            _ => return None,
+        }
+        Some(())
     }
 }
 
-fn tmpfs_options(request: &MountRequest) -> Vec<String> {
-    let options = request.tmpfs_options.clone().unwrap_or_default();
-    let mut text = Vec::new();
-    if options.size_bytes > 0 {
-        text.push(format!("size={}", options.size_bytes));
+/// `container[:ro]`.
+fn volumes_from(text: &str) -> Answer<(String, bool)> {
+    let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let mut readonly = false;
+    for word in mode.split(',') {
+        match word {
+            "ro" => readonly = true,
+            "rw" | "z" | "Z" => {}
+            _ => {
+                return Err(Refusal::bad_request(format!(
+                    "invalid mode for volumes-from: {mode}"
+                )));
+            }
+        }
     }
-    if options.mode != 0 {
-        text.push(format!("mode={:o}", options.mode));
+    match name.is_empty() {
+        true => Err(Refusal::bad_request(
+            "malformed volumes-from: no container is named",
+        )),
+        false => Ok((name.to_owned(), readonly)),
     }
-    if request.read_only {
-        text.push("ro".to_owned());
-    }
-    text.extend(options.options.iter().map(|words| words.join("=")));
-    text
 }
 
 fn absolute(path: &str) -> Answer<PathBuf> {
-    if !path.starts_with('/') {
-        return Err(Refusal::bad_request(format!(
+    let clean = clean(path).ok_or_else(|| {
+        Refusal::bad_request(format!(
             "invalid mount config: invalid mount path: '{path}' mount path must be absolute"
-        )));
-    }
-    // Trailing slashes and dots would make one place look like two.
-    let clean: PathBuf = PathBuf::from(path).components().collect();
-    if clean.as_os_str() == "/" {
+        ))
+    })?;
+    if clean == Path::new("/") {
         return Err(Refusal::bad_request(
             "invalid volume specification: destination can't be '/'",
         ));
@@ -161,112 +200,20 @@ fn absolute(path: &str) -> Answer<PathBuf> {
     Ok(clean)
 }
 
-/// The sentence for everything that needs a volume.
-pub(crate) fn no_volumes(what: &str) -> Refusal {
-    let what = if what.is_empty() {
-        "volumes".to_owned()
-    } else {
-        format!("{what} volumes")
-    };
-    Refusal::not_implemented(format!(
-        "{what} are not supported yet (hint: bind a folder of the host: -v /on/the/host:/in/the/container)"
-    ))
+/// An absolute path without what would make one place look like two: trailing slashes, dots.
+fn clean(path: &str) -> Option<PathBuf> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    let mut clean = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            std::path::Component::ParentDir => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    Some(clean)
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::StatusCode;
-
-    use super::*;
-
-    fn bind(source: &str, destination: &str, readonly: bool, propagation: &str) -> Mount {
-        Mount::Bind {
-            source: source.into(),
-            destination: destination.into(),
-            readonly,
-            propagation: propagation.into(),
-        }
-    }
-
-    #[test]
-    fn binds_have_a_source_a_destination_and_options() {
-        for (text, wanted) in [
-            ("/a:/b", bind("/a", "/b", false, "")),
-            ("/a:/b/:ro", bind("/a", "/b", true, "")),
-            ("/a:/b:rw,z,rshared", bind("/a", "/b", false, "rshared")),
-        ] {
-            assert_eq!(parse_bind(text).expect(text), wanted);
-        }
-        for (text, status) in [
-            ("/a", 400),
-            ("/a:b", 400),
-            ("/a:/", 400),
-            ("/a:/b:what", 400),
-            ("/a:/b:ro:x", 400),
-            (":/b", 400),
-            ("data:/b", 501),
-        ] {
-            assert_eq!(
-                parse_bind(text).expect_err(text).status().as_u16(),
-                status,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_missing_source_is_made_for_v_and_refused_for_mount() {
-        let host: HostConfig = serde_json::from_value(serde_json::json!({
-            "Binds": ["/a:/b"],
-            "Mounts": [{"Type": "bind", "Source": "/c", "Target": "/d", "ReadOnly": true},
-                       {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1024, "Mode": 448}}],
-            "Tmpfs": {"/run": "size=64k,exec"}
-        }))
-        .expect("a host configuration");
-        let read = mounts(&host).expect("mounts");
-        assert_eq!(
-            read.sources,
-            [("/a".into(), Missing::Make), ("/c".into(), Missing::Refuse)]
-        );
-        assert_eq!(
-            read.mounts[1..],
-            [
-                bind("/c", "/d", true, ""),
-                Mount::Tmpfs {
-                    destination: "/t".into(),
-                    options: vec!["size=1024".into(), "mode=700".into()]
-                },
-                Mount::Tmpfs {
-                    destination: "/run".into(),
-                    options: vec!["size=64k".into(), "exec".into()]
-                },
-            ]
-        );
-    }
-
-    #[test]
-    fn two_mounts_at_one_place_are_refused_and_volumes_are_not_there_yet() {
-        let twice = HostConfig {
-            binds: Some(vec!["/a:/x".into(), "/b:/x/".into()]),
-            ..Default::default()
-        };
-        assert_eq!(
-            mounts(&twice).expect_err("twice").message(),
-            "Duplicate mount point: /x"
-        );
-        let volume = MountRequest {
-            r#type: "volume".into(),
-            source: "data".into(),
-            target: "/x".into(),
-            ..Default::default()
-        };
-        let host = HostConfig {
-            mounts: Some(vec![volume]),
-            ..Default::default()
-        };
-        assert_eq!(
-            mounts(&host).expect_err("a volume").status(),
-            StatusCode::NOT_IMPLEMENTED
-        );
-    }
-}
+mod tests;

@@ -154,7 +154,11 @@ pub(crate) async fn remove(
         engine.containers.unlink(&id).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
-    engine.containers.remove(&id, params.flag("force")).await?;
+    let force = params.flag("force");
+    match params.flag("v") {
+        true => engine.containers.remove_with_volumes(&id, force).await?,
+        false => engine.containers.remove(&id, force).await?,
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

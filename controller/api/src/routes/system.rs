@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use api_types::{BuildPruned, Info, SystemVersion, VolumesListed, VolumesPruned};
+use api_types::{BuildPruned, Info, SystemVersion};
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{HeaderName, StatusCode, header},
+    extract::State,
+    http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
 use engine::{Engine, Query};
 
-use crate::{
-    convert,
-    status::{Answer, Refusal},
-};
+use crate::{convert, status::Answer};
 
 /// `GET` and `HEAD /_ping`. `Builder-Version: 1` keeps clients from asking for BuildKit; the server answers `HEAD`
 /// with these headers and no body.
@@ -42,20 +39,7 @@ pub(crate) async fn info(State(engine): State<Arc<Engine>>) -> Answer<Json<Info>
     Ok(Json(convert::system::info(&engine, &containers, images)))
 }
 
-pub(crate) async fn volumes() -> Json<VolumesListed> {
-    Json(VolumesListed::default())
-}
-
-pub(crate) async fn no_volume(Path(name): Path<String>) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, format!("get {name}: no such volume"))
-}
-
-/// There is nothing to prune, which is no failure: `system prune` asks for everything there could be.
-pub(crate) async fn prune_volumes() -> Json<VolumesPruned> {
-    Json(VolumesPruned::default())
-}
-
-/// The same for what builds would leave.
+/// Builds leave nothing to prune, which is no failure: `system prune` asks for everything there could be.
 pub(crate) async fn prune_build() -> Json<BuildPruned> {
     Json(BuildPruned::default())
 }

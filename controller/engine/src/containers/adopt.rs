@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::Result,
     record::{Phase, RestartPolicy},
+    volumes,
 };
 
 /// Brings every record and what is there together. What fails for one container is logged and does not keep the
@@ -20,11 +21,18 @@ use crate::{
 pub(super) async fn adopt_all(core: &Arc<Core>) {
     let containers = core.registry.all();
     for container in &containers {
+        let record = container.record();
+        if record.state.phase.has_process() {
+            volumes::mark_attached(core, &record);
+        }
+    }
+    for container in &containers {
         if let Err(error) = Box::pin(adopt(core, container)).await {
             tracing::warn!(container = %container.record().name, error = %error, "taking over a container");
         }
     }
     sweep_homes(core);
+    volumes::sweep(core).await;
     for container in &containers {
         autostart(core, container);
     }
@@ -33,7 +41,18 @@ pub(super) async fn adopt_all(core: &Arc<Core>) {
 async fn adopt(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
     match container.record().state.phase {
         Phase::Running | Phase::Paused => take_over(core, container).await,
-        Phase::Removing | Phase::Dead => remove::remove(core, container, true).await,
+        Phase::Removing | Phase::Dead => {
+            let volumes = container.record().state.with_volumes;
+            remove::remove(core, container, true, volumes).await
+        }
+        // It exited, and the daemon ended before it was removed.
+        Phase::Exited if container.record().settings.auto_remove => {
+            remove::remove(core, container, true, true).await
+        }
+        // Its creation was never answered.
+        Phase::Created if container.record().state.filling => {
+            remove::remove(core, container, true, true).await
+        }
         Phase::Restarting => {
             release::release(core, container).await?;
             supervise::restart_later(core, container, std::time::Duration::ZERO);

@@ -1,7 +1,12 @@
 //! `create`: the image is found, what was asked is checked and merged with it, a name is claimed. Nothing runs yet.
 
 use std::{
-    collections::BTreeMap, fs, io, net::IpAddr, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc,
+    collections::BTreeMap,
+    fs, io,
+    net::IpAddr,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
@@ -11,6 +16,7 @@ use super::{Core, container::Container, links, merge, naming, networks, ports};
 use crate::{
     error::{Error, Result},
     record::{ImageUse, NetworkMode, Record, Settings, State, Wishes},
+    volumes::{self, AskedVolumes},
 };
 
 /// A container wanted.
@@ -70,32 +76,42 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     settings.ports = ports::coalesce(settings.ports);
     decide_hostname(core, &mut settings, &id);
     check_run(&settings).await?;
-    let image = ImageUse {
+    let used = ImageUse {
         id: image.id,
         asked: request.image,
     };
+    let places = image.document.config.volumes.keys();
+    let places = places.map(|place| Path::new(place).components().collect());
+    let wanted = volumes::decide(core, request.volumes, &mut settings, places)?;
     let record = |name: ContainerName| Record {
         id,
         name,
         created: Timestamp::now(),
-        image: image.clone(),
+        image: used.clone(),
+    check_sources(&request.sources)?;
+    let reserved = volumes::reserve(core, wanted).await?;
+    let filling = volumes::needs_fill(core, &settings.volumes, &reserved).await?;
         settings: settings.clone(),
         networks: networks.clone(),
-        state: State::created(),
+        state: State {
+            filling,
+            ..State::created()
+        },
     };
-    check_sources(&request.sources)?;
     make_home(core, &id)?;
     let created = match name {
-        Some(name) => core.registry.create(record(name)).await,
-        None => create_with_any_name(core, record).await,
+        Some(name) => core.registry.create(record(name), volumes).await,
+        None => create_with_any_name(core, record, volumes).await,
     };
     match created {
+    let volumes = reserved.recording(core);
         Ok(container) => {
             reserve(core, &container).await;
             core.events.send(container.event("create", &[]));
             Ok(container)
         }
         Err(error) => {
+            make_volumes(core, &container, &image, &reserved).await?;
             let home = core.paths(&id).home;
             if let Err(undo) = fs::remove_dir_all(&home) {
                 tracing::warn!(path = %home.display(), error = %undo, "undoing a creation");
@@ -110,6 +126,43 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
 async fn reserve(core: &Core, container: &Container) {
     let record = container.record();
     for (network, wishes) in &record.networks {
+/// Makes and fills the volumes that are recorded with it, or forgets it and them.
+async fn make_volumes(
+    core: &Core,
+    container: &Container,
+    image: &images::Image,
+    reserved: &volumes::Reserved,
+) -> Result<()> {
+    let made = fill_volumes(core, container, image, reserved).await;
+    if made.is_err() {
+        container.publish_removed();
+        if let Err(undo) = core.registry.remove(container).await {
+            tracing::warn!(container = %container.record().name, error = %undo, "undoing a creation");
+        }
+        reserved.undo(core).await;
+        let home = core.paths(&container.id()).home;
+        if let Err(undo) = fs::remove_dir_all(&home) {
+            tracing::warn!(path = %home.display(), error = %undo, "undoing a creation");
+        }
+    }
+    made
+}
+
+async fn fill_volumes(
+    core: &Core,
+    container: &Container,
+    image: &images::Image,
+    reserved: &volumes::Reserved,
+) -> Result<()> {
+    reserved.make(core).await?;
+    if container.record().state.filling {
+        volumes::fill(core, &container.record(), image).await?;
+        let filled = |record: &mut Record| record.state.filling = false;
+        core.registry.update(container, filled).await?;
+    }
+    Ok(())
+}
+
         let (v4, v6) = (wishes.ipv4.map(IpAddr::V4), wishes.ipv6.map(IpAddr::V6));
         let wanted: Vec<_> = v4.into_iter().chain(v6).collect();
         if wanted.is_empty() {
@@ -133,8 +186,9 @@ async fn create_with_any_name(
     loop {
         let draw = u64::from_le_bytes(std::array::from_fn(|at| ContainerId::random().as_bytes()[at]));
         match core
+    with: store::Txn,
             .registry
-            .create(record(naming::generate(draw, retries)))
+            .create(record(naming::generate(draw, retries)), with.clone())
             .await
         {
             Err(Error::Conflict { .. }) if retries < 20 => retries += 1,
@@ -219,7 +273,7 @@ fn decide_networks(
 
 /// Clients read "not found" in answer to a creation as "pull the image": everything else that is missing must be
 /// said in another way.
-pub(super) fn as_invalid(error: Error) -> Error {
+pub(crate) fn as_invalid(error: Error) -> Error {
     let missing = match &error {
         Error::NotFound { .. } => true,
         Error::Network { source, .. } => matches!(source.reason(), controller::Error::NotFound { .. }),
@@ -284,9 +338,8 @@ fn check_sources(sources: &[(PathBuf, Missing)]) -> Result<()> {
 
 fn make_home(core: &Core, id: &ContainerId) -> Result<()> {
     let paths = core.paths(id);
-    let make = |path: &std::path::Path| -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o710).create(path)
-    };
+    let make =
+        |path: &Path| -> io::Result<()> { fs::DirBuilder::new().recursive(true).mode(0o710).create(path) };
     for path in [&paths.home, &paths.files, &paths.bundle] {
         make(path).map_err(Error::internal(format!("making {}", path.display())))?;
     }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     record::{NetworkMode, Paths, Record},
+    volumes,
 };
 
 /// Makes what is missing. The caller holds the container's operation lock and releases on failure.
@@ -48,7 +49,8 @@ pub(super) async fn open_shim(core: &Core, container: &Container, network: Netwo
     let paths = core.paths(&record.id);
     let sandbox = network.sandbox;
     mount_root(core, &record, &paths).await?;
-    let shim = open(core, &record, &paths, network).await?;
+    let volumes = volumes::attach(core, &record).await?;
+    let shim = open(core, &record, &paths, network, volumes).await?;
     let prepared = Prepared { shim, sandbox };
     container.set_prepared(Some(prepared.clone()));
     Ok(prepared)
@@ -176,8 +178,14 @@ async fn mount_root(core: &Core, record: &Record, paths: &Paths) -> Result<()> {
     .await
 }
 
-async fn open(core: &Core, record: &Record, paths: &Paths, network: NetworkSide) -> Result<Shim> {
-    let config = with_files(record, network);
+async fn open(
+    core: &Core,
+    record: &Record,
+    paths: &Paths,
+    network: NetworkSide,
+    volumes: Vec<Mount>,
+) -> Result<Shim> {
+    let config = with_files(record, network, volumes);
     let place = Place {
         rootfs: paths.root.root.clone(),
         cgroup: core.runtime.cgroup(&record.id),
@@ -213,9 +221,10 @@ async fn open(core: &Core, record: &Record, paths: &Paths, network: NetworkSide)
     Ok(shim)
 }
 
-/// What the user asked to run, with the network namespace and its files put in.
-fn with_files(record: &Record, network: NetworkSide) -> ContainerConfig {
+/// What the user asked to run, with its volumes, the network namespace and its files put in.
+fn with_files(record: &Record, network: NetworkSide, volumes: Vec<Mount>) -> ContainerConfig {
     let mut config = record.settings.run.clone();
+    config.mounts.extend(volumes);
     config.network = network.namespace;
     // The user's own variables come last, so that they are the ones that count.
     let own = std::mem::replace(&mut config.env, network.environment);

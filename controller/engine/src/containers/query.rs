@@ -142,12 +142,17 @@ fn image_matches(image: &crate::record::ImageUse, asked: &str) -> bool {
 
 fn mounted(view: &View, place: &str) -> bool {
     use runtime::spec::Mount;
-    view.record.settings.run.mounts.iter().any(|mount| match mount {
-        Mount::Bind {
-            source, destination, ..
-        } => source.as_os_str() == place || destination.as_os_str() == place,
-        Mount::Tmpfs { destination, .. } => destination.as_os_str() == place,
-    })
+    let volume = view
+        .volumes
+        .iter()
+        .any(|(mount, _)| mount.volume.as_str() == place || mount.destination.as_os_str() == place);
+    volume
+        || view.record.settings.run.mounts.iter().any(|mount| match mount {
+            Mount::Bind {
+                source, destination, ..
+            } => source.as_os_str() == place || destination.as_os_str() == place,
+            Mount::Tmpfs { destination, .. } => destination.as_os_str() == place,
+        })
 }
 
 #[cfg(test)]

@@ -48,16 +48,16 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Records a new container and claims its name, both or neither.
+    /// Records a new container, claims its name and records what comes with it, all or nothing.
     ///
     /// # Errors
     /// `Conflict` when the name is taken.
-    pub(crate) async fn create(&self, record: Record) -> Result<Arc<Container>> {
+    pub(crate) async fn create(&self, record: Record, with: Txn) -> Result<Arc<Container>> {
         if let Some(holder) = self.named(&record.name) {
             return Err(name_taken(&record.name, holder.id()));
         }
         let claim = Txn::new().create(self.name_key(&record.name), record.id.to_string().into_bytes());
-        let txn = self.records.create(record.id, &record).and(claim);
+        let txn = self.records.create(record.id, &record).and(claim).and(with);
         match self.store.commit(txn).await {
             Err(store::Error::Conflict { .. }) => Err(self.taken(&record.name)),
             other => {

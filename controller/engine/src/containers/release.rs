@@ -4,7 +4,10 @@
 //! container's id, and taking away what is not there is no error.
 
 use super::{Core, container::Container};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    volumes,
+};
 
 /// Takes the shim, the sandbox with its endpoints, and the mounted root away. Goes on after a failure and tells the
 /// first.
@@ -16,7 +19,8 @@ pub(super) async fn release(core: &Core, container: &Container) -> Result<()> {
         unmount(core, container)
     );
     container.set_prepared(None);
-    shim.and(network).and(root)
+    let volumes = volumes::detach(core, &container.record()).await;
+    shim.and(network).and(root).and(volumes)
 }
 
 async fn release_shim(core: &Core, container: &Container) -> Result<()> {

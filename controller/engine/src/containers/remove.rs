@@ -6,13 +6,19 @@ use super::{Core, container::Container, release, stop};
 use crate::{
     error::{Error, Result},
     record::Phase,
+    volumes,
 };
 
-/// Removes a container; with `force` a running one too.
+/// Removes a container; with `force` a running one too, with `volumes` those that it has for itself.
 ///
 /// # Errors
 /// `Conflict` when it runs, or is being removed.
-pub(super) async fn remove(core: &Arc<Core>, container: &Container, force: bool) -> Result<()> {
+pub(super) async fn remove(
+    core: &Arc<Core>,
+    container: &Container,
+    force: bool,
+    volumes: bool,
+) -> Result<()> {
     let record = container.record();
     if record.state.phase.is_up() {
         if !force {
@@ -32,7 +38,10 @@ pub(super) async fn remove(core: &Arc<Core>, container: &Container, force: bool)
         return Err(running(&record.name, container.record().state.phase));
     }
     core.registry
-        .update(container, |record| record.state.phase = Phase::Removing)
+        .update(container, |record| {
+            record.state.phase = Phase::Removing;
+            record.state.with_volumes = volumes;
+        })
         .await?;
     if let Err(error) = forget(core, container).await {
         let dead = core
@@ -54,6 +63,10 @@ async fn forget(core: &Core, container: &Container) -> Result<()> {
     let networks: Vec<_> = container.record().networks.keys().copied().collect();
     if let Err(error) = core.controller.endpoints.forget(container.id(), &networks).await {
         tracing::warn!(container = %container.id(), %error, "its addresses stay set aside");
+    }
+    let record = container.record();
+    if record.state.with_volumes {
+        volumes::remove_anonymous(core, &record).await;
     }
     let home = core.paths(&container.id()).home;
     super::blocking(move || match std::fs::remove_dir_all(&home) {

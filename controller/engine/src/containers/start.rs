@@ -30,7 +30,7 @@ pub(super) async fn start(core: &Arc<Core>, container: &Arc<Container>) -> Resul
         && !container.record().state.phase.is_up()
     {
         // Its client waits for the removal.
-        if let Err(undo) = remove::remove(core, container, false).await {
+        if let Err(undo) = remove::remove(core, container, false, true).await {
             tracing::warn!(container = %container.record().name, error = %undo, "removing what failed to start");
         }
     }

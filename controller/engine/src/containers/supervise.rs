@@ -107,7 +107,7 @@ async fn record(core: &Core, container: &Container, exit: &Exit, next: Next) {
 }
 
 async fn remove_quietly(core: &Arc<Core>, container: &Arc<Container>) {
-    if let Err(error) = remove::remove(core, container, true).await {
+    if let Err(error) = remove::remove(core, container, true, true).await {
         tracing::warn!(container = %container.record().name, error = %error, "removing an exited container");
     }
 }

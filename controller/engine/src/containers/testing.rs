@@ -32,6 +32,7 @@ pub(crate) fn settings() -> Settings {
         restart: RestartPolicy::No,
         auto_remove: false,
         log: LogSettings::default(),
+        volumes: Vec::new(),
         run: runtime::spec::ContainerConfig::default(),
         echo: serde_json::Value::Null,
     }
@@ -65,6 +66,7 @@ pub(crate) fn view(name: &str, phase: Phase, second: i64) -> View {
         sandbox: None,
         networks: Vec::new(),
         links: Vec::new(),
+        volumes: Vec::new(),
         execs: Vec::new(),
     }
 }

@@ -6,7 +6,10 @@ use controller::Gateways;
 use model::{ContainerName, Endpoint, Network, NetworkId, Sandbox};
 
 use super::{Core, container::Container, links, networks};
-use crate::record::{Paths, Record, Wishes};
+use crate::{
+    record::{Paths, Record, Wishes},
+    volumes::{self, VolumeMount},
+};
 
 /// A container as it is now.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct View {
     pub networks: Vec<Attached>,
     /// Containers that it is linked to on the default bridge, by their names now, with what they are called here.
     pub links: Vec<(ContainerName, String)>,
+    /// Its volumes and where they are on the host.
+    pub volumes: Vec<(VolumeMount, String)>,
     /// Its running execs.
     pub execs: Vec<String>,
 }
@@ -88,6 +93,7 @@ pub(super) fn view(core: &Core, container: &Container) -> View {
         networks: networks::in_order(&record).into_iter().map(attached).collect(),
         sandbox: sandbox.and_then(|id| snapshot.sandboxes.get(&id).cloned()),
         paths: core.paths(&record.id),
+        volumes: volumes::places(core, &record),
         execs: container.running_execs(),
         record,
     }
