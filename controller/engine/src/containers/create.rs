@@ -32,6 +32,8 @@ pub struct CreateContainer {
     pub networks: Vec<(String, Wishes)>,
     /// Containers by name or id with what they are to be called here, on the default bridge.
     pub links: Vec<(String, String)>,
+    /// Volumes it gets.
+    pub volumes: AskedVolumes,
     /// Host paths it mounts, and what to do about those that are not there.
     pub sources: Vec<(PathBuf, Missing)>,
     /// The rest. `network_mode` is decided here from `mode`, and an empty hostname is filled in.
