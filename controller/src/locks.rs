@@ -37,6 +37,8 @@ pub(crate) enum LockKey {
     /// Shared by those who tell a network's driver what leads to endpoints, exclusive for its repair. Nothing else is
     /// waited for by who holds it.
     Access(NetworkId),
+    /// Endpoints are being added to or taken from a sandbox that a manager knows by a key of its own.
+    Foreign(String, String),
     /// Ports of the host are being chosen; held to the commit and no longer.
     Ports,
     /// A prune runs.

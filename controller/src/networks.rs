@@ -5,6 +5,7 @@ mod delete;
 mod find;
 mod peers;
 mod predefined;
+mod propose;
 mod prune;
 mod template;
 mod update;
@@ -14,14 +15,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ipam::PoolUse;
 use model::{
-    DriverName, Endpoint, IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName, Scope,
-    SubnetRequest, Timestamp,
+    AddressFamily, DriverName, Endpoint, IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName,
+    Scope, Subnet, SubnetRequest, Timestamp,
 };
 
-use crate::{core::Core, error::Result};
+use crate::{
+    core::Core,
+    error::{Error, Result},
+};
 
 pub(crate) use delete::{
-    finish_deleting, realize, realize_knowing, remove_from_kernel, undo_creating, unrealize,
+    finish_deleting, realize, realize_knowing, remove_from_kernel, undo_creating, undo_shared, unrealize,
 };
 pub(crate) use find::network_not_found;
 pub(crate) use peers::{tell_all_peers, tell_peers};
@@ -152,7 +156,14 @@ impl Networks {
     /// # Errors
     /// `NotFound`; `Invalid` for a prefix that several share.
     pub fn find(&self, text: &str) -> Result<Arc<Network>> {
-        find::find(&self.core.records.snapshot(), text)
+        let found = find::find(&self.core.records.snapshot(), text);
+        let is_off = text == "bridge" && self.core.settings.default_bridge.is_none();
+        found.map_err(|error| match (&error, is_off) {
+            (Error::NotFound { .. }, true) => error.with_hint(
+                "the daemon was told to have no default network (--bridge none): name one with --network, or say none",
+            ),
+            _ => error,
+        })
     }
 
     /// Every usable network, by name.
@@ -179,6 +190,15 @@ impl Networks {
             .filter(|endpoint| endpoint.lifecycle == Lifecycle::Active)
             .cloned()
             .collect()
+    }
+
+    /// A subnet that a new network could have, beside others that are spoken for. It is not taken: whoever makes the network
+    /// asks for it.
+    ///
+    /// # Errors
+    /// `Unavailable` when none is left, or the cluster store is needed and does not answer.
+    pub async fn propose(&self, family: AddressFamily, beside: Vec<Subnet>) -> Result<Subnet> {
+        propose::propose(&self.core, family, beside).await
     }
 
     /// Changes a network, found as [`Self::find`] does, without touching its containers: all of it or nothing. A dry run

@@ -17,8 +17,8 @@ mod unlink;
 use std::{path::PathBuf, sync::Arc};
 
 use model::{
-    ContainerId, DnsConfig, ExposedPorts, HostEntry, NetworkId, PortBinding, PublishedPorts, Sandbox,
-    SandboxId, SandboxLink,
+    ContainerId, DnsConfig, ExposedPorts, ForeignNamespace, HostEntry, NetworkId, PortBinding,
+    PublishedPorts, Sandbox, SandboxId, SandboxLink,
 };
 
 use crate::{
@@ -27,10 +27,11 @@ use crate::{
 };
 
 pub(crate) use access::{access, forget_flows, give_up, remember, sync};
-pub(crate) use create::{pin, pins, realize};
-pub(crate) use delete::finish_deleting;
-pub(crate) use ports::{Held, settle as settle_ports, unsettled};
-pub(crate) use refresh::refresh;
+pub(crate) use create::{create, pin, pins, realize};
+pub(crate) use delete::{delete, finish_deleting, mark};
+pub(crate) use ports::{Held, record_alone as record, settle as settle_ports, unsettled};
+pub(crate) use publish::{publish, unpublish};
+pub(crate) use refresh::{refresh, wanted};
 
 /// Which namespace a sandbox gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Namespace {
     /// One that somebody else made and pinned here (inside a user namespace, for example). It is unpinned with the
     /// sandbox.
     Adopt(PathBuf),
+    /// One that somebody else made and will end: never pinned or unpinned here. A sandbox in it has no files.
+    Foreign(ForeignNamespace),
     /// The host's own: nothing of ours goes in.
     Host,
 }
@@ -62,7 +65,7 @@ pub struct CreateSandbox {
     /// Containers that it finds in its hosts file on the default bridge.
     pub links: Vec<SandboxLink>,
     /// Folder for its `hosts`, `resolv.conf` and `hostname`; made if missing. The files are written in place, so
-    /// that bind mounts of them follow; one that the user edited is left alone.
+    /// that bind mounts of them follow; one that the user edited is left alone. Empty for none.
     pub files: PathBuf,
     /// What it is called when somebody else wants one of its ports: the container's name.
     pub name: String,
@@ -88,7 +91,7 @@ impl Sandboxes {
     /// # Errors
     /// `Internal` when the kernel refuses.
     pub async fn create(&self, request: CreateSandbox) -> Result<Arc<Sandbox>> {
-        create::create(&self.core, request).await
+        create(&self.core, request).await
     }
 
     /// Disconnects its endpoints and removes it with its namespace. One that is gone is no error.
@@ -96,7 +99,7 @@ impl Sandboxes {
     /// # Errors
     /// `Internal` when something could not be removed; the reconciler tries again.
     pub async fn delete(&self, id: SandboxId) -> Result<()> {
-        delete::delete(&self.core, id).await
+        delete(&self.core, id).await
     }
 
     /// Publishes more ports of a sandbox, at once.
@@ -105,7 +108,7 @@ impl Sandboxes {
     /// `NotFound`; `Invalid` for a sandbox in the host's namespace and for bindings that make no sense; `Conflict` for
     /// ports that are taken, each with who has it. Then nothing is changed.
     pub async fn publish(&self, id: SandboxId, bindings: Vec<PortBinding>) -> Result<Vec<PublishedPorts>> {
-        publish::publish(&self.core, id, bindings).await
+        publish(&self.core, id, bindings).await
     }
 
     /// Gives published ports back, and ends what passes through them. Those that are not published are no error.
@@ -113,7 +116,7 @@ impl Sandboxes {
     /// # Errors
     /// `NotFound`; `Internal` when the kernel refuses: the reconciler tries again.
     pub async fn unpublish(&self, id: SandboxId, ports: &[PublishedPorts]) -> Result<()> {
-        publish::unpublish(&self.core, id, ports).await
+        unpublish(&self.core, id, ports).await
     }
 
     /// Writes again what follows from other sandboxes' records: where the containers are that it links to.

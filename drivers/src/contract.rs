@@ -3,7 +3,8 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
 };
 
 use kernel::{
@@ -11,19 +12,31 @@ use kernel::{
     object::{BridgePort, Link, LinkKind, VethPeer},
     ruleset,
 };
-use model::{Endpoint, Network};
+use model::{Endpoint, Lifecycle, Network};
 
 use crate::{
     Access, BuiltIn, Catalog as _, Driver, Error, HostSettings, Local, NetworkView, Peer, Result, Target,
     VXLAN_PORT,
     lab::{Lab, interface},
+    remote::Remote,
     samples::{endpoint, network, node, peer, ports, target},
+    served::{Served, serve},
 };
+
+/// How a driver is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Here,
+    /// As a plugin, by our own host of plugins.
+    OverTheWire,
+}
 
 /// A driver with everything that its verbs take.
 struct Subject {
     lab: Lab,
+    way: Way,
     driver: Arc<dyn Driver>,
+    makes_something: bool,
     kernel: Arc<dyn Kernel>,
     fake: Option<Arc<FakeKernel>>,
     network: Network,
@@ -35,6 +48,10 @@ struct Subject {
 
 impl Subject {
     fn new(name: &str, fake: bool) -> Self {
+        Self::by(Way::Here, name, fake)
+    }
+
+    fn by(way: Way, name: &str, fake: bool) -> Self {
         let lab = Lab::new();
         let fake = fake.then(|| Arc::new(FakeKernel::new()));
         let kernel: Arc<dyn Kernel> = match &fake {
@@ -53,7 +70,19 @@ impl Subject {
             .expect("a catalog")
             .driver(name)
             .expect("a driver");
-        let network = network(name, 1, &["172.16.2.0/24", "fd00:2::/64"]);
+        let makes_something = driver.capabilities().addresses;
+        let driver = match way {
+            Way::Here => driver,
+            Way::OverTheWire => over_the_wire(&lab, driver, &kernel),
+        };
+        let network = Network {
+            // A plugin is not told again of what is made.
+            lifecycle: match way {
+                Way::Here => Lifecycle::Active,
+                Way::OverTheWire => Lifecycle::Creating,
+            },
+            ..network(name, 1, &["172.16.2.0/24", "fd00:2::/64"])
+        };
         let endpoint = endpoint(&network, 0xe1, &["172.16.2.2/24", "fd00:2::2/64"]);
         let far = crate::samples::endpoint(&network, 0xe2, &["172.16.2.3/24", "fd00:2::3/64"]);
         let target = match name {
@@ -62,6 +91,7 @@ impl Subject {
                 interface: interface("eth0"),
                 ports: Vec::new(),
                 exposed: Vec::new(),
+                on_host: false,
             },
             _ => target(&lab.pin("box")),
         };
@@ -72,7 +102,9 @@ impl Subject {
                 .join(format!("ov-{}", network.id.short())),
             peer: peer(far, "192.0.2.2"),
             lab,
+            way,
             driver,
+            makes_something,
             kernel,
             fake,
             network,
@@ -150,7 +182,7 @@ impl Subject {
     /// What there is of the driver's making: objects with a mark, in the host and in the network's own namespace, and the
     /// entries on its links. The base, made once for all networks, doesn't count.
     fn made(&self) -> KernelState {
-        assert!(self.kernel.settle(std::time::Duration::from_secs(10)));
+        assert!(self.kernel.settle(Duration::from_secs(10)));
         let mut made = self
             .kernel
             .observe(&[Key::Namespace(self.home.clone())])
@@ -190,26 +222,40 @@ fn is_here(name: &str) -> bool {
     name != "ipvlan" || cfg!(feature = "vm")
 }
 
-/// Runs a case on every driver on both kernels.
+/// Runs a case on every driver on both kernels, and again with those that make something as plugins.
 fn on_every_driver(case: impl Fn(&Subject)) {
     for name in ["null", "host", "bridge", "macvlan", "ipvlan", "overlay"] {
         // The machine that tests run on may have none: tests/vm.sh has one.
         for fake in [true, false].into_iter().filter(|fake| *fake || is_here(name)) {
             eprintln!("{name} on {}", if fake { "the fake kernel" } else { "Linux" });
-            case(&Subject::new(name, fake));
+            let subject = Subject::new(name, fake);
+            case(&subject);
+            if subject.makes_something {
+                eprintln!("{name} as a plugin");
+                case(&Subject::by(Way::OverTheWire, name, fake));
+            }
         }
     }
 }
 
-fn makes_something(subject: &Subject) -> bool {
-    subject.driver.capabilities().addresses
+/// A driver of ours as a plugin, as our host of plugins sees it.
+fn over_the_wire(lab: &Lab, driver: Arc<dyn Driver>, kernel: &Arc<dyn Kernel>) -> Arc<dyn Driver> {
+    let served = Arc::new(Served {
+        driver,
+        kernel: Arc::clone(kernel),
+        stage: None,
+        state: Mutex::default(),
+    });
+    let remote = Remote::new(serve(lab.folder(), "ours", &served));
+    lab.run(remote.activate(Duration::ZERO)).expect("it is there");
+    Arc::new(remote)
 }
 
 #[test]
 fn every_verb_may_be_called_again() {
     on_every_driver(|subject| {
         let once = subject.realized();
-        assert_eq!(once.is_empty(), !makes_something(subject));
+        assert_eq!(once.is_empty(), !subject.makes_something);
         assert_eq!(subject.realized(), once);
         for _ in 0..2 {
             subject.leave().expect("it leaves");
@@ -245,6 +291,16 @@ fn leaving_a_sandbox_that_is_gone_is_no_error() {
 #[test]
 fn joining_realizes_a_network_that_is_not_there_yet() {
     on_every_driver(|subject| {
+        if subject.way == Way::OverTheWire {
+            // A plugin knows what it was told, and says so.
+            let refused = subject.join().expect_err("nobody told it of the network");
+            assert_eq!(
+                refused.to_string(),
+                "NetworkDriver.CreateEndpoint: no such network"
+            );
+            assert_eq!(subject.made(), KernelState::new());
+            return;
+        }
         subject.join().expect("it joins");
         subject.leave().expect("it leaves");
         let network = subject.made();
@@ -259,6 +315,14 @@ fn repairing_makes_what_the_view_says_and_no_more() {
         let all = subject.realized();
         subject.repair(true, true);
         assert_eq!(subject.made(), all, "nothing to repair");
+        if subject.way == Way::OverTheWire {
+            // What a plugin has made it keeps itself.
+            subject.leave().expect("it leaves");
+            subject.delete().expect("it goes");
+            subject.repair(true, true);
+            assert_eq!(subject.made(), KernelState::new());
+            return;
+        }
         subject.repair(true, false);
         let without_peer = subject.made();
         subject.meet().expect("it meets");
@@ -323,8 +387,12 @@ fn a_device_that_is_somebody_elses_is_refused_and_left_alone() {
 
 #[test]
 fn a_failure_at_any_step_leaves_nothing() {
-    for name in ["bridge", "macvlan", "ipvlan", "overlay"] {
-        let subject = Subject::new(name, true);
+    let ways = [Way::Here, Way::OverTheWire];
+    for (name, way) in ["bridge", "macvlan", "ipvlan", "overlay"]
+        .into_iter()
+        .flat_map(|name| ways.map(|way| (name, way)))
+    {
+        let subject = Subject::by(way, name, true);
         let fake = subject.fake.as_ref().expect("the fake");
         subject.create().expect("it is made");
         subject.delete().expect("it goes, and leaves the base");
@@ -332,7 +400,7 @@ fn a_failure_at_any_step_leaves_nothing() {
         subject.create().expect("it is made");
         fails_at_every_step(fake, || subject.join());
         subject.join().expect("it joins");
-        if subject.driver.capabilities().scope == model::Scope::Global {
+        if way == Way::Here && subject.driver.capabilities().scope == model::Scope::Global {
             fails_at_every_step(fake, || subject.meet());
         }
     }
@@ -404,5 +472,26 @@ fn a_join_looks_at_nothing_that_it_does_not_change() {
         let cost = fake.steps() - before.0;
         assert_eq!(fake.observed(), before.1, "nothing is looked up");
         assert_eq!(cost, *COST.get_or_init(|| cost));
+    }
+}
+
+#[test]
+fn what_a_plugin_makes_is_what_its_driver_makes() {
+    for name in ["bridge", "macvlan", "ipvlan", "overlay"] {
+        let made = |way| {
+            let subject = Subject::by(way, name, true);
+            subject.create().expect("it is made");
+            subject.join().expect("it joins");
+            // Each lab has a folder of its own.
+            let folder = subject.lab.folder().display().to_string();
+            let made = subject.made();
+            let texts = made
+                .objects()
+                .map(|object| format!("{object:?}").replace(&folder, "(lab)"));
+            texts.collect::<Vec<_>>()
+        };
+        let here = made(Way::Here);
+        assert!(here.len() > 2, "{here:?}");
+        assert_eq!(made(Way::OverTheWire), here, "{name}");
     }
 }

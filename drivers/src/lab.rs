@@ -45,13 +45,21 @@ impl Lab {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
-            runtime: Builder::new_current_thread().build().expect("a runtime"),
+            runtime: Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime"),
         }
     }
 
     /// Runs a driver's verb to its end.
     pub(crate) fn run<T>(&self, verb: impl Future<Output = T>) -> T {
         self.runtime.block_on(verb)
+    }
+
+    /// Where sockets can be.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn pin(&self, name: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use kernel::Netns;
 use model::{
     AddressFamily, Endpoint, EndpointAddresses, ExposedPorts, FoundLink, InterfaceName, IpNet, Labels,
     Network, NetworkId, PluginAnswer, PublishedPorts, Scope, StaticRoute, Subnet,
@@ -53,9 +54,9 @@ pub struct Needs {
     pub claims: Vec<String>,
     /// Addresses of a device that is there already and becomes the network's.
     pub worn: Vec<IpNet>,
-    /// Its subnets are those of a segment that others are on too, the host perhaps among them.
     /// How that device is now: to be in the network's record before anything of it is changed.
     pub found: Option<FoundLink>,
+    /// Its subnets are those of a segment that others are on too, the host perhaps among them.
     pub shared_segment: bool,
 }
 
@@ -70,6 +71,19 @@ pub struct Target {
     pub ports: Vec<PublishedPorts>,
     /// Ports that the sandbox's container says it listens on.
     pub exposed: Vec<ExposedPorts>,
+    /// The interface is made on the host, under its name there: whoever made the namespace takes it.
+    pub on_host: bool,
+}
+
+impl Target {
+    /// The namespace that the interface is made in; none if there is to be none.
+    pub fn place(&self) -> Option<Netns> {
+        match &self.netns {
+            _ if self.on_host => Some(Netns::Host),
+            Some(sandbox) => Some(Netns::Pinned(sandbox.clone())),
+            None => None,
+        }
+    }
 }
 
 /// What a driver made for an endpoint; the same answer that a plugin's Join gives.

@@ -90,6 +90,9 @@ pub struct SandboxFacts {
     /// Whether its resolver was told after how many dots a name is whole; none where the host's file says that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ndots: Option<bool>,
+    /// Another name server is at 127.0.0.11 there, behind ours: what isn't ours is asked of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
     /// Ports it listens on, for who asks for a service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedPorts>,
@@ -193,7 +196,12 @@ impl SandboxFacts {
             netns: netns.clone(),
             ports: sandbox.dns_ports,
             servers: sandbox.dns.servers.clone(),
-            ndots: (!sandbox.dns.options.is_empty()).then(|| has_ndots(&sandbox.dns.options)),
+            // Who dresses a sandbox answers for short names, too.
+            ndots: match sandbox.foreign().is_some_and(|foreign| foreign.dressed) {
+                true => Some(false),
+                false => (!sandbox.dns.options.is_empty()).then(|| has_ndots(&sandbox.dns.options)),
+            },
+            behind: sandbox.foreign().is_some_and(|foreign| foreign.dressed),
             exposed: sandbox.exposed.clone(),
             published: sandbox.ports.clone(),
         })

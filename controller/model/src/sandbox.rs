@@ -66,16 +66,53 @@ pub struct SandboxLink {
 pub enum SandboxKind {
     /// A namespace made for it and pinned at this path.
     Own(PathBuf),
+    /// A namespace that somebody else made and will end.
+    Foreign(ForeignNamespace),
     /// The host's own namespace: no interface, address or rule of ours goes in.
     Host,
 }
 
+/// A namespace that somebody else made, for a container that isn't ours. It is entered by its path and never pinned, so
+/// that it ends when its owner says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignNamespace {
+    /// By which it is entered: a bind mount such as `/run/netns/NAME`, or `/proc/PID/ns/net`.
+    pub path: PathBuf,
+    /// Which namespace that was when the sandbox was made: a path may lead to another one later. Empty while there is none
+    /// yet, and nothing of ours is to go in.
+    pub namespace: String,
+    /// Who asked for it: `cni`, or another program's name.
+    pub manager: String,
+    /// What that calls the container.
+    pub key: String,
+    /// It takes interfaces from the host and gives them names, addresses and routes itself: of ours, only the name service
+    /// is in there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dressed: bool,
+}
+
+impl ForeignNamespace {
+    /// Whether the namespace has come.
+    pub const fn is_entered(&self) -> bool {
+        !self.namespace.is_empty()
+    }
+}
+
 impl Sandbox {
-    /// Where its namespace is pinned; none for the host's own.
+    /// Where its namespace is entered; none for the host's own, and for one that is still to come.
     pub fn netns(&self) -> Option<&PathBuf> {
         match &self.kind {
             SandboxKind::Own(path) => Some(path),
+            SandboxKind::Foreign(foreign) => foreign.is_entered().then_some(&foreign.path),
             SandboxKind::Host => None,
+        }
+    }
+
+    /// Somebody else's namespace, if it is one.
+    pub const fn foreign(&self) -> Option<&ForeignNamespace> {
+        match &self.kind {
+            SandboxKind::Foreign(foreign) => Some(foreign),
+            SandboxKind::Own(_) | SandboxKind::Host => None,
         }
     }
 }
@@ -99,6 +136,13 @@ pub struct HostEntry {
     /// Its address.
     pub address: IpAddr,
 }
+
+/// The address that every sandbox's resolv.conf names.
+pub const NAME_SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
+
+/// The mark of what the name service itself asks inside a sandbox, at the address where it is asked: another name server is
+/// there in a sandbox that somebody else dresses, and answers what ours doesn't know.
+pub const NAME_SERVER_MARK: u32 = 0x636e_6d35;
 
 /// Where a sandbox with IPv6 can ask its name service over that family: an address of its own loopback interface, from
 /// the range that anybody may use at home (RFC 4193). 127.0.0.11 is there in every sandbox, with IPv4 addresses or not.

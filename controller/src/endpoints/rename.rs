@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Endpoint, EndpointId, Lifecycle, Network, Scope};
+use model::{ContainerId, Endpoint, EndpointId, Lifecycle, Network, Scope};
 use store::{Key, Txn};
 
 use super::check::name_taken;
@@ -17,6 +17,66 @@ use crate::{
 
 pub(super) async fn rename(core: &Arc<Core>, id: EndpointId, name: &str) -> Result<Arc<Endpoint>> {
     let _endpoint = core.locks.exclusive(LockKey::Endpoint(id)).await;
+    let (network, endpoint) = own(core, id)?;
+    if endpoint.name == name {
+        return Ok(endpoint);
+    }
+    core.require_store(network.scope)?;
+    let snapshot = core.records.snapshot();
+    let sandbox = snapshot.sandboxes.get(&endpoint.sandbox);
+    let keeps_old = sandbox.is_some_and(|sandbox| sandbox.hostname == endpoint.name);
+    let old = (!keeps_old).then_some(endpoint.name.as_str());
+    let renamed = Arc::new(Endpoint {
+        name: name.to_owned(),
+        dns_names: dns_names(&endpoint.dns_names, old, name),
+        ..Endpoint::clone(&endpoint)
+    });
+    let key = claims::endpoint_name(network.id, name)?;
+    let claim = claims::for_endpoint(key.clone(), id, name)
+        .delete(claims::endpoint_name(network.id, &endpoint.name)?);
+    commit(core, &network, &renamed, claim)
+        .await
+        .map_err(|error| taken(error, &key, name, &network))?;
+    core.names_caught_up(core.records.snapshot().generation).await;
+    Ok(renamed)
+}
+
+/// Says whose an endpoint is that was made before its container was known: its name, and those that resolve to it. When it
+/// returns, they are served.
+pub(crate) async fn introduce(
+    core: &Arc<Core>,
+    id: EndpointId,
+    name: &str,
+    container: Option<ContainerId>,
+    dns_names: &[String],
+) -> Result<()> {
+    let _endpoint = core.locks.exclusive(LockKey::Endpoint(id)).await;
+    let (network, endpoint) = own(core, id)?;
+    let introduced = Arc::new(Endpoint {
+        name: name.to_owned(),
+        container,
+        dns_names: dns_names.to_vec(),
+        ..Endpoint::clone(&endpoint)
+    });
+    if introduced == endpoint {
+        return Ok(());
+    }
+    core.require_store(network.scope)?;
+    let key = claims::endpoint_name(network.id, name)?;
+    let claim = match endpoint.name == name {
+        true => Txn::new(),
+        false => claims::for_endpoint(key.clone(), id, name)
+            .delete(claims::endpoint_name(network.id, &endpoint.name)?),
+    };
+    commit(core, &network, &introduced, claim)
+        .await
+        .map_err(|error| taken(error, &key, name, &network))?;
+    core.names_caught_up(core.records.snapshot().generation).await;
+    Ok(())
+}
+
+/// One of this host's endpoints that is in use, and its network.
+fn own(core: &Core, id: EndpointId) -> Result<(Arc<Network>, Arc<Endpoint>)> {
     let snapshot = core.records.snapshot();
     let own =
         |endpoint: &&Arc<Endpoint>| endpoint.node == core.node.id && endpoint.lifecycle == Lifecycle::Active;
@@ -24,26 +84,7 @@ pub(super) async fn rename(core: &Arc<Core>, id: EndpointId, name: &str) -> Resu
     let endpoint = endpoint.ok_or_else(|| Error::not_found(format!("endpoint {} not found", id.short())))?;
     let network = snapshot.networks.get(&endpoint.network);
     let network = network.ok_or_else(|| network_not_found(&endpoint.network.short()))?;
-    if endpoint.name == name {
-        return Ok(Arc::clone(endpoint));
-    }
-    core.require_store(network.scope)?;
-    let sandbox = snapshot.sandboxes.get(&endpoint.sandbox);
-    let keeps_old = sandbox.is_some_and(|sandbox| sandbox.hostname == endpoint.name);
-    let old = (!keeps_old).then_some(endpoint.name.as_str());
-    let renamed = Arc::new(Endpoint {
-        name: name.to_owned(),
-        dns_names: dns_names(&endpoint.dns_names, old, name),
-        ..Endpoint::clone(endpoint)
-    });
-    let key = claims::endpoint_name(network.id, name)?;
-    let claim = claims::for_endpoint(key.clone(), id, name)
-        .delete(claims::endpoint_name(network.id, &endpoint.name)?);
-    commit(core, network, &renamed, claim)
-        .await
-        .map_err(|error| taken(error, &key, name, network))?;
-    core.names_caught_up(core.records.snapshot().generation).await;
-    Ok(renamed)
+    Ok((Arc::clone(network), Arc::clone(endpoint)))
 }
 
 /// Every host is told first. When this one ends before it has written it too, the old name is claimed again at its next

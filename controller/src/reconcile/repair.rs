@@ -17,6 +17,7 @@ use crate::{
     core::Core,
     endpoints,
     error::{Error, Result},
+    foreign,
     locks::LockKey,
     networks, sandboxes,
 };
@@ -48,6 +49,7 @@ pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receive
                     refresh_sandboxes(&core).await;
                 }
                 passages.poll(&core).await;
+                reap_foreign(&core).await;
                 continue;
             }
         }
@@ -58,6 +60,20 @@ pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receive
         sweep::sweep(&core).await;
         passages.look(&core).await;
         core.work.ran_since(began);
+    }
+}
+
+/// Removes sandboxes whose namespaces somebody else made and has ended. Nobody announces that.
+async fn reap_foreign(core: &Arc<Core>) {
+    let snapshot = core.records.snapshot();
+    for sandbox in foreign::gone(core, &snapshot).await {
+        tracing::info!(sandbox = %sandbox.id.short(), "its namespace has ended, so it goes");
+        report(
+            core,
+            "sandbox",
+            &sandbox.id.short(),
+            finish_sandbox(core, &sandbox).await,
+        );
     }
 }
 
@@ -132,6 +148,15 @@ async fn finish_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> 
     };
     match now.lifecycle {
         Lifecycle::Active if has_namespace(core, &now).await? => Ok(()),
+        // What is in it has ended with it, and nobody is to look there any more.
+        Lifecycle::Active if now.foreign().is_some() => {
+            let deleting = Arc::new(Sandbox {
+                lifecycle: Lifecycle::Deleting,
+                ..Sandbox::clone(&now)
+            });
+            sandboxes::mark(core, &deleting).await?;
+            sandboxes::finish_deleting(core, &deleting).await
+        }
         // Its namespace ended with the machine's last run.
         Lifecycle::Active | Lifecycle::Creating | Lifecycle::Deleting => {
             sandboxes::finish_deleting(core, &now).await
@@ -140,6 +165,9 @@ async fn finish_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> 
 }
 
 async fn has_namespace(core: &Core, sandbox: &Sandbox) -> Result<bool> {
+    if let Some(namespace) = sandbox.foreign() {
+        return foreign::is_there(core, namespace).await;
+    }
     let Some(path) = sandbox.netns() else {
         return Ok(true);
     };

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tracing::instrument(skip_all, fields(hostname = %request.hostname))]
-pub(super) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<Arc<Sandbox>> {
+pub(crate) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<Arc<Sandbox>> {
     let (name, wishes, network) = (request.name.clone(), request.ports.clone(), request.ports_network);
     let sandbox = assemble(core, request);
     let _sandbox = core.locks.exclusive(LockKey::Deletion(sandbox.id)).await;
@@ -84,6 +84,7 @@ fn assemble(core: &Core, request: CreateSandbox) -> Sandbox {
         kind: match request.kind {
             Namespace::New => SandboxKind::Own(pin(core, id)),
             Namespace::Adopt(path) => SandboxKind::Own(path),
+            Namespace::Foreign(foreign) => SandboxKind::Foreign(foreign),
             Namespace::Host => SandboxKind::Host,
         },
         hostname: request.hostname,

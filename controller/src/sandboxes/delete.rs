@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use kernel::{Object, Owner};
-use model::{EndpointId, Lifecycle, Sandbox, SandboxId, Scope, Snapshot};
+use kernel::{Netns, Object, Owner};
+use model::{EndpointId, Lifecycle, Sandbox, SandboxId, SandboxKind, Scope, Snapshot};
 
-use super::ports;
+use super::{desired, ports};
 use crate::{
     core::Core,
     endpoints,
     error::{Error, Result},
+    foreign,
     locks::LockKey,
     records,
 };
 
 #[tracing::instrument(skip_all, fields(sandbox = %id.short()))]
-pub(super) async fn delete(core: &Arc<Core>, id: SandboxId) -> Result<()> {
+pub(crate) async fn delete(core: &Arc<Core>, id: SandboxId) -> Result<()> {
     let _sandbox = core.locks.exclusive(LockKey::Deletion(id)).await;
     let Some(sandbox) = core.records.snapshot().sandboxes.get(&id).cloned() else {
         return Ok(());
@@ -33,7 +34,7 @@ pub(super) async fn delete(core: &Arc<Core>, id: SandboxId) -> Result<()> {
 }
 
 /// Records the intent, under the lock under which endpoints are added: from then on there are no new ones.
-async fn mark(core: &Core, deleting: &Arc<Sandbox>) -> Result<()> {
+pub(crate) async fn mark(core: &Core, deleting: &Arc<Sandbox>) -> Result<()> {
     let _sandbox = core.locks.exclusive(LockKey::Sandbox(deleting.id)).await;
     let txn = records::sandboxes().put(deleting.id, deleting);
     let published = Arc::clone(deleting);
@@ -50,15 +51,25 @@ pub(crate) async fn finish_deleting(core: &Arc<Core>, sandbox: &Arc<Sandbox>) ->
     leave_all(core, sandbox.id).await?;
     // An open socket keeps a namespace alive, so its name service goes first.
     core.names_caught_up(core.records.snapshot().generation).await;
-    if let Some(path) = sandbox.netns() {
-        let namespace = [Object::Namespace(path.clone())].into_iter().collect();
-        core.worker
-            .remove(
-                Owner::Sandbox(sandbox.id),
-                "removing the sandbox's namespace",
-                namespace,
-            )
-            .await?;
+    let owner = Owner::Sandbox(sandbox.id);
+    match &sandbox.kind {
+        SandboxKind::Host => {}
+        SandboxKind::Own(path) => {
+            let namespace = [Object::Namespace(path.clone())].into_iter().collect();
+            let doing = "removing the sandbox's namespace";
+            core.worker.remove(owner, doing, namespace).await?;
+        }
+        SandboxKind::Foreign(foreign)
+            if !foreign.is_entered() || !foreign::is_there(core, foreign).await? => {}
+        SandboxKind::Foreign(foreign) => {
+            let ours = desired::name_service(sandbox, &Netns::Pinned(foreign.path.clone()));
+            let doing = "taking the name service out of a namespace";
+            let tidied = core.worker.remove(owner, doing, ours).await;
+            // It may have ended in this moment.
+            if tidied.is_err() && foreign::is_there(core, foreign).await? {
+                return tidied;
+            }
+        }
     }
     core.attachments.forget(sandbox.id);
     let (id, txn) = (sandbox.id, records::sandboxes().delete(sandbox.id));

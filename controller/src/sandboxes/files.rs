@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::{DnsConfig, HostEntry};
-
-use super::redirect::NAME_SERVER;
+use model::{DnsConfig, HostEntry, NAME_SERVER};
 
 /// What this host's resolv.conf says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

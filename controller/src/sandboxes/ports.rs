@@ -103,6 +103,11 @@ pub(super) async fn claim(
     Ok((sandbox, published))
 }
 
+/// Writes a sandbox's record.
+pub(crate) async fn record_alone(core: &Core, sandbox: &Arc<Sandbox>) -> Result<()> {
+    record(core, sandbox, Txn::new()).await
+}
+
 /// Writes a sandbox's record, and what belongs to it.
 pub(super) async fn record(core: &Core, sandbox: &Arc<Sandbox>, more: Txn) -> Result<()> {
     let txn = crate::records::sandboxes().put(sandbox.id, sandbox).and(more);

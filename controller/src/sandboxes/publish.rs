@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[tracing::instrument(skip_all, fields(sandbox = %id.short()))]
-pub(super) async fn publish(
+pub(crate) async fn publish(
     core: &Arc<Core>,
     id: SandboxId,
     bindings: Vec<PortBinding>,
@@ -48,7 +48,7 @@ pub(super) async fn publish(
 }
 
 #[tracing::instrument(skip_all, fields(sandbox = %id.short()))]
-pub(super) async fn unpublish(core: &Arc<Core>, id: SandboxId, ports: &[PublishedPorts]) -> Result<()> {
+pub(crate) async fn unpublish(core: &Arc<Core>, id: SandboxId, ports: &[PublishedPorts]) -> Result<()> {
     let _sandbox = core.locks.exclusive(LockKey::Deletion(id)).await;
     find(core, id)?;
     let result = give_back(core, id, ports).await;

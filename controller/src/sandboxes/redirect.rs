@@ -7,18 +7,33 @@
 //! 127.0.0.11 is there without any IPv4 address; a sandbox with IPv6 has an address of that family as well, for clients
 //! that speak nothing else.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use kernel::ruleset::{
     Action, Base, Chain, ChainKind, Family, Field, Hook, Item, Policy, PortField, Rule, Table, Test,
-    Transport, Value,
+    Transport, Value, Verdict,
 };
-use model::{AddressFamily, DnsPorts, NAME_SERVER_V6};
-
-/// The address that every sandbox's resolv.conf names.
-pub(crate) const NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+use model::{AddressFamily, DnsPorts, NAME_SERVER, NAME_SERVER_V6};
 
 const DOMAIN: u16 = 53;
+/// The chain that questions pass.
+const OUTPUT: &str = "output";
+
+/// The same for a sandbox that has a name server of its owner's at the same place: what the name service asks that one is
+/// marked, and passes.
+pub(crate) fn items_before_others(ports: DnsPorts) -> Vec<Item> {
+    let mut items = items(ports, AddressFamily::V4);
+    let passes = Rule::new(Action::Verdict(Verdict::Accept))
+        .when(Test::Is(Field::Mark, Value::Mark(model::NAME_SERVER_MARK)));
+    for item in &mut items {
+        if let Item::Chain(chain) = item
+            && chain.name == OUTPUT
+        {
+            chain.rules.insert(0, passes.clone());
+        }
+    }
+    items
+}
 
 /// The table of one family with its two chains.
 pub(crate) fn items(ports: DnsPorts, of: AddressFamily) -> Vec<Item> {
@@ -41,7 +56,7 @@ pub(crate) fn items(ports: DnsPorts, of: AddressFamily) -> Vec<Item> {
     });
     vec![
         Item::Table(table.clone()),
-        chain(&table, "output", Hook::Output, -300, redirect.into()),
+        chain(&table, OUTPUT, Hook::Output, -300, redirect.into()),
         chain(&table, "postrouting", Hook::Postrouting, 300, restore.into()),
     ]
 }

@@ -163,7 +163,7 @@ pub(crate) fn veth(
     mtu: Option<u32>,
     port: BridgePort,
 ) -> Result<Object> {
-    let Some(sandbox) = &target.netns else {
+    let Some(place) = target.place() else {
         return Err(Error::Forbidden {
             message: format!(
                 "{:?} shares the host's network and can't join another one",
@@ -173,7 +173,7 @@ pub(crate) fn veth(
         });
     };
     let peer = VethPeer {
-        netns: Netns::Pinned(sandbox.clone()),
+        netns: place,
         name: target.interface.clone(),
         mac: endpoint.addresses.mac,
         mtu,

@@ -49,6 +49,7 @@ fn served(number: u8) -> Change {
         ports: DnsPorts { udp: 1, tcp: 2 },
         servers: Vec::new(),
         ndots: None,
+        behind: false,
         exposed: Vec::new(),
         published: Vec::new(),
     })

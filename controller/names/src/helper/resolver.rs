@@ -16,7 +16,7 @@ use dns::{
     answer_host, has_ndots,
 };
 use model::{NetworkId, SandboxId};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 
 use super::visitor;
 
@@ -60,8 +60,11 @@ impl Resolver {
         let exit = || Inside {
             netns: facts.netns.clone(),
         };
-        let own = (!servers.is_empty())
-            .then(|| Upstreams::new(servers, Arc::new(exit()), PATIENCE, host.own_keeping()));
+        let own = match facts.behind {
+            true => Some(behind(&facts.netns, &host)),
+            false => (!servers.is_empty())
+                .then(|| Upstreams::new(servers, Arc::new(exit()), PATIENCE, host.own_keeping())),
+        };
         Self {
             sandbox: id,
             netns: facts.netns.clone(),
@@ -91,6 +94,20 @@ impl Resolver {
         });
         Some(Arc::clone(upstreams))
     }
+}
+
+/// The name server that somebody else has in the sandbox. It knows containers, which come and go: nothing that it says is
+/// kept.
+fn behind(netns: &Path, host: &HostServers) -> Arc<Upstreams> {
+    let server = SocketAddr::new(model::NAME_SERVER, PORT);
+    let exit = Behind(Inside {
+        netns: netns.to_owned(),
+    });
+    let keeping = Keeping {
+        entries: 0,
+        ..host.own_keeping()
+    };
+    Upstreams::new(vec![server], Arc::new(exit), PATIENCE, keeping)
 }
 
 fn read<T>(names: &RwLock<Names>, look: impl FnOnce(&Names) -> T) -> T {
@@ -303,6 +320,18 @@ impl Exit for Inside {
     }
 }
 
+/// Asks from a sandbox's namespace past the redirect to ourselves.
+#[derive(Debug)]
+struct Behind(Inside);
+
+impl Exit for Behind {
+    fn open(&self, server: SocketAddr, transport: Transport) -> io::Result<OwnedFd> {
+        let socket = self.0.open(server, transport)?;
+        setsockopt(&socket, sockopt::Mark, &model::NAME_SERVER_MARK)?;
+        Ok(socket)
+    }
+}
+
 /// Asks servers on loopback from the host's namespace, others from a sandbox's.
 #[derive(Debug)]
 struct HostsLoopback(Inside);
@@ -344,6 +373,7 @@ mod tests {
                 .map(|server| server.parse().expect("an address"))
                 .collect(),
             ndots: None,
+            behind: false,
             exposed: Vec::new(),
             published: Vec::new(),
         }

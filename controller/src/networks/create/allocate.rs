@@ -136,7 +136,7 @@ fn pool_request(
 }
 
 /// Subnets of the other scope's networks: a container may be on networks of both.
-fn other_scope(core: &Core, scope: Scope) -> Vec<Subnet> {
+pub(in crate::networks) fn other_scope(core: &Core, scope: Scope) -> Vec<Subnet> {
     let snapshot = core.records.snapshot();
     let others = snapshot
         .networks

@@ -153,6 +153,7 @@ fn facts() -> SandboxFacts {
         ports: DnsPorts { udp: 1, tcp: 2 },
         servers: Vec::new(),
         ndots: None,
+        behind: false,
         exposed: Vec::new(),
         published: Vec::new(),
     }
