@@ -214,20 +214,12 @@ impl Server {
         all.map(str::to_owned).collect()
     }
 
-    /// Serves at a socket of this path until the process ends. What is there of a process before it is replaced.
+    /// Serves at a socket of this path until the process ends. What is there of a process before is replaced.
     ///
     /// # Errors
     /// When the socket can't be made.
     pub async fn serve_at(self, path: impl AsRef<Path>) -> io::Result<()> {
-        let path = path.as_ref();
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.serve(UnixListener::bind(path)?).await
+        self.serve(bind(path.as_ref())?).await
     }
 
     /// Serves at a socket that is there already.
@@ -295,6 +287,28 @@ impl Server {
         };
         reply.unwrap_or_else(|| (StatusCode::NOT_FOUND, b"404 page not found\n".to_vec()))
     }
+}
+
+/// Listens at a socket of this path, and at no time is there none: one of a process before is replaced when this one can be
+/// reached. Only its owner may connect: whoever can is asked to make networks.
+///
+/// # Errors
+/// When the socket can't be made.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // Docker takes every name that ends so for a plugin's.
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, path)?;
+    Ok(listener)
 }
 
 type Reply = (StatusCode, Vec<u8>);

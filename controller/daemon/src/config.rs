@@ -16,8 +16,10 @@ use crate::{
 };
 
 mod bridge;
+mod docker;
 
 pub use bridge::Bridge;
+pub use docker::DockerPlugin;
 
 /// By which name the daemon was called: paths and the default bridge's device follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +177,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// Folder of the helper programs, if not beside the daemon.
     pub shim_path: Option<PathBuf>,
+    /// Docker's plugin protocol is served.
+    pub docker: Option<DockerPlugin>,
     /// Labels of this daemon.
     pub labels: Vec<String>,
     /// URL of the store of global networks.
@@ -234,6 +238,8 @@ struct Raw {
     log_level: Option<String>,
     cgroup_parent: Option<String>,
     shim_path: Option<PathBuf>,
+    docker_plugin: bool,
+    docker_socket: Option<String>,
     labels: Vec<String>,
     cluster_store: Option<String>,
     cluster_advertise: Option<String>,
@@ -354,6 +360,7 @@ fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) ->
         log_level: log_level(raw.debug, raw.log_level.as_deref())?,
         cgroup_parent: raw.cgroup_parent.clone().unwrap_or_else(|| "/cnm".to_owned()),
         shim_path: raw.shim_path.clone(),
+        docker: docker::plugin(persona, &raw)?,
         labels: raw.labels.clone(),
         cluster_store: raw.cluster_store.clone(),
         cluster_advertise: raw.cluster_advertise.as_deref().map(advertise).transpose()?,

@@ -8,13 +8,14 @@ use std::{
 use anyhow::Context as _;
 use daemon::{
     arguments,
-    config::{self, Config, Listen, Persona},
+    config::{self, Config, DockerPlugin, Listen, Persona},
     lock::{Pidfile, Roots},
     metrics, notify,
     programs::Programs,
     telemetry,
     wire::{self, Daemon},
 };
+use plugin::Plugin;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -85,6 +86,9 @@ async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) ->
     for Listen::Unix(path) in &config.listen {
         servers.spawn(listen(path, &config.group, daemon, stop.clone())?);
     }
+    if let (Some(docker), Some(plugin)) = (&config.docker, &daemon.plugin) {
+        servers.spawn(serve_docker(docker, plugin, stop.clone())?);
+    }
     if let Some(address) = config.metrics_addr {
         servers.spawn(metrics::listen(address, daemon.metrics.clone(), stop.clone()).await?);
     }
@@ -94,6 +98,24 @@ async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) ->
         ended.context("serving the API")??;
     }
     Ok(())
+}
+
+/// Listens where Docker looks for its plugins. The socket stays for who comes next: Docker waits for it then, and does not
+/// take the plugin for gone.
+fn serve_docker(
+    docker: &DockerPlugin,
+    plugin: &Plugin,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+    let (path, server) = (docker.socket.clone(), plugin.server());
+    let listener = plugin_proto::server::bind(&path)
+        .with_context(|| format!("listening for Docker at {}", path.display()))?;
+    Ok(async move {
+        tokio::select! {
+            served = server.serve(listener) => served.with_context(|| format!("serving {}", path.display())),
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
+        }
+    })
 }
 
 fn listen(

@@ -119,6 +119,20 @@ pub const ROWS: &[Row] = &[
         "Folder of cnm-shim and cnm-names, if not beside cnmd",
     ),
     ours(
+        "docker-plugin",
+        "docker-plugin",
+        None,
+        Switch,
+        "Be a plugin of the Docker daemon on this host, which then has networks with -d cnm",
+    ),
+    ours(
+        "docker-socket",
+        "docker-socket",
+        None,
+        Text,
+        "Where that Docker daemon listens (default /run/docker.sock): it tells what its containers are called",
+    ),
+    ours(
         "labels",
         "label",
         None,

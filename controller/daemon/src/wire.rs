@@ -10,6 +10,7 @@ use ipam::{DefaultPool, HostRoutes};
 use kernel::{Kernel, Linux};
 use model::{AddressFamily, DnsConfig, Labels, Node, NodeId, Subnet, Timestamp};
 use plugin_proto::{Limits, Places, Plugins};
+use plugin::Plugin;
 use runtime::{Runtime, RuntimeConfig};
 use store::{Store, Stores, embedded::Embedded};
 
@@ -31,6 +32,8 @@ pub struct Daemon {
     pub engine: Arc<Engine>,
     /// What `/metrics` tells.
     pub metrics: Arc<api::Metrics>,
+    /// What Docker's calls are answered by, where it is to be served.
+    pub plugin: Option<Plugin>,
     controller: Arc<Controller>,
     names: Arc<Names>,
     runtime: Runtime,
@@ -65,6 +68,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         local: local.clone(),
         global: cluster_store(config)?,
     };
+    let kept = stores.clone();
     let linux = Arc::new(linux(config, node)?);
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
@@ -119,6 +123,14 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         names: names.clone(),
     };
     Ok(Daemon {
+        plugin: config.docker.as_ref().map(|docker| {
+            Plugin::start(plugin::Parts {
+                controller: controller.clone(),
+                stores: kept,
+                node,
+                docker: docker.docker.clone(),
+            })
+        }),
         metrics: api::Metrics::new(engine.clone(), Arc::new(world)),
         engine,
         controller,
