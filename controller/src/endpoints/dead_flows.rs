@@ -1,8 +1,9 @@
-//! Flows of addresses that endpoints had, forgotten behind the answer: finding them among all flows of a host takes the
-//! kernel longer than a whole disconnect.
+//! Flows of addresses that endpoints had, forgotten behind the answer: finding them among all flows of a host may take
+//! the kernel longer than a whole disconnect, and a processor of its own meanwhile. So it is done a moment later, for all
+//! that go at the same time.
 //!
 //! Whoever gets such an address next waits before it joins, so that it neither gets what was meant for the one before
-//! nor loses flows of its own. A note is written in the commit that gives the address up; what a crash leaves is
+//! nor loses flows of its own; for it, the flows are forgotten at once. A note is written in the commit that gives the address up; what a crash leaves is
 //! forgotten at the next start. A note whose flows are forgotten goes with a later disconnect's commit: one of its own
 //! would cost more than it is worth.
 
@@ -10,18 +11,25 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use kernel::traffic::DeadFlows;
 use model::{Endpoint, EndpointId, Lifecycle, Scope, Snapshot};
 use serde::{Deserialize, Serialize};
 use store::{Store, Txn};
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use crate::{core::Core, error::Result, records, sandboxes};
 
 /// Notes that one commit takes along, at most: it has other things to write.
 const TAKEN_ALONG: usize = 16;
+
+/// How long nobody is in a hurry: a disconnect's answer is out by then, and who goes with it has gone too.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Addresses of an endpoint that is gone, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +43,8 @@ pub(crate) struct Forgetting {
     state: Mutex<State>,
     /// Moves with every walk that is done.
     walks: watch::Sender<u64>,
+    /// Somebody waits.
+    hurry: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +94,9 @@ impl Forgetting {
     /// Waits until no flow of these addresses is left to be forgotten.
     pub(super) async fn settled(&self, concerns: impl Fn(&IpAddr) -> bool + Send + Sync) {
         let mut walks = self.walks.subscribe();
+        if self.is_pending(&concerns) {
+            self.hurry.notify_one();
+        }
         // The sender lives as long as this does.
         let _ = walks.wait_for(|_| !self.is_pending(&concerns)).await;
     }
@@ -137,9 +150,15 @@ pub(crate) fn start(core: &Arc<Core>) {
         return;
     }
     state.is_running = true;
+    drop(state);
     let core = Arc::clone(core);
     tokio::spawn(async move {
-        while let Some(dead) = core.forgetting.begin() {
+        loop {
+            // Whether somebody hurries or nobody does: it is time.
+            let _ = timeout(SOON, core.forgetting.hurry.notified()).await;
+            let Some(dead) = core.forgetting.begin() else {
+                return;
+            };
             sandboxes::forget_flows(&core, dead).await;
             core.forgetting.end();
         }
