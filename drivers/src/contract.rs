@@ -491,7 +491,7 @@ fn what_a_plugin_makes_is_what_its_driver_makes() {
             texts.collect::<Vec<_>>()
         };
         let here = made(Way::Here);
-        assert!(here.len() > 2, "{here:?}");
+        assert!(!here.is_empty(), "{name}");
         assert_eq!(made(Way::OverTheWire), here, "{name}");
     }
 }

@@ -185,6 +185,18 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Whether a network of it may be known to all hosts although it usually is one host's own: they are on one segment,
+    /// and share its addresses.
+    fn may_be_global(&self) -> bool {
+        false
+    }
+
+    /// Removes from the host what was made for networks that are no more. Called at start, when all networks that there
+    /// are have told of themselves.
+    async fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether its endpoints' interfaces all wear the Ethernet address of the link below.
     fn shares_ethernet(&self) -> bool {
         false

@@ -1,7 +1,7 @@
 //! Drivers in other processes, by Docker's plugin protocol.
 //!
 //! A plugin keeps its own books: it is told of a network and of an endpoint once, and not again when this daemon starts
-//! anew. What it answered at join is in the endpoint's record. It is told of removals, but can't prevent them: what it
+//! anew. A network of all hosts it is told of on the one where it is made, and again where it is removed. What it answered at join is in the endpoint's record. It is told of removals, but can't prevent them: what it
 //! says then is logged, and the records go on without it.
 
 mod catalog;
@@ -283,16 +283,14 @@ impl Driver for Remote {
     }
 
     async fn create_network(&self, network: &Network) -> Result<()> {
-        let first = network.lifecycle == Lifecycle::Creating;
-        // It knows this host's networks from the time when they were made.
-        if !first && network.scope == Scope::Local {
+        // It knows networks from the time when they were made, those of all hosts too.
+        if network.lifecycle != Lifecycle::Creating {
             return Ok(());
         }
         self.networks.set(network.id, Told::Made);
         let request = translate::create_network(network);
         match self.plugin.call(&request).await {
             Ok(_) => Ok(()),
-            Err(PluginError::Refused { message, .. }) if !first && message.contains("exist") => Ok(()),
             Err(error) => {
                 if never_done(&error) {
                     self.networks.set(network.id, Told::Nothing);
@@ -303,6 +301,10 @@ impl Driver for Remote {
     }
 
     async fn delete_network(&self, network: &Network) -> Result<()> {
+        // That this host has no part in it any more is nothing to a plugin of all hosts.
+        if network.scope == Scope::Global && network.lifecycle == Lifecycle::Active {
+            return Ok(());
+        }
         if self.networks.take(&network.id) != Some(Told::Nothing) {
             let request = DeleteNetwork {
                 network_id: network.id.to_string(),

@@ -1,7 +1,7 @@
 //! Address management in other processes, by Docker's plugin protocol.
 //!
 //! A plugin keeps its own books, so there is nothing to commit. What is given back while it does not answer is owed to it
-//! until it does; after a restart of this daemon it would have to be told by hand.
+//! until it does, and said twice only where nobody else can have got it in between; after a restart of this daemon it would have to be told by hand.
 
 mod catalog;
 mod translate;
@@ -41,7 +41,7 @@ pub struct Remote {
     plugin: Arc<Plugin>,
     routes: HostRoutes,
     facts: OnceCell<Facts>,
-    owed: Mutex<Vec<Owed>>,
+    owed: Mutex<Vec<Debt>>,
     /// Held by the one who tells what is owed, with when the plugin was silent about it last.
     settling: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -58,6 +58,26 @@ struct Facts {
 enum Owed {
     Address(ReleaseAddress),
     Pool(ReleasePool),
+}
+
+/// What the plugin is to be told, and how much may be said twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Debt {
+    owed: Owed,
+    /// Of this host's networks, or of those that others have too.
+    scope: Scope,
+}
+
+impl Debt {
+    /// Pure: whether it stays to be told after an attempt that ended so. A plugin that was silent may have done it, and
+    /// what it gives to another host meanwhile must not be taken from there by our saying it again.
+    fn stays(&self, error: &PluginError) -> bool {
+        let heard = !matches!(
+            error,
+            PluginError::NotFound { .. } | PluginError::Unreachable { unsent: true, .. }
+        );
+        error.is_silence() && (self.scope == Scope::Local || !heard)
+    }
 }
 
 impl std::fmt::Debug for Remote {
@@ -109,19 +129,20 @@ impl Remote {
         })
     }
 
-    fn owed(&self) -> MutexGuard<'_, Vec<Owed>> {
+    fn owed(&self) -> MutexGuard<'_, Vec<Debt>> {
         // The list is whole even if a holder of the lock panicked.
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back; what the plugin refuses to take it has not got, and what it does not hear it is told later.
-    async fn give_back(&self, owed: Owed) {
+    async fn give_back(&self, owed: Owed, scope: Scope) {
         self.settle().await;
         if let Err(error) = self.tell(&owed).await {
             tracing::warn!(plugin = self.plugin.name(), %error, "giving back");
-            if error.is_silence() {
+            let debt = Debt { owed, scope };
+            if debt.stays(&error) {
                 let mut all = self.owed();
-                all.push(owed);
+                all.push(debt);
                 let surplus = all.len().saturating_sub(OWED);
                 all.drain(..surplus);
             }
@@ -151,18 +172,22 @@ impl Remote {
             let Some(next) = self.owed().first().cloned() else {
                 return;
             };
-            if self.tell(&next).await.is_err_and(|error| error.is_silence()) {
+            let told = self.tell(&next.owed).await;
+            let silence = told.err().filter(PluginError::is_silence);
+            if silence.as_ref().is_none_or(|error| !next.stays(error)) {
+                self.no_longer(&next.owed);
+            }
+            if silence.is_some() {
                 *silent = Some(Instant::now());
                 return;
             }
-            self.no_longer(&next);
         }
     }
 
     /// It was told, or granted anew.
     fn no_longer(&self, owed: &Owed) {
         let mut all = self.owed();
-        if let Some(at) = all.iter().position(|one| one == owed) {
+        if let Some(at) = all.iter().position(|one| one.owed == *owed) {
             all.remove(at);
         }
     }
@@ -178,7 +203,7 @@ impl Remote {
                 Ok(grant)
             }
             Err(reason) => {
-                self.give_back(owed).await;
+                self.give_back(owed, request.scope).await;
                 Err(self.nonsense(RequestPool::METHOD, reason))
             }
         }
@@ -206,7 +231,7 @@ impl Remote {
             }
             Err(reason) => {
                 if let Some(address) = translate::plain_address(&answer) {
-                    self.give_back(Owed::Address(release(request.pool, address)))
+                    self.give_back(Owed::Address(release(request.pool, address)), request.scope)
                         .await;
                 }
                 Err(self.nonsense("IpamDriver.RequestAddress", reason))
@@ -248,17 +273,19 @@ impl Ipam for Remote {
         }
         // Not earlier, or it would offer them again.
         for PoolGrant { id: pool_id, .. } in rejected {
-            self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+            self.give_back(Owed::Pool(ReleasePool { pool_id }), request.scope)
+                .await;
         }
         outcome.unwrap_or_else(|| Err(self.nonsense(RequestPool::METHOD, why)))
     }
 
-    async fn release_pool(&self, _: NetworkId, _: Scope, pool: &Pool) -> Result<Txn> {
+    async fn release_pool(&self, _: NetworkId, scope: Scope, pool: &Pool) -> Result<Txn> {
         for address in pool.aux_addresses.values() {
-            self.give_back(Owed::Address(release(pool, *address))).await;
+            self.give_back(Owed::Address(release(pool, *address)), scope)
+                .await;
         }
         let pool_id = pool.id.clone();
-        self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+        self.give_back(Owed::Pool(ReleasePool { pool_id }), scope).await;
         Ok(Txn::new())
     }
 
@@ -284,7 +311,7 @@ impl Ipam for Remote {
             }
         }
         for address in rejected {
-            self.give_back(Owed::Address(release(request.pool, address)))
+            self.give_back(Owed::Address(release(request.pool, address)), request.scope)
                 .await;
         }
         outcome.map(|address| AddressGrant {
@@ -293,8 +320,8 @@ impl Ipam for Remote {
         })
     }
 
-    async fn release_address(&self, _: NetworkId, _: Scope, pool: &Pool, address: IpAddr) -> Result<Txn> {
-        self.give_back(Owed::Address(release(pool, address))).await;
+    async fn release_address(&self, _: NetworkId, scope: Scope, pool: &Pool, address: IpAddr) -> Result<Txn> {
+        self.give_back(Owed::Address(release(pool, address)), scope).await;
         Ok(Txn::new())
     }
 
@@ -351,7 +378,8 @@ impl Ipam for Remote {
             // The one that the network lives in stays.
             if answer.pool_id != pool.id {
                 let pool_id = answer.pool_id;
-                self.give_back(Owed::Pool(ReleasePool { pool_id })).await;
+                self.give_back(Owed::Pool(ReleasePool { pool_id }), request.scope)
+                    .await;
             }
             return Err(self.nonsense(RequestPool::METHOD, reason));
         }

@@ -3,6 +3,8 @@
 
 #[path = "plugins/dockerd.rs"]
 mod dockerd;
+#[path = "plugins/malformed.rs"]
+mod malformed;
 #[path = "plugins/recorded.rs"]
 mod recorded;
 #[path = "plugins/store.rs"]

@@ -5,6 +5,7 @@
 
 pub(super) mod allocate;
 pub(super) mod request;
+mod segment;
 pub(super) mod violations;
 mod worn;
 
@@ -83,6 +84,9 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
     };
     let network = record(core, &*driver, &checked, id, &needs, lifecycle, predefined).await?;
     if whole {
+        if driver.is_remote() {
+            tell_of_all_hosts(core, &*driver, &network).await?;
+        }
         keep_copy(core, &network).await;
         core.events.send(EventKind::Created, Arc::clone(&network));
         return Ok(network);
@@ -95,6 +99,27 @@ pub(super) async fn make(core: &Arc<Core>, request: CreateNetwork, predefined: b
         }
         Err(error) => Err(core.unwind(undo, error).await),
     }
+}
+
+/// A plugin is told once of a network of all hosts: here and now. If it can't have it, nobody has it.
+async fn tell_of_all_hosts(core: &Arc<Core>, driver: &dyn Driver, network: &Arc<Network>) -> Result<()> {
+    let creating = Network {
+        lifecycle: Lifecycle::Creating,
+        ..Network::clone(network)
+    };
+    let doing = format!("creating network {}", network.name);
+    let told = core
+        .call(&network.driver, doing, driver.create_network(&creating))
+        .await;
+    let Err(error) = told else {
+        return Ok(());
+    };
+    let mut undo = UndoStack::new();
+    undo.push(format!("removing network {}", network.name), {
+        let (core, network) = (Arc::clone(core), Arc::clone(network));
+        async move { super::undo_shared(&core, &network).await }
+    });
+    Err(core.unwind(undo, error).await)
 }
 
 fn default_driver() -> DriverName {
@@ -146,6 +171,7 @@ async fn record(
             needs.found.clone(),
         ));
         leases::refuse(driver, &network)?;
+        segment::refuse(driver, &network)?;
         // Only a link that was there before us can lead to anybody. Nobody else waits while it is asked; if the same
         // addresses are to be had after that, the answer holds for them.
         let worn = match needs.found {

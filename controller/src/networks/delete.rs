@@ -56,6 +56,16 @@ pub(crate) async fn undo_creating(core: &Arc<Core>, network: &Arc<Network>) -> R
     forget(core, network).await
 }
 
+/// The same for one that other hosts can see already.
+pub(crate) async fn undo_shared(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
+    let deleting = Arc::new(with_lifecycle(network, Lifecycle::Deleting));
+    match core.records.shared(network.scope) {
+        true => mark_shared(core, network, &deleting).await?,
+        false => commit_local(core, &deleting).await?,
+    }
+    finish_deleting(core, &deleting).await
+}
+
 /// Makes the network on this host, if it is not made yet.
 pub(crate) async fn realize(core: &Arc<Core>, network: &Arc<Network>) -> Result<()> {
     realize_knowing(core, network, None).await

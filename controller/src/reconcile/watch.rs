@@ -334,8 +334,13 @@ async fn forget(core: &Arc<Core>, network: &Arc<Network>) -> bool {
         }
         snapshot.networks.remove(&id);
     });
-    // Not only what this process knows to be made: the network may have gone while the daemon was down.
-    if let Err(error) = networks::remove_from_kernel(core, network).await {
+    // Not only what this process knows to be made: the network may have gone while the daemon was down. Who removed it
+    // has told its driver; only this host's part is left.
+    let part = Arc::new(Network {
+        lifecycle: Lifecycle::Active,
+        ..Network::clone(network)
+    });
+    if let Err(error) = networks::remove_from_kernel(core, &part).await {
         tracing::warn!(%error, network = %network.name, "not removed from the kernel yet");
     }
     true

@@ -51,13 +51,13 @@ enum News {
     Came(KnownHost),
 }
 
-/// Pure: what one who was told of some has not heard yet. Who has another address is told as one gone and one come, and
-/// of this host one hears first.
+/// Pure: what one who was told of some has not heard yet. Who has another address is told as one gone and one come.
+/// Those with the smaller address come first.
 fn news(told: &Known, now: &Known) -> Vec<News> {
     let gone = told.iter().filter(|(node, host)| now.get(node) != Some(host));
     let came = now.iter().filter(|(node, host)| told.get(node) != Some(host));
     let mut came: Vec<KnownHost> = came.map(|(_, host)| *host).collect();
-    came.sort_by_key(|host| !host.itself);
+    came.sort_by_key(|host| host.address);
     let gone = gone.map(|(_, host)| News::Gone(*host));
     gone.chain(came.into_iter().map(News::Came)).collect()
 }
@@ -127,11 +127,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_news_and_this_host_comes_first() {
+    fn only_what_changed_is_news() {
         let (a, b, here) = (host(1, 1, false), host(2, 2, false), host(3, 3, true));
         let moved = host(1, 9, false);
         let rows: [(&[KnownHost], &[KnownHost], &[News]); 5] = [
-            (&[], &[a, here], &[News::Came(here), News::Came(a)]),
+            (&[], &[a, here], &[News::Came(a), News::Came(here)]),
             (&[a, here], &[a, here], &[]),
             (&[a, here], &[here, b], &[News::Gone(a), News::Came(b)]),
             (&[a], &[moved], &[News::Gone(a), News::Came(moved)]),

@@ -1,22 +1,16 @@
 //! Our own drivers behind our own host: the built-in bridge served over a socket, and driven through it.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use kernel::{FakeKernel, Handover, Kernel, Mark, Netns, Object, Owner, Step};
-use model::{Endpoint, EndpointAddresses, InterfaceName, Lifecycle, Network, Subnet};
+use model::{Endpoint, EndpointAddresses, Lifecycle, Network, Subnet};
 use plugin_proto::{
-    Limits, Nothing, Places, Plugins,
-    network_driver::{
-        CreateEndpoint, CreateNetwork, CreatedEndpoint, DeleteEndpoint, DeleteNetwork,
-        InterfaceName as Named, Join, Joined, Leave,
-    },
+    Limits, Places, Plugins,
     server::{Answer, NetworkDriver, Server},
 };
 use tempfile::TempDir;
@@ -26,141 +20,8 @@ use super::*;
 use crate::{
     BuiltIn, Catalog, Error, HostSettings, VXLAN_PORT,
     samples::{endpoint, network, node, target},
+    served::{Served, serve},
 };
-
-/// A built-in driver as a plugin. It makes interfaces in namespaces; from one for the purpose they go to the host.
-struct Served {
-    driver: Arc<dyn Driver>,
-    kernel: Arc<FakeKernel>,
-    stage: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    networks: HashMap<String, Network>,
-    endpoints: HashMap<String, Endpoint>,
-    /// A method that fails.
-    broken: Option<&'static str>,
-}
-
-impl Served {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn network(&self, id: &str) -> Answer<Network> {
-        Ok(self.state().networks.get(id).cloned().ok_or("no such network")?)
-    }
-
-    fn endpoint(&self, id: &str) -> Answer<Endpoint> {
-        Ok(self
-            .state()
-            .endpoints
-            .get(id)
-            .cloned()
-            .ok_or("no such endpoint")?)
-    }
-
-    fn place(&self, endpoint: &str) -> Target {
-        Target {
-            netns: Some(self.stage.clone()),
-            interface: InterfaceName::new(format!("pl{}", &endpoint[..8])).expect("ten letters"),
-            ports: Vec::new(),
-            exposed: Vec::new(),
-            on_host: false,
-        }
-    }
-
-    fn check(&self, method: &'static str) -> Answer<()> {
-        match self.state().broken == Some(method) {
-            true => Err("broken on demand".into()),
-            false => Ok(()),
-        }
-    }
-}
-
-/// The plugin, shared with the test.
-struct Shared(Arc<Served>);
-
-#[async_trait]
-impl NetworkDriver for Shared {
-    async fn create_network(&self, request: CreateNetwork) -> Answer<Nothing> {
-        self.0.check("CreateNetwork")?;
-        let data = request.ipv4_data.iter().chain(&request.ipv6_data);
-        let pools: Vec<&str> = data.filter_map(|data| data.pool.as_deref()).collect();
-        let network = Network {
-            id: request.network_id.parse().map_err(|_| "no id")?,
-            ..network("bridge", 1, &pools)
-        };
-        self.0.driver.create_network(&network).await?;
-        self.0.state().networks.insert(request.network_id, network);
-        Ok(Nothing {})
-    }
-
-    async fn delete_network(&self, request: DeleteNetwork) -> Answer<Nothing> {
-        let network = self.0.network(&request.network_id)?;
-        self.0.driver.delete_network(&network).await?;
-        self.0.state().networks.remove(&request.network_id);
-        Ok(Nothing {})
-    }
-
-    async fn create_endpoint(&self, request: CreateEndpoint) -> Answer<CreatedEndpoint> {
-        self.0.check("CreateEndpoint")?;
-        let network = self.0.network(&request.network_id)?;
-        let asked = &request.interface;
-        let addresses = [asked.address.as_str(), asked.address_ipv6.as_str()];
-        let made = Endpoint {
-            id: request.endpoint_id.parse().map_err(|_| "no id")?,
-            ..endpoint(&network, 1, &addresses)
-        };
-        self.0.state().endpoints.insert(request.endpoint_id, made);
-        Ok(CreatedEndpoint::default())
-    }
-
-    async fn delete_endpoint(&self, request: DeleteEndpoint) -> Answer<Nothing> {
-        let (network, endpoint) = (
-            self.0.network(&request.network_id)?,
-            self.0.endpoint(&request.endpoint_id)?,
-        );
-        let place = self.0.place(&request.endpoint_id);
-        self.0.driver.leave(&network, &endpoint, &place).await?;
-        self.0.state().endpoints.remove(&request.endpoint_id);
-        Ok(Nothing {})
-    }
-
-    async fn join(&self, request: Join) -> Answer<Joined> {
-        self.0.check("Join")?;
-        let (network, endpoint) = (
-            self.0.network(&request.network_id)?,
-            self.0.endpoint(&request.endpoint_id)?,
-        );
-        let place = self.0.place(&request.endpoint_id);
-        let attachment = self.0.driver.join(&network, &endpoint, &place).await?;
-        self.0.kernel.hand_over(&Handover {
-            from: Netns::Pinned(self.0.stage.clone()),
-            link: place.interface.clone(),
-            to: Netns::Host,
-            name: place.interface.clone(),
-            mac: None,
-        })?;
-        let text = |gateway: Option<std::net::IpAddr>| gateway.map(|ip| ip.to_string()).unwrap_or_default();
-        Ok(Joined {
-            interface_name: Some(Named {
-                src_name: place.interface.to_string(),
-                dst_prefix: "eth".to_owned(),
-                dst_name: String::new(),
-            }),
-            gateway: text(attachment.gateway_v4),
-            gateway_ipv6: text(attachment.gateway_v6),
-            ..Joined::default()
-        })
-    }
-
-    async fn leave(&self, _: Leave) -> Answer<Nothing> {
-        self.0.check("Leave").map(|()| Nothing {})
-    }
-}
 
 /// The plugin's process, the host's side, and a sandbox.
 struct Scene {
@@ -190,28 +51,10 @@ impl Scene {
         let served = Arc::new(Served {
             driver: built_in.driver("bridge").unwrap(),
             kernel: kernel.clone(),
-            stage: folder.path().join("stage"),
+            stage: Some(folder.path().join("stage")),
             state: Mutex::default(),
         });
-        let socket = folder.path().join("ours.sock");
-        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let plugin = Shared(Arc::clone(&served));
-        thread::spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = UnixListener::from_std(listener).unwrap();
-                Server::default().network(plugin).serve(listener).await
-            })
-        });
-        let places = Places {
-            sockets: vec![folder.path().to_owned()],
-            specifications: Vec::new(),
-        };
-        let limits = Limits {
-            time: Duration::from_secs(20),
-            ..Limits::default()
-        };
+        let plugin = serve(folder.path(), "ours", &served);
         let network = Network {
             lifecycle: Lifecycle::Creating,
             ..network("ours", 1, &["172.16.2.0/24", "fd00:2::/64"])
@@ -220,7 +63,7 @@ impl Scene {
         (endpoint.lifecycle, endpoint.addresses.mac) = (Lifecycle::Creating, None);
         let scene = Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            remote: Remote::new(Plugins::new(places, limits).named("ours")),
+            remote: Remote::new(plugin),
             kernel,
             served,
             network,
@@ -231,7 +74,7 @@ impl Scene {
             node: node(),
             owner: Owner::Host,
         };
-        let places = [scene.pin(), scene.served.stage.clone()];
+        let places = [scene.pin(), scene.folder.path().join("stage")];
         let places = places.map(|place| Step::Create(Object::Namespace(place)));
         scene.kernel.apply(&mark, &places).unwrap();
         scene
@@ -567,7 +410,7 @@ fn a_plugin_of_all_hosts_hears_of_each_once_and_a_local_one_of_none() {
         let (new, gone) = ("NetworkDriver.DiscoverNew", "NetworkDriver.DiscoverDelete");
         assert_eq!(
             heard(&calls, 2),
-            [format!("{new} 192.0.2.9"), format!("{new} 192.0.2.1")]
+            [format!("{new} 192.0.2.1"), format!("{new} 192.0.2.9")]
         );
         for hosts in [&[host(9), host(1)][..], &[host(9), host(2)], &[host(9), host(2)]] {
             catalog.hosts_changed(hosts).await;

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 
 use crate::{Draft, Target};
 
+/// More routes than any sandbox has use for are an answer that makes no sense.
+const MOST_ROUTES: usize = 1000;
+
 /// What is wrong with an answer.
 pub(super) type Reason = String;
 
@@ -217,6 +220,10 @@ pub(super) fn joined(answer: &Joined) -> Result<(PluginAnswer, Option<String>), 
     }
     let gateway_v4 = gateway(AddressFamily::V4, &answer.gateway)?;
     let gateway_v6 = gateway(AddressFamily::V6, &answer.gateway_ipv6)?;
+    if answer.static_routes.len() > MOST_ROUTES {
+        let count = answer.static_routes.len();
+        return Err(format!("{count} routes are more than {MOST_ROUTES}"));
+    }
     let routes = answer.static_routes.iter().map(route);
     let routes: Vec<_> = routes.collect::<Result<_, _>>()?;
     let leads_out = routes

@@ -292,6 +292,13 @@ async fn nonsense_is_refused_and_given_back() {
         "the gateway is elsewhere"
     );
     assert_eq!(scene.book.state().pools.len(), 1);
+    scene.book.state().gateway = None;
+    scene.book.state().called = Some("x".repeat(5000));
+    assert!(
+        scene.pool(Some("10.2.0.0/28")).await.is_err(),
+        "no record has room for it"
+    );
+    scene.book.state().called = None;
     scene.book.state().gateway = Some("10.2.0.5/28".to_owned());
     let pool = scene.pool(Some("10.2.0.0/28")).await.unwrap();
     assert_eq!(pool.gateway, Some(ip("10.2.0.5")));
@@ -341,7 +348,10 @@ async fn what_is_granted_anew_is_owed_no_longer() {
     // Its answer to the release was lost, and somebody was faster than the one who tells it again.
     let release = Owed::Address(release(&pool, ip("10.1.0.1")));
     let mut settling = scene.remote.settling.lock().await;
-    scene.remote.owed().push(release);
+    scene.remote.owed().push(Debt {
+        owed: release,
+        scope: Scope::Local,
+    });
     let asking = scene.address(&pool, None, &[]);
     tokio::pin!(asking);
     assert!(is_waiting(&mut asking).await);
@@ -410,4 +420,43 @@ async fn nobody_of_that_name_is_said_so() {
     let remotes = Remotes::default();
     let error = remotes.find("nobody").await.unwrap_err();
     assert_eq!(error.to_string(), "plugin \"nobody\" not found");
+}
+
+#[test]
+fn what_a_plugin_may_have_done_is_said_again_only_of_this_hosts_own_pools() {
+    let unreachable = |unsent| PluginError::Unreachable {
+        plugin: "p".to_owned(),
+        address: "/run/p.sock".to_owned(),
+        method: "IpamDriver.ReleaseAddress".to_owned(),
+        reason: "gone".to_owned(),
+        unsent,
+    };
+    let late = PluginError::Late {
+        plugin: "p".to_owned(),
+        method: "IpamDriver.ReleaseAddress".to_owned(),
+        limit: Duration::from_secs(25),
+    };
+    let missing = PluginError::NotFound {
+        plugin: "p".to_owned(),
+    };
+    let nonsense = PluginError::Nonsense {
+        plugin: "p".to_owned(),
+        method: "IpamDriver.ReleaseAddress".to_owned(),
+        reason: "no".to_owned(),
+    };
+    let rows = [
+        ("not found", &missing, [true, true]),
+        ("nobody listened", &unreachable(true), [true, true]),
+        ("it broke off", &unreachable(false), [true, false]),
+        ("too late", &late, [true, false]),
+        ("refused", &nonsense, [false, false]),
+    ];
+    for (name, error, wanted) in rows {
+        let stays = [Scope::Local, Scope::Global].map(|scope| {
+            let pool_id = "pool".to_owned();
+            let owed = Owed::Pool(ReleasePool { pool_id });
+            Debt { owed, scope }.stays(error)
+        });
+        assert_eq!(stays, wanted, "{name}");
+    }
 }

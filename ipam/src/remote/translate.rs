@@ -11,6 +11,9 @@ use store::Txn;
 
 use crate::{AddressRequest, Holder, PoolGrant, PoolRequest};
 
+/// A pool's id is in the network's record.
+const LONGEST_ID: usize = 4096;
+
 pub(super) fn request_pool(request: &PoolRequest, spaces: &AddressSpaces) -> RequestPool {
     let space = match request.scope {
         Scope::Local => &spaces.local_default_address_space,
@@ -27,6 +30,9 @@ pub(super) fn request_pool(request: &PoolRequest, spaces: &AddressSpaces) -> Req
 }
 
 pub(super) fn pool(answer: &PoolGranted, space: &str, family: AddressFamily) -> Result<PoolGrant, String> {
+    if answer.pool_id.len() > LONGEST_ID {
+        return Err(format!("the pool's id has {} bytes", answer.pool_id.len()));
+    }
     let net: IpNet = answer
         .pool
         .parse()

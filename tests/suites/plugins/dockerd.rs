@@ -158,7 +158,7 @@ fn what_dockerd_tells_a_plugin_of_hosts() -> Test {
         specify(&host, "stub", stub.socket())?;
         hosts.push((host, stub));
     }
-    let [(a, stub), (b, _)] = &hosts[..] else {
+    let [(a, stub), (b, other)] = &hosts[..] else {
         unreachable!("the oldest release is everywhere");
     };
     let start = |host: &Host| {
@@ -177,8 +177,15 @@ fn what_dockerd_tells_a_plugin_of_hosts() -> Test {
     );
     let mut there = start(b)?;
     text.part("(host b comes)", &heard(stub, "NetworkDriver.DiscoverNew")?);
+    for line in recorded::LIFE_ELSEWHERE {
+        there.ok(line)?;
+        text.part(&format!("(on b) docker {line}"), &other.calls());
+    }
     there.stop()?;
     text.part("(host b goes)", &heard(stub, "NetworkDriver.DiscoverDelete")?);
+    here.ok("network rm lan")?;
+    text.part("docker network rm lan", &stub.calls());
+    text.part("(then on b)", &other.calls());
     here.stop()?;
     recorded::assert_golden("hosts-20.10.txt", text.as_str())
 }
@@ -207,12 +214,25 @@ fn this_daemon_tells_a_plugin_of_hosts_the_same() -> Test {
         &stub.calls(),
     );
     let mut there = start(&b)?;
+    let other = Stub::serve(&b, there.exec_root().join("plugins/stub.sock"))?;
+    other.everywhere();
     text.part("(host b comes)", &heard(&stub, "NetworkDriver.DiscoverNew")?);
+    there.import_busybox()?;
+    for line in recorded::LIFE_ELSEWHERE {
+        there.ok(line)?;
+        text.part(&format!("(on b) docker {line}"), &other.calls());
+    }
     there.stop()?;
     text.part("(host b goes)", &heard(&stub, "NetworkDriver.DiscoverDelete")?);
+    here.ok("network rm lan")?;
+    text.part("docker network rm lan", &stub.calls());
+    text.part("(then on b)", &other.calls());
     let ours = recorded::comparable(text.as_str()).join("\n");
     let theirs = recorded::comparable(&recorded::golden("hosts-20.10.txt")?).join("\n");
     assert_eq!(ours, theirs, "dockerd 20.10 on the right");
-    here.ok("network rm lan")?;
+    stub.refuse("CreateNetwork", Some("no room"));
+    let told = here.refused("network create -d stub lan")?;
+    assert!(told.contains("no room"), "{told}");
+    assert!(!here.ok("network ls")?.contains("lan"), "nobody has it");
     Ok(())
 }

@@ -27,6 +27,10 @@ pub(crate) const LIFE: [&str; 16] = [
     "network create -d stub --ipv6 --subnet 10.89.0.0/24 --subnet fd00:89::/64 both",
 ];
 
+/// What users do on another host, with a network that was made on the first.
+pub(crate) const LIFE_ELSEWHERE: [&str; 2] =
+    ["run -d --name far --network lan busybox sleep 600", "rm -f far"];
+
 /// What users do with volumes.
 pub(crate) const LIFE_OF_VOLUMES: [&str; 12] = [
     "volume create -d store -o size=1G data",

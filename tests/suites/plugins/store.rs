@@ -46,7 +46,7 @@ impl Store {
                 let body = serde_json::from_slice(body).unwrap_or_default();
                 noted.state().calls.push((method.to_owned(), body));
             });
-        in_background(server, &store.socket)?;
+        in_background(server, &store.socket, |_| None)?;
         Ok(store)
     }
 

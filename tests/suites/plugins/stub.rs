@@ -18,6 +18,10 @@ use plugin_proto::{
     server::{Answer, IpamDriver, NetworkDriver, Server},
 };
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+};
 
 /// A reason to break the connection off instead of an answer.
 pub(crate) const DIES: &str = "(dies)";
@@ -34,10 +38,17 @@ struct State {
     pools: u8,
     addresses: BTreeMap<String, u8>,
     everywhere: bool,
+    /// What is sent in place of a method's answer, once it is done.
+    bent: BTreeMap<String, &'static [u8]>,
 }
 
-/// Serves at a socket, which is there when this returns, until the process ends.
-pub(crate) fn in_background(server: Server, socket: &Path) -> anyhow::Result<()> {
+/// Serves at a socket, which is there when this returns, until the process ends. `bent` may have other bytes for a method's
+/// answer than what the server says.
+pub(crate) fn in_background(
+    server: Server,
+    socket: &Path,
+    bent: impl Fn(&str) -> Option<&'static [u8]> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -47,10 +58,51 @@ pub(crate) fn in_background(server: Server, socket: &Path) -> anyhow::Result<()>
     }
     let listener = {
         let _inside = runtime.enter();
-        tokio::net::UnixListener::bind(socket)?
+        UnixListener::bind(socket)?
     };
-    std::thread::spawn(move || runtime.block_on(server.serve(listener)));
+    let bent = Arc::new(bent);
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (server, bent) = (server.clone(), Arc::clone(&bent));
+                tokio::spawn(async move { serve_one(&server, stream, &*bent).await });
+            }
+        });
+    });
     Ok(())
+}
+
+/// Hands a connection's first request on. Where the answer is to be bent, it is thrown away.
+async fn serve_one(
+    server: &Server,
+    mut stream: UnixStream,
+    bent: &(dyn Fn(&str) -> Option<&'static [u8]> + Sync),
+) {
+    let (mut near, far) = tokio::io::duplex(1 << 20);
+    let serving = server.serve_connection(far);
+    let passing = async {
+        let mut start = vec![0; 4096];
+        let count = stream.read(&mut start).await.unwrap_or_default();
+        start.truncate(count);
+        let line = String::from_utf8_lossy(&start).into_owned();
+        let method = line.split([' ', '/']).nth(2).unwrap_or_default();
+        if near.write_all(&start).await.is_err() {
+            return;
+        }
+        let short = method.rsplit('.').next().unwrap_or_default();
+        match bent(short) {
+            None => drop(tokio::io::copy_bidirectional(&mut stream, &mut near).await),
+            Some(bytes) => {
+                // What it should do is done when it answers.
+                let _ = near.read(&mut [0; 1]).await;
+                let _ = stream.write_all(bytes).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = passing => {}
+    }
 }
 
 /// The plugin, serving until the process ends.
@@ -74,7 +126,9 @@ impl Stub {
             .network(stub.clone())
             .ipam(stub.clone())
             .observed_by(move |method, body| noted.note(method, body));
-        in_background(server, &stub.socket)?;
+        let bent = stub.clone();
+        let answer = move |method: &str| bent.state().bent.get(method).copied();
+        in_background(server, &stub.socket, answer)?;
         Ok(stub)
     }
 
@@ -109,6 +163,15 @@ impl Stub {
         match reason {
             Some(reason) => state.refusals.insert(method.to_owned(), reason.to_owned()),
             None => state.refusals.remove(method),
+        };
+    }
+
+    /// Lets a method do what it should and then answer these bytes; without any, answer as it should again.
+    pub(crate) fn bend(&self, method: &str, bytes: Option<&'static [u8]>) {
+        let mut state = self.state();
+        match bytes {
+            Some(bytes) => state.bent.insert(method.to_owned(), bytes),
+            None => state.bent.remove(method),
         };
     }
 
@@ -176,6 +239,11 @@ impl NetworkDriver for Stub {
     async fn create_endpoint(&self, request: CreateEndpoint) -> Answer<CreatedEndpoint> {
         self.check("CreateEndpoint")?;
         let (name, bridge) = (&request.endpoint_id[..8], &request.network_id[..8]);
+        let everywhere = self.state().everywhere;
+        if everywhere {
+            // Made elsewhere, as far as this host was told.
+            let _ = self.ip(format!("link add b{bridge} type bridge")).await;
+        }
         self.ip(format!("link add v{name} type veth peer name c{name}"))
             .await?;
         self.ip(format!("link set v{name} master b{bridge} up")).await?;

@@ -215,6 +215,15 @@ fn an_answer_to_join_is_checked_before_anything_is_moved() {
             routed("10.9.0.0/16", NEXT_HOP, ""),
         ),
         ("a route to nowhere", routed("", CONNECTED, "")),
+        (
+            "more routes than anybody needs",
+            Joined {
+                static_routes: vec![route("10.9.0.0/16", CONNECTED, ""); 1001],
+                ..good.clone()
+            },
+        ),
+        ("a name with a NUL", named("a\0b", "eth")),
+        ("a prefix with a control letter", named("x", "e\u{1b}h")),
     ];
     for (name, answer) in rows {
         assert!(joined(&answer).is_err(), "{name}");
