@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, ClientError, Hijacked, Query};
 use crate::error::CommandError;
-use crate::terminal::detach_keys::{Typed, Watcher};
 use crate::terminal::{self, RawMode};
+use api_types::detach_keys::{Typed, Watcher};
 pub(crate) use demultiplex::{Demultiplexer, Stream, show as show_stream};
 pub(crate) use signals::forward as forward_signals;
 

@@ -1,7 +1,5 @@
 //! The user's terminal: raw mode that is always left again, its size, and the keys that detach.
 
-pub(crate) mod detach_keys;
-
 use std::io;
 
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};

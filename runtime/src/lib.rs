@@ -12,17 +12,24 @@
 //! After a restart of the daemon, [`Runtime::adopt`] finds the shim again, or what it left on the disk.
 #![forbid(unsafe_code)]
 
+pub mod changes;
 mod error;
+pub mod files;
+pub mod limits;
 pub mod logs;
+pub mod processes;
 pub mod room;
 pub mod rootfs;
 mod shim_client;
 pub mod spec;
+pub mod stats;
 mod streams;
+pub mod usage;
 pub mod volumes;
 
 pub use error::{Error, Result};
 pub use shim_client::{
-    Attach, Bundle, Exec, ExecSpec, Exit, LogConfig, Runtime, RuntimeConfig, Shim, State, Status,
+    Attach, Bundle, Exec, ExecSpec, Exit, Forward, ForwardTo, LogConfig, Runtime, RuntimeConfig, Shim, State,
+    Status,
 };
 pub use streams::{Input, Output, Streams};

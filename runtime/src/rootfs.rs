@@ -59,6 +59,32 @@ impl Directories {
 /// # Errors
 /// For too many layers; those of the kernel.
 pub fn mount(layers: &[PathBuf], dir: &Path) -> Result<PathBuf> {
+    let root = Directories::new(dir).root;
+    if !is_mounted(&root)? {
+        make(&root, 0o711)?;
+        let mounted = detached(layers, dir)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&mounted, "", CWD, &root, flags)
+            .map_err(|errno| Error::file("mounting", &root)(errno.into()))?;
+    }
+    Ok(root)
+}
+
+/// The root of a container, to look into: where it is mounted, else a mount of its own that ends with the descriptor.
+/// The caller sees to it that the container does not start meanwhile.
+///
+/// # Errors
+/// As [`mount`].
+pub fn open(layers: &[PathBuf], dir: &Path) -> Result<OwnedFd> {
+    let root = Directories::new(dir).root;
+    if is_mounted(&root)? {
+        open_root(&root)
+    } else {
+        detached(layers, dir)
+    }
+}
+
+fn detached(layers: &[PathBuf], dir: &Path) -> Result<OwnedFd> {
     let directories = Directories::new(dir);
     let Directories { upper, work, root } = &directories;
     if layers.len() > MOST_LAYERS {
@@ -71,13 +97,8 @@ pub fn mount(layers: &[PathBuf], dir: &Path) -> Result<PathBuf> {
             reason,
         )));
     }
-    if is_mounted(root)? {
-        return Ok(root.clone());
-    }
     make_upper(layers.first(), upper)?;
-    for directory in [work, root] {
-        make(directory, 0o711)?;
-    }
+    make(work, 0o711)?;
     let empty = dir.join("empty");
     let layers = if layers.is_empty() {
         make(&empty, 0o755)?;
@@ -85,8 +106,7 @@ pub fn mount(layers: &[PathBuf], dir: &Path) -> Result<PathBuf> {
     } else {
         layers
     };
-    overlay(layers, &directories).map_err(|errno| Error::file("mounting", root)(errno.into()))?;
-    Ok(root.clone())
+    overlay(layers, &directories).map_err(|errno| Error::file("mounting", root)(errno.into()))
 }
 
 /// Unmounts a container's root. If it is not mounted, nothing is done.
@@ -118,7 +138,7 @@ fn make(directory: &Path, mode: u32) -> Result<()> {
     made.map_err(Error::file("making the directory", directory))
 }
 
-fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<()> {
+fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", "overlay")?;
     for layer in layers {
@@ -127,14 +147,7 @@ fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<
     fsconfig_set_string(&context, "upperdir", &directories.upper)?;
     fsconfig_set_string(&context, "workdir", &directories.work)?;
     fsconfig_create(&context)?;
-    let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    move_mount(
-        &mounted,
-        "",
-        CWD,
-        &directories.root,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 fn add_layer(context: &OwnedFd, layer: &Path) -> rustix::io::Result<()> {
@@ -204,6 +217,7 @@ pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Opens a directory that others' paths are resolved below.
 pub(crate) fn open_root(root: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(root, flags, Mode::empty());

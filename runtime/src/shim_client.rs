@@ -24,7 +24,7 @@ mod launch;
 mod lost;
 
 pub use exec::{Exec, ExecSpec};
-pub use shim_protocol::Status;
+pub use shim_protocol::{Forward, ForwardTo, Status};
 
 /// A socket's address holds no longer path.
 const LONGEST_ADDRESS: usize = 107;
@@ -63,6 +63,8 @@ pub struct Bundle {
     pub stdin_once: bool,
     /// Where output is kept.
     pub log: LogConfig,
+    /// A first process of ours looks after the command.
+    pub init: bool,
 }
 
 /// Where and how long output is kept.
@@ -74,6 +76,8 @@ pub struct LogConfig {
     pub max_size: Option<u64>,
     /// How many files are kept, the current one included.
     pub max_files: u32,
+    /// Where each line goes besides.
+    pub forward: Option<Forward>,
 }
 
 impl LogConfig {
@@ -83,6 +87,7 @@ impl LogConfig {
             path: Some(path),
             max_size: None,
             max_files: 1,
+            forward: None,
         }
     }
 }

@@ -145,6 +145,15 @@ pub enum Mount {
     },
 }
 
+impl Mount {
+    /// Where it is in the container.
+    pub fn destination(&self) -> &Path {
+        match self {
+            Self::Bind { destination, .. } | Self::Tmpfs { destination, .. } => destination,
+        }
+    }
+}
+
 /// A device of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {

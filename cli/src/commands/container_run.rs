@@ -14,7 +14,8 @@ use super::{Context, exit_status, path, say};
 use crate::client::{Client, ClientError, JsonLines, Query, empty};
 use crate::error::{CommandError, Outcome};
 use crate::session::{Ended, Session, forward_signals};
-use crate::terminal::{self, detach_keys};
+use crate::terminal;
+use api_types::detach_keys;
 
 /// Create a container and start it
 #[derive(Debug, Args)]

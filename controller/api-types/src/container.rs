@@ -69,3 +69,34 @@ shape! {
         space_reclaimed: u64,
     }
 }
+
+shape! {
+    /// One line of `GET /containers/ID/changes`.
+    ContainerChange {
+        /// From the container's root.
+        path: String,
+        /// 0 modified, 1 added, 2 deleted.
+        kind: u8,
+    }
+}
+
+/// What is at a path of a container: JSON in the header `X-Docker-Container-Path-Stat`, in base64.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PathStat {
+    /// The last part of its path.
+    pub name: String,
+    /// Bytes.
+    pub size: i64,
+    /// Kind and permissions with Go's bits.
+    pub mode: u32,
+    /// RFC 3339.
+    pub mtime: String,
+    /// Where a link leads; empty for what is no link.
+    pub link_target: String,
+}
+
+/// Go's bit of a directory.
+pub const GO_DIRECTORY: u32 = 1 << 31;
+/// Go's bit of a symbolic link.
+pub const GO_SYMLINK: u32 = 1 << 27;

@@ -11,6 +11,7 @@ mod shape;
 mod tests;
 
 mod container;
+pub mod detach_keys;
 mod error;
 mod event;
 mod exec;
@@ -18,6 +19,8 @@ mod filter;
 mod image;
 mod network;
 mod progress;
+mod sandbox;
+mod stats;
 mod system;
 mod volume;
 
@@ -27,11 +30,12 @@ pub use container::host_config::{
     PortBinding, RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, VolumeDriverConfig, VolumeOptions,
 };
 pub use container::inspect::{
-    ContainerInspect, ContainerState, GraphDriver, MountPoint, NetworkSettings, PortMap,
+    ContainerInspect, ContainerState, GraphDriver, Health, HealthProbe, MountPoint, NetworkSettings, PortMap,
 };
 pub use container::list::{ContainerSummary, SummaryHostConfig, SummaryNetworkSettings, SummaryPort};
 pub use container::{
-    ContainersPruned, PortsChange, PortsChanged, TopResponse, UpdateResponse, WaitError, WaitResponse,
+    ContainerChange, ContainersPruned, GO_DIRECTORY, GO_SYMLINK, PathStat, PortsChange, PortsChanged,
+    TopResponse, UpdateResponse, WaitError, WaitResponse,
 };
 pub use error::ErrorMessage;
 pub use event::{Actor, EventMessage};
@@ -44,7 +48,15 @@ pub use network::{
     NetworkUpdated, NetworksPruned, PeerInfo, SubnetStatus,
 };
 pub use progress::{ErrorDetail, Progress, ProgressDetail};
+pub use sandbox::{
+    Sandbox, SandboxAddress, SandboxAttach, SandboxAttached, SandboxDetach, SandboxDetached, SandboxEndpoint,
+    SandboxInterface, SandboxLink, SandboxObserved, SandboxReadiness, SandboxRetain, SandboxRetained,
+    SandboxRoute,
+};
 pub use shape::Map;
+pub use stats::{
+    BlockEntry, BlockStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats, Stats, ThrottlingData,
+};
 pub use system::{
     AddressPool, BuildPruned, Commit, Component, Info, Plugins, Runtime, SwarmInfo, SystemVersion,
     VersionPlatform,

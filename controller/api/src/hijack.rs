@@ -1,8 +1,9 @@
 //! Connections that become a container's streams: with `Upgrade: tcp` and status 101, or in the old way, where the
 //! answer's body is the output and the request's body the input.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 
+use api_types::detach_keys::{self, Typed, Watcher};
 use axum::{
     body::Body,
     extract::Request,
@@ -17,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::version::ApiVersion;
+use crate::{status::Refusal, version::ApiVersion};
 
 /// How a client wants its connection taken over.
 pub(crate) enum Hijack {
@@ -58,12 +59,18 @@ impl Hijack {
     }
 
     /// Answers, sends what was written `before`, and copies until the output ends.
-    pub(crate) fn answer(self, before: Bytes, streams: Streams, kind: &'static str) -> Response {
+    pub(crate) fn answer(
+        self,
+        before: Bytes,
+        streams: Streams,
+        kind: &'static str,
+        leave: Option<Leave>,
+    ) -> Response {
         match self {
             Self::Upgrade(upgrade) => {
                 tokio::spawn(async move {
                     match upgrade.await {
-                        Ok(connection) => copy(TokioIo::new(connection), before, streams).await,
+                        Ok(connection) => copy(TokioIo::new(connection), before, streams, leave).await,
                         Err(error) => {
                             tracing::debug!(error = %error, "a client left before its connection was taken over");
                         }
@@ -137,21 +144,82 @@ fn switching(kind: &'static str) -> Response {
     response
 }
 
-/// Copies both ways. The client's end of input is the container's; the output's end closes the connection.
-async fn copy(connection: impl AsyncRead + AsyncWrite + Send + 'static, before: Bytes, streams: Streams) {
+/// The keys by which a client at a terminal leaves, and what is told then.
+pub(crate) struct Leave {
+    keys: Vec<u8>,
+    left: Box<dyn FnOnce() + Send>,
+}
+
+impl Leave {
+    /// The keys of a request; the usual ones when it names none.
+    ///
+    /// # Errors
+    /// For what is no key.
+    pub(crate) fn by(keys: Option<&str>, left: impl FnOnce() + Send + 'static) -> Result<Self, Refusal> {
+        let keys = detach_keys::parse(keys.unwrap_or(detach_keys::DEFAULT));
+        Ok(Self {
+            keys: keys.map_err(|error| Refusal::bad_request(format!("Invalid detach keys: {error}")))?,
+            left: Box::new(left),
+        })
+    }
+}
+
+/// Copies both ways. The client's end of input is the container's; the output's end closes the connection, and so do
+/// the keys to leave.
+async fn copy(
+    connection: impl AsyncRead + AsyncWrite + Send + 'static,
+    before: Bytes,
+    streams: Streams,
+    leave: Option<Leave>,
+) {
     let (mut from_client, mut to_client) = tokio::io::split(connection);
     let Streams { output, mut input } = streams;
     let mut output = Cursor::new(before).chain(output);
+    let (keys, left) = leave.map(|leave| (leave.keys, leave.left)).unzip();
     let typing = tokio::spawn(async move {
         // A container that closed its input ends this direction only.
-        let _ = tokio::io::copy(&mut from_client, &mut input).await;
+        let detached = match keys {
+            None => tokio::io::copy(&mut from_client, &mut input).await.map(|_| false),
+            Some(keys) => type_until(&mut from_client, &mut input, keys).await,
+        };
+        if matches!(detached, Ok(true)) {
+            return;
+        }
         let _ = input.shutdown().await;
-        from_client
+        // The output goes on.
+        std::future::pending().await
     });
-    // A client that left ends this one, and with it both.
-    let _ = tokio::io::copy(&mut output, &mut to_client).await;
+    let typing_ends = typing.abort_handle();
+    tokio::select! {
+        // A client that left ends this one, and with it both.
+        _ = tokio::io::copy(&mut output, &mut to_client) => {}
+        _ = typing => if let Some(left) = left { left() },
+    }
     let _ = to_client.shutdown().await;
-    typing.abort();
+    typing_ends.abort();
+}
+
+/// Copies until the end of what is typed, or the keys to leave: true for these.
+async fn type_until(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    keys: Vec<u8>,
+) -> io::Result<bool> {
+    let mut watcher = Watcher::new(keys);
+    let mut piece = [0; 4096];
+    loop {
+        let count = from.read(&mut piece).await?;
+        if count == 0 {
+            return Ok(false);
+        }
+        match watcher.feed(&piece[..count]) {
+            Typed::Send(bytes) => to.write_all(&bytes).await?,
+            Typed::Detach(bytes) => {
+                to.write_all(&bytes).await?;
+                return Ok(true);
+            }
+        }
+    }
 }
 
 async fn copy_input(body: Body, mut input: impl AsyncWrite + Unpin) {

@@ -15,6 +15,7 @@ mod routes;
 mod status;
 mod stream;
 mod version;
+mod websocket;
 
 use std::{io, sync::Arc};
 

@@ -3,11 +3,14 @@
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod networks;
 mod ports;
+mod sandboxes;
 mod streams;
 mod system;
+mod usage;
 mod volumes;
 
 use std::sync::Arc;
@@ -27,6 +30,7 @@ pub(crate) fn all() -> Router<Arc<Engine>> {
         .merge(system_routes())
         .merge(network_routes())
         .merge(container_routes())
+        .merge(sandbox_routes())
         .merge(volume_routes())
         .merge(image_routes())
         .merge(later_routes())
@@ -78,10 +82,33 @@ fn container_routes() -> Router<Arc<Engine>> {
         .route("/containers/{id}/wait", post(streams::wait))
         .route("/containers/{id}/logs", get(streams::logs))
         .route("/containers/{id}/attach", post(streams::attach))
+        .route("/containers/{id}/attach/ws", get(streams::attach_ws))
+        .route("/containers/{id}/top", get(usage::top))
+        .route("/containers/{id}/stats", get(usage::stats))
+        .route("/containers/{id}/update", post(usage::update))
+        .route("/containers/{id}/changes", get(files::changes))
+        .route("/containers/{id}/export", get(files::export))
+        .route(
+            "/containers/{id}/archive",
+            get(files::copy_out).head(files::stat).put(files::copy_in),
+        )
         .route("/containers/{id}/exec", post(exec::create))
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))
         .route("/exec/{id}/json", get(exec::inspect))
+}
+
+fn sandbox_routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/sandboxes", get(sandboxes::list))
+        .route("/sandboxes/ready", get(sandboxes::ready))
+        .route("/sandboxes/attach", post(sandboxes::attach))
+        .route("/sandboxes/detach", post(sandboxes::detach))
+        .route("/sandboxes/retain", post(sandboxes::retain))
+        .route(
+            "/sandboxes/{id}",
+            get(sandboxes::inspect).delete(sandboxes::remove),
+        )
 }
 
 fn volume_routes() -> Router<Arc<Engine>> {
@@ -114,13 +141,6 @@ fn later_routes() -> Router<Arc<Engine>> {
         ("/commit", "committing containers is"),
         ("/auth", "logging in to a registry is"),
         ("/system/df", "disk usage is"),
-        ("/containers/{id}/top", "listing processes is"),
-        ("/containers/{id}/stats", "statistics are"),
-        ("/containers/{id}/changes", "listing changes is"),
-        ("/containers/{id}/export", "exporting containers is"),
-        ("/containers/{id}/archive", "copying files is"),
-        ("/containers/{id}/update", "changing limits of a container is"),
-        ("/containers/{id}/attach/ws", "attaching over a WebSocket is"),
     ] {
         let answer = move || async move { Refusal::not_implemented(format!("{what} not supported yet")) };
         router = router.route(path, axum::routing::any(answer));

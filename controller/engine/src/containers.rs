@@ -9,23 +9,29 @@ mod attach;
 mod container;
 mod create;
 mod exec;
+mod files;
+mod health;
 mod links;
 mod logs;
 mod merge;
 mod naming;
 mod networks;
 mod ports;
-mod prepare;
+pub(crate) mod prepare;
 mod query;
 mod registry;
 mod release;
 mod remove;
+mod renamed;
+mod shares;
 mod signal;
 mod start;
 mod stop;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
+mod update;
+mod usage;
 mod view;
 mod wait;
 
@@ -42,8 +48,13 @@ use runtime::{Attach, Runtime, Streams};
 pub(crate) use create::as_invalid;
 pub use create::{AskedMode, CreateContainer, Missing};
 pub use exec::{CreateExec, ExecView};
+pub use files::{ArchiveStream, Change, ChangeKind, CopyIn, FileFacts};
+pub use health::{Health, HealthStatus, Probe};
 pub use logs::{LogQuery, LogStream};
 pub use query::{Query, name_matches};
+pub use shares::AskedShares;
+pub use update::Update;
+pub use usage::{Processes, Sample};
 pub use view::{Attached, View};
 pub use wait::{Wait, WaitCondition};
 
@@ -132,6 +143,11 @@ impl Containers {
     /// Takes over what runs, finishes what was left, and starts what is to run with the daemon.
     pub(crate) async fn adopt(&self) {
         adopt::adopt_all(&self.core).await;
+    }
+
+    /// Brings what they say of their networks up to the networks' names.
+    pub async fn follow_networks(&self) {
+        renamed::follow_all(&self.core).await;
     }
 
     /// Makes a container.

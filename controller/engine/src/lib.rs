@@ -25,22 +25,24 @@ use runtime::Runtime;
 use store::Store;
 use tokio::task::JoinHandle;
 
-pub use ::images::{HistoryEntry, Image, ImageId, Import, Loaded, Reference, Removed};
+pub use ::images::{Healthcheck, HistoryEntry, Image, ImageId, Import, Loaded, Reference, Removed};
 pub use containers::{
-    AskedMode, Attached, Containers, CreateContainer, CreateExec, ExecView, LogQuery, LogStream, Missing,
-    Query, StopOptions, View, Wait, WaitCondition, name_matches,
+    ArchiveStream, AskedMode, AskedShares, Attached, Change, ChangeKind, Containers, CopyIn, CreateContainer,
+    CreateExec, ExecView, FileFacts, Health, HealthStatus, LogQuery, LogStream, Missing, Probe, Processes,
+    Query, Sample, StopOptions, Update, View, Wait, WaitCondition, name_matches,
 };
 pub use controller::{
-    CreateNetwork, Error as NetworkError, Gateways, NetworkChange, Networks, PoolUse, PruneFilter,
+    AttachForeign, AttachedForeign, CreateNetwork, Error as NetworkError, Foreign, ForeignSandbox, Gateways,
+    NetworkChange, Networks, Observed, ObservedRoute, PoolUse, PruneFilter, Readiness, foreign_group,
 };
 pub use error::{Error, Result};
 pub use event::{Event, Events, Subject, Subscription};
 pub use images::Images;
 pub use record::{Record, Settings};
-pub use runtime::{Attach, Streams};
+pub use runtime::{Attach, ForwardTo, Streams, stats};
 pub use volumes::{
-    AskedVolume, AskedVolumes, CreateVolume, PrunedVolumes, VolumeMount, VolumePrune, VolumeQuery, VolumeRecord,
-    VolumeUsage, VolumeView, Volumes,
+    AskedVolume, AskedVolumes, CreateVolume, PrunedVolumes, VolumeMount, VolumePrune, VolumeQuery,
+    VolumeRecord, VolumeUsage, VolumeView, Volumes,
 };
 
 /// What the runtime is asked for, in its own words.
@@ -111,12 +113,15 @@ pub struct Engine {
     pub volumes: Volumes,
     /// Networks: the controller's own service.
     pub networks: Networks,
+    /// Sandboxes in namespaces that somebody else made: the controller's own service, but for [`Engine::attach`].
+    pub foreign: Foreign,
     /// What happens.
     pub events: Arc<Events>,
     /// What `info` and `version` say of this daemon.
     pub about: About,
     controller: Arc<Controller>,
     data_root: PathBuf,
+    dns: model::DnsConfig,
     forwarding: JoinHandle<()>,
 }
 
@@ -135,6 +140,8 @@ impl Engine {
             images: Images { core: core.clone() },
             volumes: Volumes { core },
             networks: parts.controller.networks.clone(),
+            foreign: parts.controller.foreign.clone(),
+            dns: parts.dns,
             events,
             about: parts.about,
             controller: parts.controller,
@@ -143,6 +150,15 @@ impl Engine {
         };
         engine.containers.adopt().await;
         Ok(Arc::new(engine))
+    }
+
+    /// [`Foreign::attach`], with the daemon's name service settings where the request has none.
+    ///
+    /// # Errors
+    /// As that.
+    pub async fn attach(&self, mut request: AttachForeign) -> Result<AttachedForeign> {
+        request.dns = containers::prepare::or_default(&request.dns, &self.dns);
+        Ok(self.foreign.attach(request).await?)
     }
 
     /// Every record of networks, endpoints and hosts, now.

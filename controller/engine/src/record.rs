@@ -90,10 +90,29 @@ pub struct Settings {
     /// Its volumes.
     #[serde(default)]
     pub volumes: Vec<crate::volumes::VolumeMount>,
+    /// How its health is asked.
+    #[serde(default)]
+    pub health: Option<images::Healthcheck>,
+    /// A first process of ours looks after the command: it passes signals on and buries the dead.
+    #[serde(default)]
+    pub init: bool,
+    /// Containers whose namespaces it shares, beside their network.
+    #[serde(default)]
+    pub shares: Shares,
     /// What it runs and within which limits, for the runtime.
     pub run: runtime::spec::ContainerConfig,
     /// The request as its client wrote it. The engine never reads it; `inspect` echoes it.
     pub echo: serde_json::Value,
+}
+
+/// Containers whose namespaces another shares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shares {
+    /// Whose processes it sees.
+    pub pid: Option<ContainerId>,
+    /// Whose shared memory it has.
+    pub ipc: Option<ContainerId>,
 }
 
 /// Where a container's network is.
@@ -201,6 +220,12 @@ pub struct LogSettings {
     pub max_size: Option<u64>,
     /// How many files are kept.
     pub max_files: u32,
+    /// Somebody else's log that each line goes to besides.
+    #[serde(default)]
+    pub forward: Option<runtime::ForwardTo>,
+    /// What the lines are called there: `{{.Name}}` and so on; empty for the short id.
+    #[serde(default)]
+    pub tag: String,
 }
 
 impl Default for LogSettings {
@@ -209,6 +234,8 @@ impl Default for LogSettings {
             keep: true,
             max_size: None,
             max_files: 1,
+            forward: None,
+            tag: String::new(),
         }
     }
 }

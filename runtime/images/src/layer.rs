@@ -48,7 +48,12 @@ fn write(tree: &mut Tree, member: &mut Member<'_>) -> Result<()> {
     {
         return hide(tree, member, name, folder);
     }
-    let Some(place) = tree.place(&components)? else {
+    put(tree, member, &components)
+}
+
+/// Writes a member that is no whiteout.
+pub(crate) fn put(tree: &mut Tree, member: &mut Member<'_>, components: &[&[u8]]) -> Result<()> {
+    let Some(place) = tree.place(components)? else {
         return if member.kind == Kind::Directory {
             tree.dress_root(&member.attributes)
         } else {

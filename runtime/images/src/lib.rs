@@ -10,19 +10,23 @@
 
 mod archive;
 mod changes;
+mod copy;
 mod digest;
 mod document;
 mod error;
 mod index;
 mod layer;
+mod pack;
 mod reference;
 mod spool;
 mod store;
 mod tree;
 
 pub use archive::Limits;
+pub use copy::{Copy, copy_in};
 pub use digest::{Digest, ImageId};
 pub use document::{Defaults, Document, Empty, Healthcheck, HistoryEntry, RootFs};
 pub use error::{Error, Refusal, Result};
+pub use pack::pack;
 pub use reference::Reference;
 pub use store::{Image, Import, Loaded, Removed, Store, User};

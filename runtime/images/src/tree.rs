@@ -1,7 +1,8 @@
 //! A directory tree that is written by paths relative to its root and can't be left.
 //!
 //! Every path is resolved by the kernel with `openat2(2)` and RESOLVE_BENEATH: a symbolic link that an archive planted
-//! is followed only inside the tree. Names are then acted on relative to the opened parent, never by a whole path.
+//! is followed only inside the tree. In a container's root, where links of the image may be meant from its `/`, it is
+//! RESOLVE_IN_ROOT instead. Names are then acted on relative to the opened parent, never by a whole path.
 
 use std::{
     ffi::OsStr,
@@ -32,6 +33,10 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 /// A tree being written.
 pub(crate) struct Tree {
     root: Rc<OwnedFd>,
+    /// The folder below the root that paths are relative to, opened, and its path.
+    top: Rc<OwnedFd>,
+    base: Vec<u8>,
+    resolve: ResolveFlags,
     /// The parent of the last member: neighbours in an archive are neighbours in the tree.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     /// Times of directories, set at the end because writing into them changes them.
@@ -49,11 +54,33 @@ impl Tree {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let opening = Error::io(format!("opening {}", root.display()));
         let root = open(root, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(opening)?;
+        let root = Rc::new(root);
         Ok(Self {
-            root: Rc::new(root),
+            top: Rc::clone(&root),
+            root,
+            base: Vec::new(),
+            resolve: ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
             last: None,
             times: Vec::new(),
         })
+    }
+
+    /// A folder of a container's root, whose links and mounts are followed as a process inside would.
+    pub(crate) fn inside(root: OwnedFd, folder: &[u8]) -> Result<Self> {
+        let root = Rc::new(root);
+        let mut tree = Self {
+            top: Rc::clone(&root),
+            root,
+            base: folder.to_vec(),
+            resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            last: None,
+            times: Vec::new(),
+        };
+        tree.top = Rc::new(
+            tree.beneath(b"", FOLDER)
+                .map_err(|errno| refused(errno, folder))?,
+        );
+        Ok(tree)
     }
 
     /// The place of a path; missing parents are made as plain directories. None for the root itself.
@@ -86,7 +113,7 @@ impl Tree {
     }
 
     fn make_folders(&self, components: &[&[u8]], wanted_by: &[u8]) -> Result<Rc<OwnedFd>> {
-        let mut parent = Rc::clone(&self.root);
+        let mut parent = Rc::clone(&self.top);
         for depth in 1..=components.len() {
             let path = components[..depth].join(&b'/');
             let fd = match self.beneath(&path, FOLDER) {
@@ -106,10 +133,20 @@ impl Tree {
     }
 
     fn beneath(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let whole = match (&self.base[..], path) {
+            ([], []) => b".".to_vec(),
+            ([], path) => path.to_vec(),
+            (base, []) => base.to_vec(),
+            (base, path) => [base, b"/", path].concat(),
+        };
         loop {
-            match openat2(&*self.root, path, flags, Mode::empty(), resolve) {
+            match openat2(
+                &*self.root,
+                OsStr::from_bytes(&whole),
+                flags,
+                Mode::empty(),
+                self.resolve,
+            ) {
                 // A rename elsewhere raced with a ".." in a link: the kernel asks to try again.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
@@ -119,7 +156,7 @@ impl Tree {
 
     /// Gives the root itself its attributes.
     pub(crate) fn dress_root(&mut self, attributes: &Attributes) -> Result<()> {
-        dress(&self.root, attributes, b".")?;
+        dress(&self.top, attributes, b".")?;
         self.times.push((b".".to_vec(), attributes.mtime));
         Ok(())
     }
@@ -248,6 +285,19 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Refuses what would put a directory where something else is, or the other way round.
+    pub(crate) fn keep_kind(&self, place: &Place, directory: bool) -> Result<()> {
+        let what = match self.kind_at(place)? {
+            Some(FileType::Directory) if !directory => "cannot overwrite directory with non-directory",
+            Some(kind) if directory && kind != FileType::Directory => {
+                "cannot overwrite non-directory with directory"
+            }
+            _ => return Ok(()),
+        };
+        let path = lossy(&place.path);
+        Err(Refusal::Conflict { path, what }.into())
     }
 
     fn kind_at(&self, place: &Place) -> Result<Option<FileType>> {

@@ -136,6 +136,24 @@ impl Cgroup {
             .unwrap_or(0)
     }
 
+    /// Every process in it and below it, each once, in order.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut all = Vec::new();
+        // One hierarchy is enough where it has everybody; libcontainer puts execs where the container is.
+        for directory in self.directories() {
+            processes_below(directory, &mut all);
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Whether the controller is of version 2.
+    pub fn is_unified(&self, controller: &str) -> bool {
+        let old = |one: &Hierarchy| one.controllers.iter().any(|name| name == controller);
+        !self.hierarchies.iter().any(old)
+    }
+
     /// Sends SIGKILL to every process in it and below it.
     pub fn kill(&self) {
         for directory in self.directories() {
@@ -228,6 +246,12 @@ fn children(directory: &Path) -> impl Iterator<Item = PathBuf> {
     entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
+}
+
+fn processes_below(directory: &Path, all: &mut Vec<i32>) {
+    children(directory).for_each(|child| processes_below(&child, all));
+    let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    all.extend(pids.lines().filter_map(|line| line.parse::<i32>().ok()));
 }
 
 fn kill_below(directory: &Path) {

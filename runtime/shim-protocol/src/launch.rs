@@ -27,6 +27,40 @@ pub struct Launch {
     pub stdin_once: bool,
     /// The log, unless output is not kept.
     pub log: Option<LogFile>,
+    /// A first process of ours looks after the command: it passes signals on and buries the dead.
+    #[serde(default)]
+    pub init: bool,
+    /// Where each line of output goes besides.
+    #[serde(default)]
+    pub forward: Option<Forward>,
+}
+
+/// A log of somebody else's that each line goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Whose.
+    pub to: ForwardTo,
+    /// What the lines are called there.
+    pub tag: String,
+    /// Further fields of each line, where there can be.
+    pub fields: Vec<(String, String)>,
+}
+
+/// Whose log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardTo {
+    /// systemd's journal, at this socket.
+    Journal(PathBuf),
+    /// A syslog daemon, at this socket or address (`unix:///dev/log`, `udp://10.0.0.1:514`, `tcp://10.0.0.1:514`).
+    Syslog {
+        /// Where.
+        address: String,
+        /// The number of a facility, such as 3 for daemons.
+        facility: u8,
+        /// RFC 5424 instead of the older form.
+        structured: bool,
+    },
 }
 
 /// A json-file log.

@@ -17,5 +17,5 @@ pub mod message;
 pub mod stream;
 
 pub use exit::Exit;
-pub use launch::{Launch, LogFile};
+pub use launch::{Forward, ForwardTo, Launch, LogFile};
 pub use message::{Attach, Envelope, Exec, Failure, FailureKind, Reply, Request, State, Status, VERSION};

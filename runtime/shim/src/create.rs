@@ -27,7 +27,7 @@ use shim_protocol::{Failure, FailureKind, Launch};
 use crate::{
     command,
     confine::Confinement,
-    place,
+    init, place,
     report::{ChildWays, Report, not_executed, receive_terminal},
     stdio::Stdio,
 };
@@ -55,6 +55,7 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
     let executor = CommandExecutor {
         status: Rc::new(ways.status.try_clone()?),
         confinement,
+        init: launch.init,
     };
     let mut builder = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
         .with_root_path(&launch.state)?
@@ -136,11 +137,26 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text.chars().take(4000).collect()
 }
 
+/// The status pipe must end with the command's exec, and nothing else is anybody's: all but the first three go.
+fn close_all() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<_> = open
+        .flatten()
+        .filter_map(|one| one.file_name().to_str()?.parse().ok())
+        .collect();
+    open.into_iter()
+        .filter(|number| *number > 2)
+        .for_each(init::close);
+}
+
 /// Becomes the container's command, the way a shell would, and says why if that can't be.
 #[derive(Clone)]
 struct CommandExecutor {
     status: Rc<OwnedFd>,
     confinement: Option<Rc<Confinement>>,
+    init: bool,
 }
 
 impl CommandExecutor {
@@ -176,10 +192,21 @@ impl Executor for CommandExecutor {
             .confinement
             .as_ref()
             .map_or(Ok(()), |confinement| confinement.take_effect());
-        let failure = match confined {
+        let parted = confined.and_then(|()| {
+            if self.init {
+                Ok(init::part(close_all)?)
+            } else {
+                Ok(())
+            }
+        });
+        let failure = match parted {
             Ok(()) => command::execute(process),
             Err(error) => Failure::new(FailureKind::Internal, chain(error.as_ref())),
         };
-        Err(ExecutorError::Other(self.fail(&failure)))
+        let told = self.fail(&failure);
+        if self.init {
+            crate::fork::leave(failure.kind.exit_code());
+        }
+        Err(ExecutorError::Other(told))
     }
 }

@@ -11,6 +11,8 @@ mod create;
 mod exec;
 mod filter;
 mod fork;
+mod forward;
+mod init;
 mod log;
 mod place;
 mod poll;

@@ -14,6 +14,7 @@ use shim_protocol::{Launch, Status, cgroup::Cgroup, stream::StreamKind};
 use crate::{
     client::{Client, Phase},
     fork,
+    forward::Forwarding,
     log::Log,
     poll::{Interest, Poll, Ready, Token, Watched},
     process::{Key, Process},
@@ -61,6 +62,7 @@ pub(crate) struct Server {
     clients: BTreeMap<Token, Client>,
     processes: BTreeMap<Key, Process>,
     log: Option<Log>,
+    forward: Option<Forwarding>,
     /// Said once, or a full disk would be filled with it.
     log_failed: bool,
     cgroup: Cgroup,
@@ -87,6 +89,17 @@ impl Server {
         ]
         .into();
         let log = launch.log.clone().map(Log::open).transpose()?;
+        let forward = launch
+            .forward
+            .clone()
+            .map(Forwarding::open)
+            .transpose()
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("failed to initialize logging driver: {error}"),
+                )
+            })?;
         let cgroup = Cgroup::locate(&launch.cgroup)?;
         let mut server = Self {
             poll,
@@ -94,6 +107,7 @@ impl Server {
             signals,
             sources,
             log,
+            forward,
             log_failed: false,
             cgroup,
             clients: BTreeMap::new(),

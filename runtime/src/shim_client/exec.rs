@@ -2,6 +2,10 @@
 
 use model::Timestamp;
 use oci_spec::runtime::Process;
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
 use shim_protocol::{Reply, Request};
 
 use super::{Attach, Exit, Shim, State, conversation};
@@ -100,6 +104,23 @@ impl Exec {
                 at: Timestamp::now(),
             }),
             exit => exit,
+        }
+    }
+
+    /// Kills it; `pid` is what its start told.
+    ///
+    /// # Errors
+    /// Those of the conversation and the kernel. One that has ended is none.
+    pub async fn kill(&self, pid: u32) -> Result<()> {
+        // The shim has not reaped it while it says that it runs, so nobody else has its pid.
+        let running = self.inspect().await?.pid == Some(pid);
+        let pid = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .filter(|_| running);
+        match pid.map(|pid| kill_process(pid, Signal::KILL)) {
+            None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
+            Some(Err(errno)) => Err(Error::Conversation(errno.into())),
         }
     }
 

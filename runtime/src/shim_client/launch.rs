@@ -71,6 +71,8 @@ fn launch(paths: &Paths, bundle: &Bundle) -> Launch {
         tty: bundle.tty,
         open_stdin: bundle.open_stdin,
         stdin_once: bundle.stdin_once,
+        init: bundle.init,
+        forward: bundle.log.forward.clone(),
         log: bundle.log.path.clone().map(|path| LogFile {
             path,
             max_size: bundle.log.max_size,

@@ -97,6 +97,35 @@ shape! {
         started_at: String,
         /// RFC 3339; year 1 for never.
         finished_at: String,
+        /// What its health check says; left out without one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        health: Option<Health>,
+    }
+}
+
+shape! {
+    /// What a health check says.
+    Health {
+        /// `starting`, `healthy` or `unhealthy`.
+        status: String,
+        /// Failures in a row.
+        failing_streak: i64,
+        /// The last probes, the oldest first.
+        log: Vec<HealthProbe>,
+    }
+}
+
+shape! {
+    /// One probe.
+    HealthProbe {
+        /// RFC 3339.
+        start: String,
+        /// RFC 3339.
+        end: String,
+        /// Its exit status; -1 when it was given up.
+        exit_code: i64,
+        /// What it wrote.
+        output: String,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use api_types::{Config, Create, HostConfig, StringOrList};
 use engine::{
     AskedMode, CreateContainer, Settings,
-    record::{ExtraHost, NetworkMode, Wishes},
+    record::{ExtraHost, NetworkMode, Shares, Wishes},
     run::ContainerConfig,
 };
 use model::DnsConfig;
@@ -34,7 +34,6 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
             "no image specified (hint: \"Image\" names it)",
         ));
     }
-    refuse_what_is_not_there(&config)?;
     let mode = mode(&host.network_mode);
     check_shared_network(&config, &host, &mode)?;
     let networks = networks(&config, &host, &mode, networking_config)?;
@@ -64,13 +63,17 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         extra_hosts: extra_hosts(&host)?,
         restart: host_config::restart(&host)?,
         auto_remove: host.auto_remove,
-        log: host_config::log(&host)?,
+        log: super::log::log(&host)?,
         volumes: Vec::new(),
+        health: config.healthcheck.as_ref().map(health),
+        init: host.init == Some(true),
+        shares: Shares::default(),
         run,
         echo: serde_json::Value::Null,
     };
     let image = config.image.clone();
     let links = links(&host, &mode)?;
+    let shares = host_config::shares(&host);
     // Ports are in the settings, put together: ten thousand as typed would not fit into the record once more.
     let echo = serde_json::to_value(Echo {
         config: Config {
@@ -91,6 +94,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
             mode,
             networks,
             links,
+            shares,
             sources: mounts.sources,
             volumes: mounts.volumes,
             settings,
@@ -99,14 +103,15 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
     ))
 }
 
-fn refuse_what_is_not_there(config: &Config) -> Answer<()> {
-    let health = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
-    if health.is_some_and(|test| !test.is_empty() && test[0] != "NONE") {
-        return Err(Refusal::not_implemented(
-            "health checks are not supported yet (hint: --no-healthcheck leaves the image's out)",
-        ));
+fn health(check: &api_types::Healthcheck) -> engine::Healthcheck {
+    engine::Healthcheck {
+        test: check.test.clone().unwrap_or_default(),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
     }
-    Ok(())
 }
 
 /// `default` and nothing are the default bridge.
@@ -335,11 +340,6 @@ fn warnings(config: &Config, host: &HostConfig, mode: &AskedMode) -> Vec<String>
     if host.oom_kill_disable == Some(true) {
         warnings.push(
             "OomKillDisable is discarded: the kernel may end processes when memory is short".to_owned(),
-        );
-    }
-    if host.init == Some(true) {
-        warnings.push(
-            "--init is not supported yet: the command itself is the container's first process".to_owned(),
         );
     }
     let publishes =

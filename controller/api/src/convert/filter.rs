@@ -72,6 +72,7 @@ pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
         names: all("name"),
         labels: filters.get("label").iter().map(|text| label(text)).collect(),
         phases: filters.get("status").iter().map(phase).collect::<Answer<_>>()?,
+        health: all("health"),
         exited: filters.get("exited").iter().map(code).collect::<Answer<_>>()?,
         networks: all("network"),
         ancestors: all("ancestor"),
@@ -82,13 +83,18 @@ pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
         published: ports(filters.get("publish"))?,
         ..Query::default()
     };
-    // Nothing has a health or is a task: those who ask for one find nothing.
-    let health = filters.get("health");
-    let nobody = (filters.has("health") && !health.iter().any(|text| text == "none"))
-        || filters
-            .get("is-task")
-            .iter()
-            .any(|text| truth(text) == Some(true));
+    if let Some(text) = filters
+        .get("health")
+        .iter()
+        .find(|text| !["starting", "healthy", "unhealthy", "none"].contains(&text.as_str()))
+    {
+        return Err(Refusal::bad_request(format!("invalid filter 'health={text}'")));
+    }
+    // Nothing is a task: those who ask for one find nothing.
+    let nobody = filters
+        .get("is-task")
+        .iter()
+        .any(|text| truth(text) == Some(true));
     if nobody {
         query.labels.push(("\0nobody".to_owned(), None));
     }

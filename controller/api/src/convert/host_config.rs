@@ -2,6 +2,7 @@
 
 use api_types::HostConfig;
 use engine::{
+    AskedShares,
     record::{LogSettings, RestartPolicy},
     run::{ContainerConfig, Device, Namespace, Resources, Seccomp, Ulimit},
 };
@@ -97,11 +98,21 @@ fn device(given: &api_types::DeviceMapping) -> Device {
 /// 0 is no limit everywhere; so is -1 for processes, and for swap it means unlimited.
 fn resources(host: &HostConfig) -> Answer<Resources> {
     let refuse = |message: &str| Err(Refusal::bad_request(message));
-    if host.memory != 0 && host.memory < LEAST_MEMORY {
-        return refuse("Minimum memory limit allowed is 6MB");
-    }
     if host.memory == 0 && host.memory_swap > 0 {
         return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    let asked = changed_resources(host)?;
+    Ok(Resources {
+        pids_limit: asked.pids_limit.filter(|limit| *limit > 0),
+        ..asked
+    })
+}
+
+/// What an update changes: what isn't said stays. Swap may be said alone where memory was limited before.
+pub(crate) fn changed_resources(host: &HostConfig) -> Answer<Resources> {
+    let refuse = |message: &str| Err(Refusal::bad_request(message));
+    if host.memory != 0 && host.memory < LEAST_MEMORY {
+        return refuse("Minimum memory limit allowed is 6MB");
     }
     if host.memory_swap > 0 && host.memory_swap < host.memory {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
@@ -129,7 +140,7 @@ fn resources(host: &HostConfig) -> Answer<Resources> {
         cpu_period: u64::try_from(host.cpu_period).ok().and_then(some),
         cpuset_cpus: some(host.cpuset_cpus.clone()),
         cpuset_mems: some(host.cpuset_mems.clone()),
-        pids_limit: host.pids_limit.filter(|limit| *limit > 0),
+        pids_limit: host.pids_limit,
         blkio_weight: some(host.blkio_weight),
     })
 }
@@ -159,10 +170,18 @@ fn namespace(kind: &str, mode: &str) -> Answer<Namespace> {
     match mode {
         "" | "private" | "shareable" | "none" => Ok(Namespace::Own),
         "host" => Ok(Namespace::Host),
-        other if other.starts_with("container:") => Err(Refusal::not_implemented(format!(
-            "sharing another container's {kind} namespace is not supported yet (hint: its network can be shared)"
-        ))),
+        // Which one that is, and where it runs, the engine finds.
+        other if other.starts_with("container:") && ["PID", "IPC"].contains(&kind) => Ok(Namespace::Own),
         other => Err(Refusal::bad_request(format!("invalid {kind} mode: {other}"))),
+    }
+}
+
+/// The containers whose namespaces it shares, as they are named.
+pub(crate) fn shares(host: &HostConfig) -> AskedShares {
+    let other = |mode: &str| mode.strip_prefix("container:").map(str::to_owned);
+    AskedShares {
+        pid: other(&host.pid_mode),
+        ipc: other(&host.ipc_mode),
     }
 }
 
@@ -227,52 +246,6 @@ pub(crate) fn restart(host: &HostConfig) -> Answer<RestartPolicy> {
         return refuse("can't create 'AutoRemove' container with restart policy".to_owned());
     }
     Ok(parsed)
-}
-
-/// Where output goes.
-pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
-    let config = &host.log_config;
-    let mut settings = LogSettings::default();
-    match config.r#type.as_str() {
-        "" | "json-file" | "local" => {}
-        "none" => settings.keep = false,
-        other => {
-            return Err(Refusal::bad_request(format!(
-                "logger: no log driver named '{other}' is registered (hint: \"json-file\" and \"none\" are there)"
-            )));
-        }
-    }
-    if let Some(text) = config.config.get("max-size") {
-        let size = size(text)
-            .ok_or_else(|| Refusal::bad_request(format!("invalid value for max-size: {text:?}")))?;
-        settings.max_size = Some(size).filter(|size| *size > 0);
-    }
-    if let Some(text) = config.config.get("max-file") {
-        let files = text.parse().ok().filter(|files| *files > 0);
-        settings.max_files =
-            files.ok_or_else(|| Refusal::bad_request("max-file cannot be less than 1".to_owned()))?;
-    }
-    Ok(settings)
-}
-
-/// `10m`, `64k`, `1g`, `512`.
-fn size(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, shift) = match lower.strip_suffix(['k', 'm', 'g']) {
-        Some(digits) => (
-            digits,
-            if lower.ends_with('k') {
-                10
-            } else if lower.ends_with('m') {
-                20
-            } else {
-                30
-            },
-        ),
-        None => (lower, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

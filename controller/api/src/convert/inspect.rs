@@ -3,9 +3,9 @@
 use api_types as docker;
 use api_types::Map;
 use engine::{
-    View,
+    HealthStatus, View,
     record::{Phase, RestartPolicy},
-    run::{Mount, Namespace},
+    run::{Mount, Namespace, Resources},
 };
 use model::Timestamp;
 
@@ -76,6 +76,21 @@ fn state(view: &View) -> docker::ContainerState {
         error: state.error.clone(),
         started_at: state.started.to_string(),
         finished_at: state.finished.to_string(),
+        health: view.health.as_ref().map(health),
+    }
+}
+
+fn health(health: &engine::Health) -> docker::Health {
+    let probe = |probe: &engine::Probe| docker::HealthProbe {
+        start: probe.start.to_string(),
+        end: probe.end.to_string(),
+        exit_code: probe.exit_code,
+        output: probe.output.clone(),
+    };
+    docker::Health {
+        status: health.status.as_str().to_owned(),
+        failing_streak: health.failing_streak.into(),
+        log: health.log.iter().map(probe).collect(),
     }
 }
 
@@ -97,9 +112,22 @@ fn config(view: &View, asked: docker::Config) -> docker::Config {
         working_dir: settings.run.working_dir.clone(),
         labels: settings.labels.clone(),
         stop_signal: settings.stop_signal.clone(),
+        healthcheck: settings.health.as_ref().map(healthcheck),
         exposed_ports: Some(exposed).filter(|ports| !ports.is_empty()),
+        volumes: places(view, asked.volumes),
         image: view.record.image.asked.clone(),
         ..asked
+    }
+}
+
+fn healthcheck(check: &engine::Healthcheck) -> docker::Healthcheck {
+    docker::Healthcheck {
+        test: Some(check.test.clone()),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
     }
 }
 
@@ -114,7 +142,6 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
             asked.cgroupns_mode.clone(),
             if settings.run.cgroup == Namespace::Host {
                 "host"
-        volumes: places(view, asked.volumes),
             } else {
                 "private"
             },
@@ -130,6 +157,7 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
         links: links(view),
         ..asked
     };
+    limits(&mut host, &settings.run.resources);
     host.log_config.r#type = or(host.log_config.r#type, "json-file");
     let (name, retries) = match settings.restart {
         RestartPolicy::No => ("no", 0),
@@ -142,6 +170,27 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
         maximum_retry_count: retries.into(),
     };
     host
+}
+
+/// The limits as they are now: an update may have changed them.
+fn limits(host: &mut docker::HostConfig, now: &Resources) {
+    let number = |limit: Option<u64>| limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    host.memory = now.memory.unwrap_or_default();
+    host.memory_swap = match (now.memory_swap, now.memory) {
+        (Some(swap), _) => swap,
+        // What Docker gives who says nothing of swap.
+        (None, Some(memory)) => memory.saturating_mul(2),
+        (None, None) => 0,
+    };
+    host.memory_reservation = now.memory_reservation.unwrap_or_default();
+    host.nano_cpus = now.nano_cpus.unwrap_or_default();
+    host.cpu_shares = number(now.cpu_shares);
+    host.cpu_quota = now.cpu_quota.unwrap_or_default();
+    host.cpu_period = number(now.cpu_period);
+    host.cpuset_cpus = now.cpuset_cpus.clone().unwrap_or_default();
+    host.cpuset_mems = now.cpuset_mems.clone().unwrap_or_default();
+    host.pids_limit = now.pids_limit.or(host.pids_limit);
+    host.blkio_weight = now.blkio_weight.unwrap_or_default();
 }
 
 /// The links of the default bridge by the full names on both sides.
@@ -281,6 +330,7 @@ fn networks(view: &View) -> Map<docker::EndpointSettings> {
 /// One row of `ps`.
 pub(crate) fn summary(view: &View, now: Timestamp) -> docker::ContainerSummary {
     let record = &view.record;
+    let echo: Echo = serde_json::from_value(record.settings.echo.clone()).unwrap_or_default();
     docker::ContainerSummary {
         id: record.id.to_string(),
         names: vec![format!("/{}", record.name)],
@@ -322,7 +372,7 @@ fn status(view: &View, now: Timestamp) -> String {
     let since = |moment: Timestamp| duration::human(now.since(moment));
     match state.phase {
         Phase::Created => "Created".to_owned(),
-        Phase::Running => format!("Up {}", since(state.started)),
+        Phase::Running => format!("Up {}{}", since(state.started), shown_health(view)),
         Phase::Paused => format!("Up {} (Paused)", since(state.started)),
         Phase::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished)),
         Phase::Removing => "Removal In Progress".to_owned(),
@@ -330,7 +380,15 @@ fn status(view: &View, now: Timestamp) -> String {
         Phase::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished)),
         Phase::Dead => "Dead".to_owned(),
     }
-    let echo: Echo = serde_json::from_value(record.settings.echo.clone()).unwrap_or_default();
+}
+
+fn shown_health(view: &View) -> &'static str {
+    match view.health.as_ref().map(|health| health.status) {
+        None => "",
+        Some(HealthStatus::Starting) => " (health: starting)",
+        Some(HealthStatus::Healthy) => " (healthy)",
+        Some(HealthStatus::Unhealthy) => " (unhealthy)",
+    }
 }
 
 #[cfg(test)]

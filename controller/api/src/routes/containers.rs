@@ -30,14 +30,15 @@ pub(crate) async fn list(
         .and_then(|limit| usize::try_from(limit).ok())
         .filter(|limit| *limit > 0);
     let now = Timestamp::now();
-    Ok(Json(
-        engine
-            .containers
-            .list(&query)
-            .iter()
-            .map(|view| shown::summary(view, now))
-            .collect(),
-    ))
+    let views = engine.containers.list(&query);
+    let mut all: Vec<_> = views.iter().map(|view| shown::summary(view, now)).collect();
+    if params.flag("size") {
+        for one in &mut all {
+            let (written, whole) = sizes(&engine, &one.id).await;
+            (one.size_rw, one.size_root_fs) = (written.unwrap_or_default(), whole.unwrap_or_default());
+        }
+    }
+    Ok(Json(all))
 }
 
 pub(crate) async fn create(
@@ -59,8 +60,23 @@ pub(crate) async fn create(
 pub(crate) async fn inspect(
     State(engine): State<Arc<Engine>>,
     Path(id): Path<String>,
+    params: Params,
 ) -> Answer<Json<ContainerInspect>> {
-    Ok(Json(shown::inspect(&engine.containers.inspect(&id)?)))
+    let mut shown = shown::inspect(&engine.containers.inspect(&id)?);
+    if params.flag("size") {
+        (shown.size_rw, shown.size_root_fs) = sizes(&engine, &shown.id).await;
+    }
+    Ok(Json(shown))
+}
+
+/// Bytes written and bytes in all; none of a container that went meanwhile.
+async fn sizes(engine: &Engine, id: &str) -> (Option<i64>, Option<i64>) {
+    let sizes = engine.containers.sizes(id).await.ok();
+    let number = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    (
+        sizes.map(|(written, _)| number(written)),
+        sizes.map(|(_, all)| number(all)),
+    )
 }
 
 pub(crate) async fn start(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Answer<StatusCode> {

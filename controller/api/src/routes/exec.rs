@@ -16,7 +16,7 @@ use super::containers::size;
 use crate::{
     body::{JsonBody, read_json},
     convert::host_config::console_size,
-    hijack::{Hijack, media_type, upgrade},
+    hijack::{Hijack, Leave, media_type, upgrade},
     params::Params,
     status::Answer,
     version::ApiVersion,
@@ -39,6 +39,7 @@ pub(crate) async fn create(
         stdin: request.attach_stdin,
         stdout: request.attach_stdout,
         stderr: request.attach_stderr,
+        detach_keys: request.detach_keys,
     };
     let id = engine.containers.create_exec(&id, asked)?;
     Ok((StatusCode::CREATED, Json(ExecCreated { id })))
@@ -55,11 +56,14 @@ pub(crate) async fn start(
     let (parts, body) = request.into_parts();
     let asked: ExecStart = read_json(&parts.headers, body).await?;
     let size = asked.console_size.and_then(console_size);
-    let tty = engine.containers.inspect_exec(&id).await?.asked.config.tty;
+    let exec = engine.containers.inspect_exec(&id).await?;
+    let tty = exec.asked.config.tty;
+    let keys = Some(exec.asked.detach_keys.as_str()).filter(|keys| !keys.is_empty());
+    let leave = if tty { Some(Leave::by(keys, || {})?) } else { None };
     let kind = media_type(version, tty);
     let hijack = Hijack::without_body(upgrade);
     match engine.containers.start_exec(&id, !asked.detach, size).await {
-        Ok(Some(streams)) => Ok(hijack.answer(Bytes::new(), streams, kind)),
+        Ok(Some(streams)) => Ok(hijack.answer(Bytes::new(), streams, kind, leave)),
         Ok(None) => Ok(StatusCode::OK.into_response()),
         // Attached clients read the reason as the command's output, and its exit status from `inspect`.
         Err(error @ (Error::Command { .. } | Error::Invalid { .. } | Error::Internal { .. }))
@@ -107,7 +111,7 @@ fn shown(view: ExecView) -> ExecInspect {
         open_stdout: view.asked.stdout,
         can_remove: false,
         container_id: view.container.to_string(),
-        detach_keys: String::new(),
+        detach_keys: view.asked.detach_keys,
         pid: view.pid.map_or(0, i64::from),
     }
 }

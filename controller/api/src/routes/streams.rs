@@ -5,20 +5,22 @@ use std::sync::Arc;
 use api_types::WaitResponse;
 use axum::{
     Extension,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, ws::WebSocketUpgrade},
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
 use engine::{Attach, Engine, LogQuery, WaitCondition};
 use futures::{StreamExt as _, stream};
 use model::Timestamp;
 
 use crate::{
     convert::time,
-    hijack::{Hijack, media_type},
+    hijack::{Hijack, Leave, media_type},
     params::Params,
     status::{Answer, Refusal},
     stream::{bytes, json_lines},
     version::ApiVersion,
+    websocket,
 };
 
 /// `POST /containers/ID/wait`. The headers go out at once: they tell the client that the wait has begun, so that it
@@ -93,28 +95,56 @@ pub(crate) async fn attach(
         };
         return Ok(bytes(kind, engine.containers.logs(&id, query)?));
     }
-    let before = if params.flag("logs") {
-        let query = LogQuery {
-            stdout,
-            stderr,
-            ..LogQuery::default()
-        };
-        engine
-            .containers
-            .logs(&id, query)?
-            .filter_map(|line| async { line.ok() })
-            .collect()
-            .await
+    let before = written(&engine, &id, &params).await?;
+    let leave = if tty && params.flag("stdin") {
+        let (engine, id) = (engine.clone(), id.clone());
+        Some(Leave::by(params.text("detachKeys"), move || {
+            engine.containers.left(&id)
+        })?)
     } else {
-        Vec::new()
+        None
     };
-    let wanted = Attach {
-        stdin: params.flag("stdin"),
-        stdout,
-        stderr,
-    };
-    let streams = engine.containers.attach(&id, wanted).await?;
+    let streams = engine.containers.attach(&id, wanted(&params)).await?;
     Ok(Hijack::of(request)
-        .answer(before.concat().into(), streams, kind)
+        .answer(before, streams, kind, leave)
         .into_response())
+}
+
+fn wanted(params: &Params) -> Attach {
+    Attach {
+        stdin: params.flag("stdin"),
+        stdout: params.flag("stdout"),
+        stderr: params.flag("stderr"),
+    }
+}
+
+/// What was written before, for who asks.
+async fn written(engine: &Engine, id: &str, params: &Params) -> Answer<Bytes> {
+    if !params.flag("logs") {
+        return Ok(Bytes::new());
+    }
+    let query = LogQuery {
+        stdout: params.flag("stdout"),
+        stderr: params.flag("stderr"),
+        ..LogQuery::default()
+    };
+    let lines = engine.containers.logs(id, query)?;
+    let lines: Vec<_> = lines.filter_map(|line| async { line.ok() }).collect().await;
+    Ok(lines.concat().into())
+}
+
+/// `GET /containers/ID/attach/ws`: the same as messages of a WebSocket, which have no frames of ours.
+pub(crate) async fn attach_ws(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    params: Params,
+    socket: WebSocketUpgrade,
+) -> Answer<Response> {
+    let tty = engine.containers.inspect(&id)?.record.settings.tty;
+    let before = written(&engine, &id, &params).await?;
+    let streams = engine.containers.attach(&id, wanted(&params)).await?;
+    // Before 1.28 messages were text.
+    let binary = version >= ApiVersion(1, 28);
+    Ok(socket.on_upgrade(move |socket| websocket::copy(socket, before, streams, !tty, binary)))
 }

@@ -8,7 +8,7 @@ use runtime::{Exit, Shim, Status};
 use super::{
     Core,
     container::{Container, Prepared},
-    release, remove, start, supervise,
+    health, release, remove, renamed, start, supervise,
 };
 use crate::{
     error::Result,
@@ -19,6 +19,7 @@ use crate::{
 /// Brings every record and what is there together. What fails for one container is logged and does not keep the
 /// others.
 pub(super) async fn adopt_all(core: &Arc<Core>) {
+    renamed::follow_all(core).await;
     let containers = core.registry.all();
     for container in &containers {
         let record = container.record();
@@ -80,6 +81,7 @@ async fn take_over(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
             sandbox,
         }));
         if exit.is_none() {
+            health::watch(core, container);
             supervise::watch(core, container, shim);
         }
     }

@@ -64,3 +64,12 @@ async fn prepared(core: &Core, container: &Container) -> Result<Option<Prepared>
         }
     }
 }
+
+impl super::Containers {
+    /// Tells that a client left it running.
+    pub fn left(&self, container: &str) {
+        if let Ok(container) = self.find(container) {
+            self.core.events.send(container.event("detach", &[]));
+        }
+    }
+}

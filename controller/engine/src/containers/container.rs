@@ -12,7 +12,7 @@ use model::{ContainerId, Labels, SandboxId};
 use runtime::Shim;
 use tokio::sync::watch;
 
-use super::exec::ExecEntry;
+use super::{exec::ExecEntry, health::Health};
 use crate::{
     event::{Event, Subject},
     record::Record,
@@ -31,6 +31,8 @@ pub(crate) struct Container {
     /// How many restarts are between stop and start.
     kept: AtomicUsize,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
+    /// What its probes say; none without a health check.
+    pub(super) health: Mutex<Option<Health>>,
 }
 
 /// What readers and waiters see.
@@ -79,6 +81,7 @@ impl Container {
             prepared: Mutex::default(),
             kept: AtomicUsize::new(0),
             execs: Mutex::default(),
+            health: Mutex::default(),
         })
     }
 

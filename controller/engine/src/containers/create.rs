@@ -12,7 +12,7 @@ use std::{
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
 use runtime::spec::{HostFacts, Namespace};
 
-use super::{Core, container::Container, links, merge, naming, networks, ports};
+use super::{AskedShares, Core, container::Container, links, merge, naming, networks, ports, shares};
 use crate::{
     error::{Error, Result},
     record::{ImageUse, NetworkMode, Record, Settings, State, Wishes},
@@ -32,6 +32,8 @@ pub struct CreateContainer {
     pub networks: Vec<(String, Wishes)>,
     /// Containers by name or id with what they are to be called here, on the default bridge.
     pub links: Vec<(String, String)>,
+    /// Containers whose namespaces it shares, beside their network.
+    pub shares: AskedShares,
     /// Volumes it gets.
     pub volumes: AskedVolumes,
     /// Host paths it mounts, and what to do about those that are not there.
@@ -74,25 +76,26 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     let id = ContainerId::random();
     let networks = decide_networks(core, &request.mode, request.networks)?;
     settings.network_mode = decide_mode(core, &request.mode)?;
+    settings.shares = shares::decide(core, &request.shares)?;
     settings.links = links::decide(core, &request.links)?;
     settings.ports = ports::coalesce(settings.ports);
     decide_hostname(core, &mut settings, &id);
+    let places = image.document.config.volumes.keys();
+    let places = places.map(|place| Path::new(place).components().collect());
+    let wanted = volumes::decide(core, request.volumes, &mut settings, places)?;
     check_run(&settings).await?;
     let used = ImageUse {
         id: image.id,
         asked: request.image,
     };
-    let places = image.document.config.volumes.keys();
-    let places = places.map(|place| Path::new(place).components().collect());
-    let wanted = volumes::decide(core, request.volumes, &mut settings, places)?;
+    check_sources(&request.sources)?;
+    let reserved = volumes::reserve(core, wanted).await?;
+    let filling = volumes::needs_fill(core, &settings.volumes, &reserved).await?;
     let record = |name: ContainerName| Record {
         id,
         name,
         created: Timestamp::now(),
         image: used.clone(),
-    check_sources(&request.sources)?;
-    let reserved = volumes::reserve(core, wanted).await?;
-    let filling = volumes::needs_fill(core, &settings.volumes, &reserved).await?;
         settings: settings.clone(),
         networks: networks.clone(),
         state: State {
@@ -101,19 +104,19 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
         },
     };
     make_home(core, &id)?;
+    let volumes = reserved.recording(core);
     let created = match name {
         Some(name) => core.registry.create(record(name), volumes).await,
         None => create_with_any_name(core, record, volumes).await,
     };
     match created {
-    let volumes = reserved.recording(core);
         Ok(container) => {
+            make_volumes(core, &container, &image, &reserved).await?;
             reserve(core, &container).await;
             core.events.send(container.event("create", &[]));
             Ok(container)
         }
         Err(error) => {
-            make_volumes(core, &container, &image, &reserved).await?;
             let home = core.paths(&id).home;
             if let Err(undo) = fs::remove_dir_all(&home) {
                 tracing::warn!(path = %home.display(), error = %undo, "undoing a creation");
@@ -123,11 +126,6 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     }
 }
 
-/// Sets static addresses aside for as long as the container exists. One that somebody has is told by the start, as Docker
-/// does: it may be free by then.
-async fn reserve(core: &Core, container: &Container) {
-    let record = container.record();
-    for (network, wishes) in &record.networks {
 /// Makes and fills the volumes that are recorded with it, or forgets it and them.
 async fn make_volumes(
     core: &Core,
@@ -165,6 +163,11 @@ async fn fill_volumes(
     Ok(())
 }
 
+/// Sets static addresses aside for as long as the container exists. One that somebody has is told by the start, as Docker
+/// does: it may be free by then.
+async fn reserve(core: &Core, container: &Container) {
+    let record = container.record();
+    for (network, wishes) in &record.networks {
         let (v4, v6) = (wishes.ipv4.map(IpAddr::V4), wishes.ipv6.map(IpAddr::V6));
         let wanted: Vec<_> = v4.into_iter().chain(v6).collect();
         if wanted.is_empty() {
@@ -183,12 +186,12 @@ async fn fill_volumes(
 async fn create_with_any_name(
     core: &Core,
     record: impl Fn(ContainerName) -> Record,
+    with: store::Txn,
 ) -> Result<Arc<Container>> {
     let mut retries = 0;
     loop {
         let draw = u64::from_le_bytes(std::array::from_fn(|at| ContainerId::random().as_bytes()[at]));
         match core
-    with: store::Txn,
             .registry
             .create(record(naming::generate(draw, retries)), with.clone())
             .await

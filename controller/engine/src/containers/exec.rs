@@ -32,6 +32,8 @@ pub struct CreateExec {
     pub stdout: bool,
     /// The client sees its error output.
     pub stderr: bool,
+    /// Keys by which the client leaves it running; empty for the usual ones.
+    pub detach_keys: String,
 }
 
 /// How an exec is.
@@ -309,6 +311,33 @@ pub(super) async fn inspect(core: &Core, id: &str) -> Result<ExecView> {
         },
     }
     Ok(view)
+}
+
+/// Waits for its end: its exit status.
+pub(super) async fn exit_code(core: &Core, id: &str) -> Result<i64> {
+    match find(core, id)?.progress() {
+        Progress::Running { exec, .. } => Ok(exec.wait().await?.code.into()),
+        Progress::Ended { code, .. } => Ok(code),
+        Progress::Created | Progress::Starting => {
+            Err(Error::conflict(format!("exec command {id} is not running")))
+        }
+    }
+}
+
+/// Kills its process, if it runs.
+pub(super) async fn kill(core: &Core, id: &str) {
+    let Ok(entry) = find(core, id) else { return };
+    if let Progress::Running { exec, pid } = entry.progress()
+        && let Err(error) = exec.kill(pid).await
+    {
+        tracing::debug!(exec = id, error = %error, "killing a process");
+    }
+}
+
+/// Forgets one that nobody will ask about.
+pub(super) fn forget(core: &Core, container: &Container, id: &str) {
+    container.execs().remove(id);
+    core.forget_exec(id);
 }
 
 fn find(core: &Core, id: &str) -> Result<Arc<ExecEntry>> {

@@ -4,13 +4,16 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures::Stream;
-use runtime::LogConfig;
+use runtime::{Forward, LogConfig};
 use tokio::sync::watch;
 
 pub use runtime::logs::LogQuery;
 
 use super::{Core, container::Container};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    record::Record,
+};
 
 /// Lines of a log, each ready to be sent.
 pub type LogStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
@@ -35,8 +38,45 @@ pub(super) fn open(core: &Core, container: &Container, mut query: LogQuery) -> R
         path: Some(core.paths(&record.id).log),
         max_size: log.max_size,
         max_files: log.max_files,
+        forward: None,
     };
     Ok(Box::pin(runtime::logs::read(&config, query, ended(container))))
+}
+
+/// Where each line goes besides our own file, with the names that the container has there.
+pub(super) fn forward(record: &Record) -> Option<Forward> {
+    let log = &record.settings.log;
+    let image = record.image.id.to_string();
+    let short = |id: &str| {
+        id.trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect::<String>()
+    };
+    let names = [
+        ("ID", record.id.short()),
+        ("FullID", record.id.to_string()),
+        ("Name", record.name.to_string()),
+        ("ImageName", record.image.asked.clone()),
+        ("ImageID", short(&image)),
+        ("ImageFullID", image),
+        ("DaemonName", "cnm".to_owned()),
+    ];
+    let template = if log.tag.is_empty() { "{{.ID}}" } else { &log.tag };
+    let tag = names.iter().fold(template.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{{.{name}}}}}"), value)
+    });
+    let fields = [
+        ("CONTAINER_ID", record.id.short()),
+        ("CONTAINER_ID_FULL", record.id.to_string()),
+        ("CONTAINER_NAME", record.name.to_string()),
+        ("IMAGE_NAME", record.image.asked.clone()),
+    ];
+    Some(Forward {
+        to: log.forward.clone()?,
+        tag,
+        fields: fields.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+    })
 }
 
 /// Becomes true when the container no longer runs and is not about to run again.

@@ -41,6 +41,7 @@ pub(super) fn merge(settings: &mut Settings, image: &Defaults) -> Result<()> {
         &mut settings.stop_signal,
         image.stop_signal.as_deref().unwrap_or_default(),
     );
+    settings.health = super::health::merged(settings.health.take(), image.healthcheck.as_ref())?;
     for (key, value) in &image.labels {
         settings
             .labels

@@ -15,7 +15,7 @@ use runtime::{
 use super::{
     Core,
     container::{Container, Prepared},
-    links, networks, ports,
+    links, logs, networks, ports, shares,
 };
 use crate::{
     error::{Error, Result},
@@ -93,7 +93,7 @@ pub(super) async fn join_network(core: &Core, record: &Record) -> Result<Network
 }
 
 /// Servers, search domains and options are each the container's own, or the daemon's.
-fn or_default(own: &DnsConfig, default: &DnsConfig) -> DnsConfig {
+pub(crate) fn or_default(own: &DnsConfig, default: &DnsConfig) -> DnsConfig {
     fn first<T: Clone>(own: &[T], default: &[T]) -> Vec<T> {
         if own.is_empty() {
             default.to_vec()
@@ -185,7 +185,8 @@ async fn open(
     network: NetworkSide,
     volumes: Vec<Mount>,
 ) -> Result<Shim> {
-    let config = with_files(record, network, volumes);
+    let mut config = with_files(record, network, volumes);
+    shares::apply(core, record, &mut config)?;
     let place = Place {
         rootfs: paths.root.root.clone(),
         cgroup: core.runtime.cgroup(&record.id),
@@ -212,7 +213,9 @@ async fn open(
             path: log.keep.then(|| paths.log.clone()),
             max_size: log.max_size,
             max_files: log.max_files,
+            forward: logs::forward(record),
         },
+        init: record.settings.init,
     };
     let shim = core.runtime.open(bundle).await?;
     if let Some((height, width)) = record.settings.console_size.filter(|_| record.settings.tty) {

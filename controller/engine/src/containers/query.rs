@@ -19,6 +19,8 @@ pub struct Query {
     pub labels: Vec<(String, Option<String>)>,
     /// States; asking for any shows those that don't run too.
     pub phases: Vec<Phase>,
+    /// What probes say: `starting`, `healthy`, `unhealthy`, or `none` of those without a check.
+    pub health: Vec<String>,
     /// Exit statuses of those that exited.
     pub exited: Vec<i64>,
     /// Network names or ids.
@@ -76,6 +78,13 @@ fn matches(view: &View, query: &Query) -> bool {
                 .is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         })
         && any(&query.phases, |phase| *phase == record.state.phase)
+        && any(&query.health, |asked| {
+            asked
+                == view
+                    .health
+                    .as_ref()
+                    .map_or("none", |health| health.status.as_str())
+        })
         && any(&query.exited, |code| {
             record.state.phase == Phase::Exited && record.state.exit_code == *code
         })

@@ -7,7 +7,7 @@ use model::{SandboxId, Timestamp};
 use super::{
     Core,
     container::{Container, Prepared},
-    links, networks, prepare, release, remove, supervise,
+    health, links, networks, prepare, release, remove, renamed, supervise,
 };
 use crate::{
     error::{Error, Result},
@@ -84,6 +84,7 @@ pub(super) async fn launch_or_release(
             }
             links::follow(core, container).await;
             core.events.send(container.event("start", &[]));
+            health::watch(core, container);
             supervise::watch(core, container, prepared.shim);
             Ok(())
         }
@@ -92,6 +93,7 @@ pub(super) async fn launch_or_release(
 }
 
 async fn launch(core: &Core, container: &Container) -> Result<(Prepared, u32)> {
+    renamed::find_again(core, container).await?;
     let record = container.record();
     let prepared = match container.prepared() {
         Some(prepared) => {

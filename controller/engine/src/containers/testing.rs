@@ -33,6 +33,9 @@ pub(crate) fn settings() -> Settings {
         auto_remove: false,
         log: LogSettings::default(),
         volumes: Vec::new(),
+        health: None,
+        init: false,
+        shares: Default::default(),
         run: runtime::spec::ContainerConfig::default(),
         echo: serde_json::Value::Null,
     }
@@ -68,5 +71,6 @@ pub(crate) fn view(name: &str, phase: Phase, second: i64) -> View {
         links: Vec::new(),
         volumes: Vec::new(),
         execs: Vec::new(),
+        health: None,
     }
 }

@@ -28,6 +28,8 @@ pub struct View {
     pub volumes: Vec<(VolumeMount, String)>,
     /// Its running execs.
     pub execs: Vec<String>,
+    /// What its probes say; none without a health check.
+    pub health: Option<super::Health>,
 }
 
 /// One network of a container.
@@ -95,6 +97,7 @@ pub(super) fn view(core: &Core, container: &Container) -> View {
         paths: core.paths(&record.id),
         volumes: volumes::places(core, &record),
         execs: container.running_execs(),
+        health: container.healthy(),
         record,
     }
 }

@@ -45,6 +45,9 @@ impl Server {
         if let Some(Err(error)) = self.log.as_mut().map(crate::log::Log::finish) {
             complain("writing the log", &error);
         }
+        if let Some(Err(error)) = self.forward.as_mut().map(crate::forward::Forwarding::finish) {
+            complain("forwarding the log", &error);
+        }
         if let Err(error) = exit::write(&self.launch.bundle, exit) {
             // The shim itself still tells whoever asks while it lingers.
             complain("writing the exit record", &error);

@@ -58,12 +58,14 @@ impl Server {
     }
 
     fn distribute(&mut self, key: &Key, kind: StreamKind, bytes: &[u8]) -> io::Result<()> {
-        if key.is_none()
-            && let Some(log) = &mut self.log
-            && let Err(error) = log.write(kind, bytes)
-            && !std::mem::replace(&mut self.log_failed, true)
-        {
-            complain("writing the log", &error);
+        if key.is_none() {
+            let kept = self.log.as_mut().map_or(Ok(()), |log| log.write(kind, bytes));
+            let forwarded = self.forward.as_mut().map_or(Ok(()), |log| log.write(kind, bytes));
+            if let Err(error) = kept.and(forwarded)
+                && !std::mem::replace(&mut self.log_failed, true)
+            {
+                complain("writing the log", &error);
+            }
         }
         let attached: Vec<Token> = self
             .clients

@@ -1,10 +1,10 @@
 //! The keys that leave a container running: `ctrl-p,ctrl-q` unless told otherwise.
 
 /// The sequence used when none is given.
-pub(crate) const DEFAULT: &str = "ctrl-p,ctrl-q";
+pub const DEFAULT: &str = "ctrl-p,ctrl-q";
 
 /// Parses `ctrl-p,ctrl-q`, `a,b`, `ctrl-@`: what bytes the keys send.
-pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
+pub fn parse(text: &str) -> Result<Vec<u8>, String> {
     text.split(',').map(key).collect()
 }
 
@@ -33,14 +33,14 @@ fn key(name: &str) -> Result<u8, String> {
 
 /// Watches what is typed for the sequence.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub struct Watcher {
     keys: Vec<u8>,
     matched: usize,
 }
 
 /// What has to happen with typed bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Typed {
+pub enum Typed {
     /// Send these on.
     Send(Vec<u8>),
     /// Send these, then leave.
@@ -49,12 +49,12 @@ pub(crate) enum Typed {
 
 impl Watcher {
     /// For this sequence.
-    pub(crate) fn new(keys: Vec<u8>) -> Self {
+    pub fn new(keys: Vec<u8>) -> Self {
         Self { keys, matched: 0 }
     }
 
     /// Takes typed bytes; what may be the beginning of the sequence is held back.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Typed {
+    pub fn feed(&mut self, bytes: &[u8]) -> Typed {
         let mut send = Vec::with_capacity(bytes.len());
         for byte in bytes {
             if self.keys.get(self.matched) == Some(byte) {

@@ -1,0 +1,216 @@
+//! `--log-driver` and `--log-opt`.
+
+use std::path::PathBuf;
+
+use api_types::HostConfig;
+use engine::{ForwardTo, record::LogSettings};
+
+use crate::status::{Answer, Refusal};
+
+/// Where systemd's journal listens.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Where syslog daemons listen.
+const SYSLOG: &str = "unix:///dev/log";
+/// What is kept for `logs` of a log that is somebody else's, and by the driver `local`.
+const CACHE: (u64, u32) = (20 << 20, 5);
+
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "local7",
+];
+
+/// Each driver with its options.
+const DRIVERS: [(&str, &[&str]); 5] = [
+    (
+        "json-file",
+        &[
+            "max-size",
+            "max-file",
+            "compress",
+            "labels",
+            "labels-regex",
+            "env",
+            "env-regex",
+            "tag",
+        ],
+    ),
+    ("local", &["max-size", "max-file", "compress"]),
+    ("none", &[]),
+    ("journald", &["tag", "labels", "labels-regex", "env", "env-regex"]),
+    (
+        "syslog",
+        &[
+            "tag",
+            "syslog-address",
+            "syslog-facility",
+            "syslog-format",
+            "labels",
+            "labels-regex",
+            "env",
+            "env-regex",
+        ],
+    ),
+];
+
+/// Where output goes.
+pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
+    let config = &host.log_config;
+    let driver = if config.r#type.is_empty() {
+        "json-file"
+    } else {
+        &*config.r#type
+    };
+    let known = DRIVERS.iter().find(|(name, _)| *name == driver);
+    let (_, options) = known.ok_or_else(|| {
+        Refusal::bad_request(format!(
+            "logger: no log driver named '{driver}' is registered (hint: json-file, local, none, journald and syslog are there)"
+        ))
+    })?;
+    let shared = ["mode", "max-buffer-size"];
+    let unknown = config
+        .config
+        .keys()
+        .find(|key| !options.contains(&key.as_str()) && !shared.contains(&key.as_str()));
+    if let Some(key) = unknown {
+        return Err(Refusal::bad_request(format!(
+            "unknown log opt '{key}' for {driver} log driver"
+        )));
+    }
+    let option = |name: &str| config.config.get(name).map(String::as_str);
+    let mut settings = LogSettings {
+        tag: option("tag").unwrap_or_default().to_owned(),
+        ..LogSettings::default()
+    };
+    if matches!(driver, "local" | "journald" | "syslog") {
+        (settings.max_size, settings.max_files) = (Some(CACHE.0), CACHE.1);
+    }
+    match driver {
+        "none" => settings.keep = false,
+        "journald" => settings.forward = Some(ForwardTo::Journal(PathBuf::from(JOURNAL))),
+        "syslog" => settings.forward = Some(syslog(&option)?),
+        _ => {}
+    }
+    if let Some(text) = option("max-size") {
+        let size = size(text)
+            .ok_or_else(|| Refusal::bad_request(format!("invalid value for max-size: {text:?}")))?;
+        settings.max_size = Some(size).filter(|size| *size > 0);
+    }
+    if let Some(text) = option("max-file") {
+        let files = text.parse().ok().filter(|files| *files > 0);
+        settings.max_files =
+            files.ok_or_else(|| Refusal::bad_request("max-file cannot be less than 1".to_owned()))?;
+        if settings.max_size.is_none() && settings.max_files > 1 {
+            return Err(Refusal::bad_request("max-file cannot be used without max-size"));
+        }
+    }
+    Ok(settings)
+}
+
+fn syslog<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<ForwardTo> {
+    let facility = match option("syslog-facility") {
+        None => 3,
+        Some(text) => {
+            let named = FACILITIES.iter().position(|name| *name == text);
+            let number = named
+                .or_else(|| text.parse().ok())
+                .filter(|number| *number < FACILITIES.len());
+            let number = number.and_then(|number| u8::try_from(number).ok());
+            number.ok_or_else(|| Refusal::bad_request("invalid syslog facility".to_owned()))?
+        }
+    };
+    let structured = match option("syslog-format").unwrap_or("rfc3164") {
+        "rfc3164" => false,
+        "rfc5424" | "rfc5424micro" => true,
+        _ => return Err(Refusal::bad_request("Invalid syslog format")),
+    };
+    let address = option("syslog-address").unwrap_or(SYSLOG);
+    let kind = address.split_once("://").map(|(kind, _)| kind);
+    match kind {
+        Some("unix" | "unixgram" | "udp" | "tcp") => {}
+        Some("tcp+tls") => return Err(Refusal::not_implemented("syslog over TLS is not supported yet")),
+        _ => {
+            return Err(Refusal::bad_request(format!(
+                "syslog-address should be in form proto://address, got {address}"
+            )));
+        }
+    }
+    Ok(ForwardTo::Syslog {
+        address: address.to_owned(),
+        facility,
+        structured,
+    })
+}
+
+/// `10m`, `64k`, `1g`, `512`.
+fn size(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let lower = lower.strip_suffix('b').unwrap_or(&lower);
+    let (digits, shift) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) => (
+            digits,
+            if lower.ends_with('k') {
+                10
+            } else if lower.ends_with('m') {
+                20
+            } else {
+                30
+            },
+        ),
+        None => (lower, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::LogConfig;
+
+    use super::*;
+
+    fn read(driver: &str, options: &[(&str, &str)]) -> Answer<LogSettings> {
+        log(&HostConfig {
+            log_config: LogConfig {
+                r#type: driver.to_owned(),
+                config: options
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            },
+            ..HostConfig::default()
+        })
+    }
+
+    #[test]
+    fn drivers_have_their_options_and_no_others() {
+        let rotated = read("", &[("max-size", "10m"), ("max-file", "3")]).expect("settings");
+        assert_eq!((rotated.max_size, rotated.max_files), (Some(10 << 20), 3));
+        assert!(!read("none", &[]).expect("settings").keep);
+        let local = read("local", &[]).expect("settings");
+        assert_eq!((local.max_size, local.max_files), (Some(20 << 20), 5));
+        let syslog = read(
+            "syslog",
+            &[
+                ("syslog-address", "udp://10.0.0.1:514"),
+                ("syslog-facility", "local7"),
+            ],
+        );
+        let wanted = ForwardTo::Syslog {
+            address: "udp://10.0.0.1:514".to_owned(),
+            facility: 23,
+            structured: false,
+        };
+        assert_eq!(syslog.expect("settings").forward, Some(wanted));
+        for (driver, options) in [
+            ("splunk", &[][..]),
+            ("json-file", &[("syslog-address", "udp://x")]),
+            ("json-file", &[("max-file", "0")]),
+            ("json-file", &[("max-file", "2")]),
+            ("json-file", &[("max-size", "lots")]),
+            ("syslog", &[("syslog-facility", "weather")]),
+            ("syslog", &[("syslog-address", "10.0.0.1")]),
+        ] {
+            assert!(read(driver, options).is_err(), "{driver} {options:?}");
+        }
+    }
+}

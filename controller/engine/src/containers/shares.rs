@@ -1,0 +1,78 @@
+//! Namespaces of another container: its processes, its shared memory.
+//!
+//! Which container that is is decided when this one is made; where it runs, when this one starts.
+
+use std::path::PathBuf;
+
+use model::ContainerId;
+use runtime::spec::{ContainerConfig, Mount, Namespace};
+
+use super::{Core, create};
+use crate::{
+    error::{Error, Result},
+    record::{Record, Shares},
+};
+
+/// Containers by name or id.
+#[derive(Debug, Clone, Default)]
+pub struct AskedShares {
+    /// Whose processes it is to see.
+    pub pid: Option<String>,
+    /// Whose shared memory it is to have.
+    pub ipc: Option<String>,
+}
+
+/// Finds the containers.
+pub(super) fn decide(core: &Core, asked: &AskedShares) -> Result<Shares> {
+    let find = |name: &Option<String>| -> Result<Option<ContainerId>> {
+        let found = name
+            .as_deref()
+            .map(|name| core.registry.find(name).map_err(create::as_invalid));
+        Ok(found.transpose()?.map(|container| container.id()))
+    };
+    Ok(Shares {
+        pid: find(&asked.pid)?,
+        ipc: find(&asked.ipc)?,
+    })
+}
+
+/// Puts the namespaces into what is run.
+pub(super) fn apply(core: &Core, record: &Record, config: &mut ContainerConfig) -> Result<()> {
+    if let Some(other) = record.settings.shares.pid {
+        config.pid = Namespace::Path(folder(core, other, "PID")?.join("ns/pid"));
+    }
+    if let Some(other) = record.settings.shares.ipc {
+        let folder = folder(core, other, "IPC")?;
+        config.ipc = Namespace::Path(folder.join("ns/ipc"));
+        let destination = PathBuf::from("/dev/shm");
+        let taken = config
+            .mounts
+            .iter()
+            .any(|mount| mount.destination() == destination);
+        if !taken {
+            config.mounts.push(Mount::Bind {
+                source: folder.join("root/dev/shm"),
+                destination,
+                readonly: false,
+                propagation: String::new(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `/proc/PID` of the other's first process.
+fn folder(core: &Core, other: ContainerId, kind: &str) -> Result<PathBuf> {
+    let container = core.registry.get(&other).ok_or_else(|| {
+        Error::not_found(format!("No such container: {other}")).with_hint(format!(
+            "the container whose {kind} namespace this one shares is gone: make this one anew"
+        ))
+    })?;
+    let state = &container.record().state;
+    match state.pid.filter(|_| state.phase.has_process()) {
+        Some(pid) => Ok(PathBuf::from(format!("/proc/{pid}"))),
+        None => Err(Error::conflict(format!(
+            "cannot join {kind} namespace of a non running container: {other}"
+        ))),
+    }
+}
