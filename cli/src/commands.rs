@@ -37,6 +37,9 @@ pub(crate) mod network_prune;
 pub(crate) mod network_rm;
 pub(crate) mod network_update;
 pub(crate) mod ping;
+pub(crate) mod sandbox_inspect;
+pub(crate) mod sandbox_ls;
+pub(crate) mod sandbox_rm;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
 pub(crate) mod version;
@@ -56,7 +59,9 @@ use futures::StreamExt;
 use crate::client::Client;
 use crate::client::query::escape_path;
 use crate::error::{CommandError, Outcome};
-use crate::grammar::{Command, ContainerCommand, ImageCommand, NetworkCommand, SystemCommand, VolumeCommand};
+use crate::grammar::{
+    Command, ContainerCommand, ImageCommand, NetworkCommand, SandboxCommand, SystemCommand, VolumeCommand,
+};
 use crate::host;
 
 /// What a command works with.
@@ -103,6 +108,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Container(command) => Box::pin(container(command, context)).await,
         Command::Image(command) => image(command, context).await,
         Command::Volume(command) => volume(command, context).await,
+        Command::Sandbox(SandboxCommand::Ls(args)) => args.run(context).await,
+        Command::Sandbox(SandboxCommand::Inspect(args)) => args.run(context).await,
+        Command::Sandbox(SandboxCommand::Rm(args)) => args.run(context).await,
         Command::System(SystemCommand::Info(args)) => args.run(context).await,
         Command::System(SystemCommand::Events(args)) => args.run(context).await,
         Command::Inspect(args) => args.run(context).await,

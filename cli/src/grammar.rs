@@ -49,6 +49,9 @@ use crate::commands::network_prune::NetworkPrune;
 use crate::commands::network_rm::NetworkRm;
 use crate::commands::network_update::NetworkUpdate;
 use crate::commands::ping::Ping;
+use crate::commands::sandbox_inspect::SandboxInspect;
+use crate::commands::sandbox_ls::SandboxLs;
+use crate::commands::sandbox_rm::SandboxRm;
 use crate::commands::system_events::SystemEvents;
 use crate::commands::system_info::SystemInfo;
 use crate::commands::version::Version;
@@ -107,6 +110,9 @@ pub(crate) enum Command {
     /// Volumes
     #[command(subcommand, arg_required_else_help = true)]
     Volume(VolumeCommand),
+    /// Other programs' containers on our networks
+    #[command(subcommand, arg_required_else_help = true)]
+    Sandbox(SandboxCommand),
     /// The daemon and its host
     #[command(subcommand, arg_required_else_help = true)]
     System(SystemCommand),
@@ -230,6 +236,16 @@ pub(crate) enum VolumeCommand {
     Prune(VolumePrune),
     #[command(visible_alias = "remove")]
     Rm(VolumeRm),
+}
+
+/// `cnm sandbox …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SandboxCommand {
+    #[command(visible_alias = "list")]
+    Ls(SandboxLs),
+    Inspect(SandboxInspect),
+    #[command(visible_alias = "remove")]
+    Rm(SandboxRm),
 }
 
 /// `cnm system …`

@@ -458,6 +458,10 @@ impl<P: Planner> Driver for Planned<P> {
         mtus.min()
     }
 
+    fn host_link(&self, _network: &Network, endpoint: &Endpoint) -> Option<InterfaceName> {
+        self.planner.host_link(endpoint)
+    }
+
     fn wears(&self, network: &Network) -> Vec<(InterfaceName, IpNet)> {
         let state = self.planner.network(network).unwrap_or_default();
         let worn = state.objects().filter_map(|object| match object {

@@ -57,6 +57,10 @@ pub trait Planner: Send + Sync + fmt::Debug + 'static {
     fn peer(&self, _network: &Network, _peer: &Peer) -> Result<KernelState> {
         Ok(KernelState::new())
     }
+    /// The end on the host of a local endpoint's interface.
+    fn host_link(&self, _endpoint: &Endpoint) -> Option<InterfaceName> {
+        None
+    }
     /// What the sandbox gets.
     fn attachment(&self, network: &Network, endpoint: &Endpoint) -> Attachment;
 }

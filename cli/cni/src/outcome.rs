@@ -136,7 +136,11 @@ pub(crate) fn previous_of(version: Version, previous: Option<&Value>) -> Result<
         Some(Value::Object(document)) => document.clone(),
         Some(_) => return Err(no_result("it is no JSON object")),
     };
-    for ip in list(&mut document, "ips")? {
+    let ips = match document.contains_key("ips") {
+        true => list(&mut document, "ips")?.as_mut_slice(),
+        false => &mut [],
+    };
+    for ip in ips {
         let Some(ip) = ip.as_object_mut() else {
             return Err(no_result("\"ips\" has something else than objects in it"));
         };

@@ -44,6 +44,7 @@ pub(crate) enum Kind {
     Container { size: bool },
     Image,
     Network { verbose: bool },
+    Sandbox,
     Volume,
 }
 
@@ -54,6 +55,7 @@ impl Kind {
                 path("containers", name, "/json"),
                 Query::new().with_flag("size", size),
             ),
+            Kind::Sandbox => (path("sandboxes", name, ""), Query::new()),
             Kind::Image => (path("images", name, "/json"), Query::new()),
             Kind::Network { verbose } => (
                 path("networks", name, ""),

@@ -31,6 +31,11 @@ pub(crate) fn containers() -> ArgValueCompleter {
     })
 }
 
+/// Sandboxes of other programs, by what those call the containers.
+pub(crate) fn sandboxes() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| candidates(typed, "/sandboxes", Query::new(), &sandbox_key))
+}
+
 /// Containers that run.
 pub(crate) fn running_containers() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
@@ -46,7 +51,9 @@ pub(crate) fn volumes() -> ArgValueCompleter {
         };
         let listed: Option<api_types::VolumesListed> = ask_for("/volumes", Query::new());
         let volumes = listed.unwrap_or_default().volumes.into_iter();
-        let fitting = volumes.map(|volume| volume.name).filter(|name| name.starts_with(typed));
+        let fitting = volumes
+            .map(|volume| volume.name)
+            .filter(|name| name.starts_with(typed));
         fitting.map(CompletionCandidate::new).collect()
     })
 }
@@ -101,6 +108,10 @@ fn ask_for<T: serde::de::DeserializeOwned>(path: &str, query: Query) -> Option<T
             .ok()?
             .ok()
     })
+}
+
+fn sandbox_key(sandbox: &Value) -> Vec<String> {
+    sandbox["Key"].as_str().map(str::to_owned).into_iter().collect()
 }
 
 fn network_name(network: &Value) -> Vec<String> {

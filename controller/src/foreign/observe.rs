@@ -56,7 +56,7 @@ fn decide(
     let mut missing: Vec<String> = Vec::new();
     for key in keys {
         match there.get(key) {
-            None => missing.push(words(key)),
+            None => missing.push(format!("no {}", words(key))),
             Some(Object::Link(link)) if !link.up => missing.push(format!("{} is down", words(key))),
             Some(Object::Route(is)) => {
                 let same = |object: &Object| matches!(object, Object::Route(should) if should.gateway == is.gateway && should.link == is.link);

@@ -66,9 +66,27 @@ pub fn create(path: &Path) -> Result<()> {
 pub fn open(path: &Path) -> Result<OwnedFd> {
     let file = File::open(path).map_err(|error| failure(path, "opening a namespace", error))?;
     match fstatfs(&file) {
-        Ok(stat) if stat.filesystem_type() == NSFS => Ok(file.into()),
+        Ok(stat) if stat.filesystem_type() == NSFS && is_of_networks(&file) => Ok(file.into()),
         Ok(_) => Err(absent(path)),
         Err(errno) => Err(failure(path, "opening a namespace", errno.into())),
+    }
+}
+
+nix::ioctl_none!(
+    /// Which kind of namespace it is (`NS_GET_NSTYPE`).
+    kind_of,
+    0xb7,
+    0x3
+);
+
+/// Whether it is a namespace of networks and not of mounts, processes or the like.
+fn is_of_networks(file: &File) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the request has no argument, and the descriptor is open.
+    match unsafe { kind_of(file.as_raw_fd()) } {
+        Ok(kind) => kind == CloneFlags::CLONE_NEWNET.bits(),
+        // A kernel before 4.11 doesn't say.
+        Err(_) => true,
     }
 }
 

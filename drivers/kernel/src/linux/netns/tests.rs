@@ -140,3 +140,13 @@ fn entering_nowhere_is_told_by_its_path() {
         r#"namespace "/nowhere/box": there is no namespace at that path"#
     );
 }
+
+#[test]
+fn a_namespace_of_another_kind_is_none_of_networks() {
+    for kind in ["mnt", "uts", "pid"] {
+        let path = format!("/proc/thread-self/ns/{kind}");
+        let refused = open(Path::new(&path));
+        assert!(matches!(refused, Err(Error::NoSuch { .. })), "{kind}: {refused:?}");
+    }
+    assert!(open(Path::new("/proc/thread-self/ns/net")).is_ok());
+}
