@@ -7,6 +7,7 @@ mod connect;
 mod dead_flows;
 mod disconnect;
 mod gateway_bridge;
+mod hosts_link;
 mod intent;
 mod join;
 mod rename;

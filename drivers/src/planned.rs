@@ -19,7 +19,7 @@ use kernel::{
     Kernel, KernelState, Key, Mark, Netns, Object, Owner, Survey,
     object::{Link, LinkKind},
 };
-use model::{Endpoint, InterfaceName, IpNet, Network, NodeId};
+use model::{Endpoint, InterfaceName, IpNet, MacAddress, Network, NodeId};
 
 use self::adopted::stays;
 use crate::{
@@ -460,6 +460,22 @@ impl<P: Planner> Driver for Planned<P> {
 
     fn host_link(&self, _network: &Network, endpoint: &Endpoint) -> Option<InterfaceName> {
         self.planner.host_link(endpoint)
+    }
+
+    fn own_mac(&self, network: &Network) -> Option<MacAddress> {
+        // One that was there before keeps its own.
+        if let Some(found) = &network.found {
+            return found.mac;
+        }
+        let state = self.planner.network(network).unwrap_or_default();
+        state.objects().find_map(|object| match object {
+            Object::Link(Link {
+                kind: LinkKind::Bridge,
+                mac,
+                ..
+            }) => *mac,
+            _ => None,
+        })
     }
 
     fn wears(&self, network: &Network) -> Vec<(InterfaceName, IpNet)> {

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::Labels;
+use crate::{Labels, NAME_SERVER, NAME_SERVER_V6};
 
 /// What all these options begin with.
 const PREFIX: &str = "cnm.dns.";
@@ -77,7 +77,7 @@ impl NameOptions {
         if let Some(domain) = key.strip_prefix(FORWARD) {
             let domain = name(domain).ok_or("a domain is wanted behind \"cnm.dns.forward.\"")?;
             let servers = list(value, server, MOST_SERVERS).ok_or(
-                "1 to 8 servers are wanted, ADDRESS or ADDRESS:PORT, with [] around an IPv6 address with a port",
+                "1 to 8 servers are wanted, ADDRESS or ADDRESS:PORT, with [] around an IPv6 address with a port, and not our own",
             )?;
             self.forwards.insert(domain, servers);
         } else if let Some(record) = key.strip_prefix(RECORD) {
@@ -119,7 +119,10 @@ fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>, most: usize) -> Option<
 fn server(text: &str) -> Option<SocketAddr> {
     let alone = text.parse().ok().map(|address| SocketAddr::new(address, DOMAIN));
     let server: SocketAddr = alone.or_else(|| text.parse().ok())?;
-    (server.port() != 0 && !server.ip().is_unspecified() && !server.ip().is_multicast()).then_some(server)
+    // Containers ask us there; on the host, where loopback addresses are asked, nobody listens.
+    let ourselves = server.ip() == NAME_SERVER || server.ip() == IpAddr::V6(NAME_SERVER_V6);
+    let nobody = server.port() == 0 || server.ip().is_unspecified() || server.ip().is_multicast();
+    (!nobody && !ourselves).then_some(server)
 }
 
 #[cfg(test)]
@@ -175,6 +178,8 @@ mod tests {
                 "cnm.dns.forward.d",
                 "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1",
             ),
+            ("cnm.dns.forward.e", "127.0.0.11"),
+            ("cnm.dns.forward.f", "[fd63:6e6d::11]:53"),
             ("cnm.dns.host", "perhaps"),
             ("cnm.dns.hosts", "true"),
         ];

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AddressFamily, DriverName, IpNet, Labels, Lifecycle, NetworkId, NetworkName, Scope, Subnet, Timestamp,
-    Vni,
+    AddressFamily, DriverName, IpNet, Labels, Lifecycle, MacAddress, NetworkId, NetworkName, Scope, Subnet,
+    Timestamp, Vni,
 };
 
 /// A network as recorded: what was asked, and what was decided for it.
@@ -62,6 +62,9 @@ pub struct FoundLink {
     pub addresses: Vec<IpNet>,
     /// Its MTU in bytes.
     pub mtu: Option<u32>,
+    /// Its Ethernet address, which it keeps.
+    #[serde(default)]
+    pub mac: Option<MacAddress>,
     /// Those of its sysctls that a network may change, by their paths below `/proc/sys`.
     pub settings: BTreeMap<String, String>,
 }

@@ -9,6 +9,7 @@ use crate::{
     core::Core,
     error::{Error, Result},
     networks::network_not_found,
+    sandboxes::desired,
 };
 
 /// The network and the sandbox, if they can be brought together as asked.
@@ -28,7 +29,63 @@ pub(super) fn check(core: &Core, request: &Connect) -> Result<(Arc<Network>, Arc
     refuse_mixed(core, &snapshot, &network, &sandbox)?;
     refuse_on_default_bridge(&network, request)?;
     refuse_twice(&snapshot, &network, request)?;
+    refuse_the_bridges_own(core, &network, request)?;
     Ok((network, sandbox))
+}
+
+/// What is sent to the gateway would never leave a container of the same Ethernet address.
+fn refuse_the_bridges_own(core: &Core, network: &Network, request: &Connect) -> Result<()> {
+    let Some(mac) = request.mac else { return Ok(()) };
+    match core.driver(&network.driver)?.own_mac(network) == Some(mac) {
+        true => Err(Error::invalid(format!(
+            "mac-address {mac} is that of the gateway of network {}",
+            network.name
+        ))
+        .with_hint("choose another one, or none to get one of its own")),
+        false => Ok(()),
+    }
+}
+
+/// Keys of ours that a connection has.
+const OURS: [&str; 1] = ["cnm.routes"];
+
+/// Refuses options of a connection that its network can't have. Keys that are neither ours nor Docker's are passed on, as
+/// Docker does.
+pub(super) fn check_options(network: &Network, options: &Labels) -> Result<()> {
+    let nobodys = options
+        .keys()
+        .find(|key| key.starts_with("cnm.") && !OURS.contains(&key.as_str()));
+    if let Some(key) = nobodys {
+        return Err(Error::invalid(format!("a connection has no option {key:?}"))
+            .with_hint(format!("of ours there is {}", OURS.join(", "))));
+    }
+    desired::check_sysctls(options)?;
+    check_routes(network, options)
+}
+
+/// Refuses sysctls that this kernel doesn't have, before anything is made.
+pub(super) async fn refuse_missing_sysctls(core: &Core, options: &Labels) -> Result<()> {
+    let asked = desired::sysctls_of_new_links(options)?;
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let there = core
+        .worker
+        .observe("looking for sysctls", asked.keys().cloned().collect())
+        .await?;
+    let missing: Vec<_> = asked
+        .iter()
+        .filter(|(key, _)| there.get(key).is_none())
+        .map(|(_, text)| format!("{text:?}"))
+        .collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(
+            Error::invalid(format!("this kernel has no sysctl {}", missing.join(" and "))).with_hint(
+                "those of an interface are listed in /proc/sys/net/ipv4/conf/default and its neighbours",
+            ),
+        ),
+    }
 }
 
 /// Refuses routes of a connection (`cnm.routes`) that its network can't have; all of them at once.

@@ -9,7 +9,7 @@ use kernel::{
 };
 use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Scope, Snapshot};
 
-use super::intent;
+use super::{hosts_link, intent};
 use crate::{
     attachments::Published,
     core::{Core, target},
@@ -159,6 +159,7 @@ async fn bring_in(
             "the host's namespace gets no interfaces of plugins",
         ));
     };
+    hosts_link::refuse_the_hosts(core, link).await?;
     let netns = Netns::Pinned(path.clone());
     let handover = Handover {
         from: Netns::Host,

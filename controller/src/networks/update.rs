@@ -16,6 +16,7 @@ use super::{
         allocate::{Allocation, allocate},
         keep_copy, name_taken, refuse_taken_name,
         request::Checked,
+        violations::{of_labels, refuse_all},
     },
     find, network_not_found, view,
 };
@@ -100,6 +101,7 @@ fn refuse(network: &Network, change: &NetworkChange) -> Result<()> {
         ))
         .with_hint("make a new network with these settings and connect the containers to it"));
     }
+    refuse_all(&change.labels.as_ref().map(of_labels).unwrap_or_default())?;
     if let Some(name) = change
         .name
         .as_ref()

@@ -252,6 +252,27 @@ mod tests {
     }
 
     #[test]
+    fn the_two_seconds_of_the_promise_leave_a_repair_room_whatever_the_rhythm_of_damage() {
+        const PROMISE: Duration = Duration::from_secs(2);
+        const OF_A_REPAIR: Duration = Duration::from_millis(400);
+        // Damage that comes at once, again and again at each of these distances, and while a repair goes on.
+        for distance in [0, 1, 99, 500, 1000, 2000, 4999, 5000, 20_000].map(Duration::from_millis) {
+            let (mut now, mut pace) = (Instant::now(), Pace::default());
+            for time in 0..50 {
+                let damaged = now;
+                let moment = pace.moment(now);
+                let ended = now + moment + OF_A_REPAIR;
+                pace.last = Some((ended, moment));
+                // What comes in the middle of the repair waits for its end and the next moment.
+                let worst = OF_A_REPAIR + pace.moment(ended) + OF_A_REPAIR;
+                let took = (ended - damaged).max(worst);
+                assert!(took < PROMISE, "{distance:?} apart, the {time}th: {took:?}");
+                now = ended + distance;
+            }
+        }
+    }
+
+    #[test]
     fn damage_to_what_no_record_has_concerns_nobody() {
         let damage = Damage {
             owners: [

@@ -25,13 +25,21 @@ pub(super) async fn unlink(
     let sandbox = found
         .filter(|sandbox| sandbox.lifecycle == Lifecycle::Active)
         .ok_or_else(|| Error::not_found(format!("sandbox {} not found", id.short())))?;
-    let Some(left) = without(sandbox, container, alias) else {
-        return Ok(());
+    // Where it is in the record no more, an earlier try may have left its way open.
+    let left = match without(sandbox, container, alias) {
+        Some(left) => {
+            let left = Arc::new(left);
+            ports::record(core, &left, Txn::new()).await?;
+            left
+        }
+        None => Arc::clone(sandbox),
     };
-    // Known before the link goes: afterwards nothing leads from here to them.
-    let targets = access::linked(core, &snapshot, id);
-    let left = Arc::new(left);
-    ports::record(core, &left, Txn::new()).await?;
+    // By what it led to: from the record nothing leads there any more.
+    let targets = snapshot
+        .endpoints
+        .values()
+        .filter(|endpoint| endpoint.node == core.node.id && endpoint.container == Some(container));
+    let targets: Vec<_> = targets.map(|endpoint| endpoint.id).collect();
     let closed = async {
         refresh(core, &left).await?;
         for endpoint in targets {

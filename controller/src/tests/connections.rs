@@ -1,9 +1,14 @@
 //! Sandboxes and endpoints on one host.
 
+use std::sync::Arc;
+
 use kernel::{Key, Netns, Object};
 use model::{EndpointId, Sandbox, Subnet};
 
-use super::host::{Host, create, difference};
+use super::{
+    host::{Host, create, difference},
+    linux::{in_namespaces_of_its_own, sandbox, start},
+};
 use crate::{Connect, CreateSandbox, Error, EventKind, Namespace};
 
 fn default_route(host: &Host, sandbox: &Sandbox) -> Option<(String, String)> {
@@ -422,4 +427,82 @@ async fn an_endpoint_that_was_disconnected_while_it_waited_for_its_turn_is_not_j
     let before = host.kernel.state();
     crate::endpoints::join_late(core, endpoint.id).await.unwrap();
     assert!(!core.attachments.has(endpoint.id) && host.kernel.state() == before);
+}
+
+#[tokio::test]
+async fn what_a_connection_cannot_have_is_refused_before_anything_is_made() {
+    let host = Host::alone().await;
+    let network = host.network("lab", "bridge", Some("10.1.0.0/24")).await.unwrap();
+    let sandbox = host.sandbox("one").await.unwrap();
+    let before = (host.kernel.state(), host.local.everything().await);
+    let sysctls = |text: &str| {
+        let key = "com.docker.network.endpoint.sysctls".to_owned();
+        Connect {
+            options: [(key, text.to_owned())].into(),
+            ..Connect::new(network.id, sandbox.id, "one")
+        }
+    };
+    let gateway = model::MacAddress::from_ip("10.1.0.1".parse().unwrap());
+    let of_the_gateway = Connect {
+        mac: Some(gateway),
+        ..Connect::new(network.id, sandbox.id, "one")
+    };
+    for (request, says) in [
+        (of_the_gateway, "is that of the gateway of network lab"),
+        (
+            sysctls("net.ipv4.ip_forward=1"),
+            "is not a sysctl of an interface",
+        ),
+    ] {
+        let error = host.controller().endpoints.connect(request).await.unwrap_err();
+        assert!(
+            error.to_string().contains(says) && error.hint().is_some(),
+            "{error}"
+        );
+        let after = (host.kernel.state(), host.local.everything().await);
+        assert!(after == before, "{says}: nothing is made");
+    }
+    for (key, fits) in [
+        ("cnm.routes", true),
+        ("cnm.nosuch", false),
+        ("com.example.mine", true),
+    ] {
+        let value = if key == "cnm.routes" {
+            "10.9.0.0/16=link"
+        } else {
+            "1"
+        };
+        let options = [(key.to_owned(), value.to_owned())].into();
+        let checked = crate::Endpoints::check_options(&network, &options);
+        assert_eq!(checked.is_ok(), fits, "{key}: {checked:?}");
+    }
+}
+
+#[test]
+fn a_sysctl_that_the_kernel_does_not_have_is_refused_with_a_hint() {
+    in_namespaces_of_its_own(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = store::Stores::alone(Arc::new(store::memory::Memory::new()));
+        let controller = start(folder.path(), &stores).await;
+        let request = create("lab", "bridge", Some("10.1.0.0/24"));
+        let lab = controller.networks.create(request).await.unwrap();
+        let one = sandbox(&controller, folder.path(), "one").await;
+        let connect = |text: &str| {
+            let key = "com.docker.network.endpoint.sysctls".to_owned();
+            let request = Connect {
+                options: [(key, text.to_owned())].into(),
+                ..Connect::new(lab.id, one.id, "one")
+            };
+            controller.endpoints.connect(request)
+        };
+        let error = connect("net.ipv4.conf.IFNAME.nosuch=1,net.ipv4.conf.IFNAME.log_martians=1")
+            .await
+            .unwrap_err();
+        let told = error.to_string();
+        assert_eq!(told, "this kernel has no sysctl \"net.ipv4.conf.IFNAME.nosuch\"");
+        assert!(matches!(error, Error::Invalid { .. }) && error.hint().is_some());
+        assert!(controller.snapshot().borrow().endpoints.is_empty());
+        connect("net.ipv4.conf.IFNAME.log_martians=1").await.unwrap();
+        controller.stop().await;
+    });
 }

@@ -355,3 +355,38 @@ async fn ids_and_names_are_found_as_docker_finds_them() {
     }
     assert!(NetworkName::new("lab").is_ok());
 }
+
+#[tokio::test]
+async fn names_are_not_told_to_the_host_where_it_has_no_address() {
+    let host = Host::alone().await;
+    let before = host.local.everything().await;
+    for (key, internal) in [
+        ("com.docker.network.bridge.inhibit_ipv4", false),
+        ("com.docker.network.bridge.gateway_mode_ipv4", true),
+    ] {
+        let mut request = create("lab", "bridge", Some("10.1.0.0/24"));
+        request.internal = internal;
+        let value = if internal { "isolated" } else { "true" };
+        request.options = [(key, value), ("cnm.dns.host", "true")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let error = host
+            .controller()
+            .networks
+            .create(request.clone())
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("cnm.dns.host") && error.hint().is_some(),
+            "{error}"
+        );
+        request.options.remove("cnm.dns.host");
+        assert!(host.local.everything().await == before, "nothing stays");
+        let made = host.controller().networks.create(request).await.unwrap();
+        host.controller()
+            .networks
+            .delete(&made.id.to_string())
+            .await
+            .unwrap();
+    }
+}

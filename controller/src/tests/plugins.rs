@@ -8,7 +8,7 @@ use drivers::{
 };
 use kernel::{
     FakeKernel, Key, Netns, Object,
-    object::{Link as KernelLink, LinkKind},
+    object::{Link as KernelLink, LinkKind, Route},
 };
 use model::{Endpoint, InterfaceName, Network, PluginAnswer, Scope};
 
@@ -39,6 +39,20 @@ struct Plug(Arc<FakeKernel>);
 
 fn made() -> InterfaceName {
     InterfaceName::new("plug0").unwrap()
+}
+
+fn answer(link: InterfaceName) -> Attachment {
+    Attachment {
+        link: Some(Link::OnHost {
+            name: link.clone(),
+            prefix: Some("plug".to_owned()),
+        }),
+        answer: Some(PluginAnswer {
+            link: Some(link),
+            ..PluginAnswer::default()
+        }),
+        ..Attachment::default()
+    }
 }
 
 #[async_trait]
@@ -77,6 +91,9 @@ impl Driver for Plug {
                 ..Attachment::default()
             });
         }
+        if let Some(named) = endpoint.options.get("plug.link") {
+            return Ok(answer(InterfaceName::new(named.as_str()).unwrap()));
+        }
         self.0.put(Object::Link(KernelLink {
             netns: Netns::Host,
             name: made(),
@@ -86,17 +103,7 @@ impl Driver for Plug {
             master: None,
             up: false,
         }));
-        Ok(Attachment {
-            link: Some(Link::OnHost {
-                name: made(),
-                prefix: Some("plug".to_owned()),
-            }),
-            answer: Some(PluginAnswer {
-                link: Some(made()),
-                ..PluginAnswer::default()
-            }),
-            ..Attachment::default()
-        })
+        Ok(answer(made()))
     }
 
     async fn leave(&self, _: &Network, _: &Endpoint, _: &Target) -> Result<()> {
@@ -152,4 +159,49 @@ async fn a_plugins_interface_is_given_back_wherever_the_daemon_dies() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_plugin_does_not_get_the_hosts_own_interfaces_moved() {
+    let host = Host::alone().await;
+    let own = host.network("own", "bridge", None).await.unwrap();
+    let lan = host.network("lan", "plug", Some("10.1.0.0/24")).await.unwrap();
+    let uplink = InterfaceName::new("up0").unwrap();
+    host.kernel.put(Object::Link(KernelLink {
+        netns: Netns::Host,
+        name: uplink.clone(),
+        kind: LinkKind::Existing,
+        mac: None,
+        mtu: None,
+        master: None,
+        up: true,
+    }));
+    host.kernel.put(Object::Route(Route {
+        netns: Netns::Host,
+        destination: "0.0.0.0/0".parse().unwrap(),
+        gateway: None,
+        link: uplink,
+        source: None,
+    }));
+    let one = host.sandbox("one").await.unwrap();
+    let before = (host.kernel.state(), host.local.everything().await);
+    let bridge = format!("br-{}", own.id.short());
+    for (link, why) in [
+        ("up0", "default route"),
+        (&bridge, "network of this host"),
+        ("lo", "loopback"),
+    ] {
+        let request = crate::Connect {
+            options: [("plug.link".to_owned(), link.to_owned())].into(),
+            ..crate::Connect::new(lan.id, one.id, "one")
+        };
+        let error = host.controller().endpoints.connect(request).await.unwrap_err();
+        assert!(
+            error.to_string().contains(why) && error.hint().is_some(),
+            "{link}: {error}"
+        );
+        let after = (host.kernel.state(), host.local.everything().await);
+        assert!(after == before, "{link} stays, and nothing else");
+    }
+    host.connect(lan.id, &one).await.expect("its own is moved");
 }

@@ -125,6 +125,30 @@ async fn a_gateway_that_somebody_has_is_refused_unless_the_bridge_does_not_wear_
     networks.create(elsewhere).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_segment_is_asked_others_make_their_networks() {
+    let host = with_strangers(&["10.9.0.9"]).await;
+    host.kernel.hold_answers(true);
+    let controller = Arc::clone(host.controller());
+    let adopting = tokio::spawn(async move { controller.networks.create(adopting("10.1.0.0/24")).await });
+    let patience = std::time::Duration::from_secs(60);
+    let other = async {
+        while host.kernel.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        host.network("own", "bridge", None).await
+    };
+    let other = tokio::time::timeout(patience, other).await;
+    host.kernel.hold_answers(false);
+    other.expect("nobody waits for the segment").unwrap();
+    adopting.await.unwrap().unwrap();
+    assert_eq!(
+        host.kernel.asked(),
+        ["10.1.0.1".parse::<IpAddr>().unwrap()],
+        "once"
+    );
+}
+
 #[tokio::test]
 async fn nobody_is_asked_on_a_segment_that_is_ours_alone() {
     let host = with_strangers(&["10.2.0.2"]).await;

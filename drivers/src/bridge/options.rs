@@ -135,11 +135,21 @@ fn device(options: &Labels) -> Result<Option<InterfaceName>> {
     let Some(name) = options.get(NAME).filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    let parsed = InterfaceName::new(name.as_str());
-    parsed.map(Some).map_err(|error| Error::Invalid {
+    let device = InterfaceName::new(name.as_str()).map_err(|error| Error::Invalid {
         message: format!("option {NAME:?}: {error}"),
         hint: Some("choose a shorter or plainer name, such as \"br-web\"".to_owned()),
-    })
+    })?;
+    // The kernel has settings of these two names for all links, and takes "%d" for a number that it chooses.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_taken = matches!(name.as_str(), "all" | "default");
+    match is_taken || !name.chars().all(plain) {
+        true => Err(invalid(
+            NAME,
+            name,
+            "a name of letters, digits, \".\", \"_\" and \"-\" that is neither \"all\" nor \"default\", such as \"br-web\",",
+        )),
+        false => Ok(Some(device)),
+    }
 }
 
 fn host_binding(options: &Labels) -> Result<Option<IpAddr>> {
@@ -172,7 +182,10 @@ fn mode(options: &Labels, key: &str) -> Result<GatewayMode> {
 
 fn trusted(options: &Labels) -> Result<Vec<InterfaceName>> {
     let text = options.get(TRUSTED).map(String::as_str).unwrap_or_default();
-    let names = text.split(':').filter(|name| !name.is_empty());
+    let mut names = text.split(':').filter(|name| !name.is_empty()).peekable();
+    if names.peek().is_none() && !text.is_empty() {
+        return Err(invalid(TRUSTED, text, "\"eth0:eth1\" or the like"));
+    }
     names
         .map(|name| InterfaceName::new(name).map_err(|_| invalid(TRUSTED, text, "\"eth0:eth1\" or the like")))
         .collect()
@@ -238,6 +251,12 @@ mod tests {
         let rows = [
             (NAME, "a/b", "is not an interface name"),
             (NAME, "a-name-that-is-too-long", "is not an interface name"),
+            (NAME, "all", "can't be \"all\""),
+            (NAME, "default", "can't be \"default\""),
+            (NAME, "a\"b", "can't be"),
+            (NAME, "br%d", "can't be \"br%d\""),
+            (TRUSTED, ":", "can't be \":\""),
+            (TRUSTED, "::", "can't be"),
             (ICC, "yes", "can't be \"yes\""),
             (HOST_BINDING, "localhost", "can't be \"localhost\""),
             (MTU, "-1", "can't be \"-1\""),

@@ -78,6 +78,7 @@ impl Shell {
         let Some(Object::Link(Link {
             kind: LinkKind::Bridge,
             mtu,
+            mac,
             ..
         })) = found.get(&link)
         else {
@@ -111,6 +112,7 @@ impl Shell {
         Ok(Some(FoundLink {
             addresses: worn.collect(),
             mtu: *mtu,
+            mac: *mac,
             settings: settings.collect(),
         }))
     }

@@ -1,6 +1,10 @@
 //! Pure: everything that is wrong with what a network is asked to be, so that it is told at once.
 
-use model::{AddressFamily, Labels, NameOptions, StaticRoute, StaticRouteError, Subnet, SubnetRequest};
+use std::{collections::BTreeMap, net::IpAddr};
+
+use model::{
+    AddressFamily, DriverName, Labels, NameOptions, StaticRoute, StaticRouteError, Subnet, SubnetRequest,
+};
 
 use crate::error::{Error, Result};
 
@@ -11,10 +15,10 @@ pub(super) fn family(request: &SubnetRequest) -> Option<AddressFamily> {
 }
 
 /// What is wrong with a request, and what to do about it.
-pub(super) type Violation = (String, &'static str);
+pub(in crate::networks) type Violation = (String, &'static str);
 
 /// One error for all that is wrong, as Docker's clients know it. It keeps a hint that all have.
-pub(super) fn refuse_all(wrong: &[Violation]) -> Result<()> {
+pub(in crate::networks) fn refuse_all(wrong: &[Violation]) -> Result<()> {
     let Some((_, hint)) = wrong.first() else {
         return Ok(());
     };
@@ -34,7 +38,43 @@ pub(super) fn of_subnet(pool: &SubnetRequest, families: &[AddressFamily]) -> Vec
         None => wrong.extend(orphans(pool)),
         Some(subnet) => wrong.extend(strays(pool, subnet)),
     }
+    wrong.extend(twice(pool));
     wrong
+}
+
+/// Auxiliary addresses that are the same one, or the gateway's. Gateways of the user's own are told by their name.
+fn twice(pool: &SubnetRequest) -> Vec<Violation> {
+    let hint = "set each address aside once";
+    let mut wrong = Vec::new();
+    let mut known: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    for (name, address) in &pool.aux_addresses {
+        match known.get(address) {
+            Some(other) => wrong.push((
+                format!("auxiliary addresses {other:?} and {name:?} are both {address}"),
+                hint,
+            )),
+            None => drop(known.insert(*address, name)),
+        }
+        if pool.gateway == Some(*address) && !name.starts_with("DefaultGateway") {
+            wrong.push((
+                format!("gateway {address} is already in use by the auxiliary address {name:?}"),
+                hint,
+            ));
+        }
+    }
+    wrong
+}
+
+/// Labels that nobody could ask for.
+pub(in crate::networks) fn of_labels(labels: &Labels) -> Vec<Violation> {
+    let empty = labels.iter().filter(|(key, _)| key.trim().is_empty());
+    let told = empty.map(|(_, value)| {
+        (
+            format!("invalid label \"={value}\": empty name"),
+            "labels are written KEY=VALUE",
+        )
+    });
+    told.collect()
 }
 
 fn disabled(pool: &SubnetRequest, of: AddressFamily, families: &[AddressFamily]) -> Vec<Violation> {
@@ -155,6 +195,20 @@ pub(super) fn of_options(options: &Labels) -> Vec<Violation> {
         )
     }));
     wrong
+}
+
+/// Names are told to the host at the gateway's address of a bridge, and nowhere else.
+pub(super) fn of_listener(options: &Labels, driver: &DriverName) -> Vec<Violation> {
+    match NameOptions::understood(options).host && driver.as_str() != "bridge" {
+        true => vec![(
+            format!(
+                "cnm.dns.host: the host has no gateway's address on a network of the driver {:?}",
+                driver.as_str()
+            ),
+            "leave it out, or use the driver \"bridge\"",
+        )],
+        false => Vec::new(),
+    }
 }
 
 /// What is wrong with its routes. Where a subnet is still to be chosen, only what is wrong with any.

@@ -20,7 +20,7 @@ fn request(
 #[test]
 fn every_violation_is_told_and_told_at_once() {
     let both = [AddressFamily::V4, AddressFamily::V6];
-    let rows: [(&str, SubnetRequest, &[&str]); 7] = [
+    let rows: [(&str, SubnetRequest, &[&str]); 9] = [
         (
             "nothing is wrong",
             request(
@@ -45,6 +45,34 @@ fn every_violation_is_told_and_told_at_once() {
                 "\"a\" (10.0.3.9)",
                 "\"b\" (fd00::1)",
             ],
+        ),
+        (
+            "addresses set aside twice",
+            request(
+                Some("10.0.0.0/24"),
+                None,
+                Some("10.0.0.1"),
+                &[
+                    ("a", "10.0.0.9"),
+                    ("b", "10.0.0.9"),
+                    ("c", "10.0.0.1"),
+                    ("d", "10.0.0.8"),
+                ],
+            ),
+            &[
+                "\"a\" and \"b\" are both 10.0.0.9",
+                "gateway 10.0.0.1 is already in use by the auxiliary address \"c\"",
+            ],
+        ),
+        (
+            "the user's own gateway is where the bridge is",
+            request(
+                Some("10.0.0.0/24"),
+                None,
+                Some("10.0.0.1"),
+                &[("DefaultGatewayIPv4", "10.0.0.1")],
+            ),
+            &[],
         ),
         (
             "a range of the other family",
@@ -135,4 +163,30 @@ fn options_and_routes_are_told_with_everything_else() {
     // Of a subnet that is still to be chosen nothing is known yet.
     let later = [request(Some("0.0.0.0/24"), None, None, &[])];
     assert_eq!(of_routes(&options, later.iter()), []);
+}
+
+#[test]
+fn labels_without_a_name_are_refused() {
+    let labels: Labels = [("", "lan"), (" ", "x"), ("a", "")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    let wrong = of_labels(&labels);
+    let told: Vec<_> = wrong.iter().map(|(message, _)| message.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "invalid label \"=lan\": empty name",
+            "invalid label \"=x\": empty name"
+        ]
+    );
+}
+
+#[test]
+fn only_a_bridge_tells_the_host_names() {
+    let options: Labels = [("cnm.dns.host".to_owned(), "true".to_owned())].into();
+    for (driver, count) in [("bridge", 0), ("macvlan", 1), ("overlay", 1)] {
+        let driver = DriverName::new(driver).unwrap();
+        assert_eq!(of_listener(&options, &driver).len(), count, "{driver}");
+        assert_eq!(of_listener(&Labels::new(), &driver), Vec::new());
+    }
 }
