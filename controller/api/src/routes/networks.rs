@@ -57,6 +57,7 @@ pub(crate) async fn update(
 ) -> Answer<Json<NetworkUpdated>> {
     let change = convert::network::change(request)?;
     let changed = engine.networks.update(&id, change, params.flag("dryrun")).await?;
+    engine.containers.follow_networks().await;
     Ok(Json(NetworkUpdated {
         id: changed.network.id.to_string(),
         steps: changed.steps,

@@ -69,7 +69,16 @@ pub(super) struct Linked {
 /// Resolves a container's links. What they lead to must run.
 pub(super) fn resolve(core: &Core, record: &Record) -> Result<Linked> {
     let mut linked = Linked::default();
-    for link in &record.settings.links {
+    let bridge = core
+        .controller
+        .networks
+        .find("bridge")
+        .ok()
+        .map(|bridge| bridge.id);
+    let is_on_bridge = |record: &Record| bridge.is_some_and(|bridge| record.networks.contains_key(&bridge));
+    // Off the default bridge, links of it mean nothing.
+    let links = record.settings.links.iter().filter(|_| is_on_bridge(record));
+    for link in links {
         let Some(target) = core.registry.get(&link.container) else {
             continue; // it was removed, and the link with it
         };
@@ -80,6 +89,16 @@ pub(super) fn resolve(core: &Core, record: &Record) -> Result<Linked> {
                 target.name, record.name, link.alias
             ))
             .with_hint(format!("start {} first", target.name)));
+        }
+        if !is_on_bridge(&target) {
+            return Err(Error::conflict(format!(
+                "Cannot link to /{}, as it does not belong to the default network",
+                target.name
+            ))
+            .with_hint(format!(
+                "\"network connect bridge {}\", or make a network and give both containers to it: names resolve there",
+                target.name
+            )));
         }
         let mut names = vec![link.alias.clone()];
         for name in [&target.settings.hostname, target.name.as_str()] {
@@ -208,7 +227,8 @@ pub(super) async fn follow(core: &Core, started: &Container) {
     }
 }
 
-/// Removes the link that a path names. The record goes first: what a crash leaves open is closed at the next start.
+/// Removes the link that a path names. The way goes first: while it is open the link is in the record, so that whoever
+/// is refused can ask again.
 pub(super) async fn unlink(core: &Core, path: &str) -> Result<()> {
     let Some((parent, alias)) = path.trim_matches('/').rsplit_once('/') else {
         core.registry.find(path)?;
@@ -226,11 +246,6 @@ pub(super) async fn unlink(core: &Core, path: &str) -> Result<()> {
     let record = parent.record();
     let link = record.settings.links.iter().find(|link| link.alias == alias);
     let link = link.ok_or_else(missing)?;
-    core.registry
-        .update(&parent, |record| {
-            record.settings.links.retain(|other| other != link);
-        })
-        .await?;
     if let Some(sandbox) = ports::own_sandbox(&parent) {
         let unlinked = core
             .controller
@@ -238,7 +253,12 @@ pub(super) async fn unlink(core: &Core, path: &str) -> Result<()> {
             .unlink(sandbox, link.container, &link.alias);
         unlinked.await.map_err(Error::network("removing a link"))?;
     }
-    Ok(())
+    core.registry
+        .update(&parent, |record| {
+            record.settings.links.retain(|other| other != link);
+        })
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]

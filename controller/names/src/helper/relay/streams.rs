@@ -153,6 +153,8 @@ struct Desk {
 struct Place {
     turn: u32,
     pair: Option<(u32, Pair)>,
+    /// It waits in the loop's row for its next turn.
+    queued: bool,
 }
 
 impl Desk {
@@ -203,8 +205,9 @@ impl Desk {
                     }
                 }
             }
-            busy.into_iter()
-                .for_each(|data| self.turn(data, EventFlags::empty(), &mut buffer));
+            for data in busy {
+                self.turn_again(data, &mut buffer);
+            }
             self.look_at_the_clock();
         }
     }
@@ -300,7 +303,22 @@ impl Desk {
         }
         self.pairs[number].pair = Some((door, pair));
         if matches!(progress, Progress::More) {
+            self.put_off(number, data);
+        }
+    }
+
+    /// Lets a connection have another turn after everybody else's, once however often it comes to that.
+    fn put_off(&mut self, number: usize, data: u64) {
+        if !std::mem::replace(&mut self.pairs[number].queued, true) {
             self.busy.push_back(data);
+        }
+    }
+
+    /// The turn of one that was put off.
+    fn turn_again(&mut self, data: u64, buffer: &mut [u8]) {
+        if let Some(number) = self.number(data) {
+            self.pairs[number].queued = false;
+            self.turn(data, EventFlags::empty(), buffer);
         }
     }
 
@@ -322,7 +340,7 @@ impl Desk {
         };
         match progress {
             Progress::Over => self.end(number),
-            Progress::More => self.busy.push_back(data & !1),
+            Progress::More => self.put_off(number, data & !1),
             Progress::Waiting => {}
         }
     }
@@ -339,6 +357,7 @@ impl Desk {
     fn end(&mut self, number: usize) {
         let place = &mut self.pairs[number];
         place.pair = None;
+        place.queued = false;
         place.turn = place.turn.wrapping_add(1);
         self.free.push(number as u32);
         if self.paused.is_some() {
@@ -390,4 +409,26 @@ fn is_passing(errno: rustix::io::Errno) -> bool {
         errno,
         Errno::AGAIN | Errno::INTR | Errno::CONNABORTED | Errno::PROTO
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_has_more_to_do_stands_in_the_row_once() {
+        let (_orders, received) = channel();
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("an eventfd");
+        let mut desk = Desk::new(received, Arc::new(wake), Arc::new(Semaphore::new(1))).expect("a desk");
+        desk.pairs = vec![Place::default(), Place::default()];
+        for number in [0, 1, 0, 0, 1] {
+            desk.put_off(number, PAIR | (number as u64) << 1);
+        }
+        assert_eq!(desk.busy, [PAIR, PAIR | 2]);
+        // Whoever has ended has no turn, and his place's next one starts afresh.
+        desk.end(0);
+        desk.busy.clear();
+        desk.put_off(0, PAIR | 1 << 24);
+        assert_eq!(desk.busy.len(), 1);
+    }
 }
