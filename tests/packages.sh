@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings programs that Debian 12 lacks, or has too old, from other Debian releases into a cache folder.
 #
-#   tests/packages.sh [busybox] [consul] [dnsmasq] [docker] [dockerd] [dockerd-26] [etcd] [firewalld] [podman] [ufw]
+#   tests/packages.sh [busybox] [compose] [consul] [dnsmasq] [docker] [dockerd] [dockerd-26] [etcd] [firewalld] [podman] [ufw]
 #                                                            (all of these when none is named)
 #   tests/packages.sh dockerd-28                             (one more neighbour for the suite "beside")
 #   tests/packages.sh linux qemu                             (what tests/vm.sh needs besides)
@@ -10,6 +10,7 @@
 # with `dpkg -x`. The machine's /etc/apt is read (for its mirror) and never written.
 #
 #   busybox   1.37 from trixie: bookworm's static build crashes in wget
+#   compose   docker compose 2.40 from sid
 #   consul    1.8.7 from bullseye, the last one Debian carried
 #   dnsmasq   2.90 from bookworm, a DHCP server, with its libraries
 #   docker    the docker command line 26 from trixie
@@ -48,6 +49,9 @@ suite+=([podman]=bookworm)
 package+=([podman]="podman crun conmon containernetworking-plugins golang-github-containers-common
         golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libglib2.0-0 libdevmapper1.02.1")
 program+=([podman]=usr/bin/podman)
+suite+=([compose]=sid)
+package+=([compose]=docker-compose)
+program+=([compose]=usr/libexec/docker/cli-plugins/docker-compose)
 program+=([dockerd]=usr/sbin/dockerd [dockerd-26]=usr/sbin/dockerd [dockerd-28]=usr/sbin/dockerd
     [firewalld]=usr/sbin/firewalld [ufw]=usr/sbin/ufw)
 
@@ -145,7 +149,7 @@ mkdir -p "$cache"
 trap 'rm -rf "$cache"/.*.??????' EXIT
 exec 9>"$cache/.lock"
 flock 9
-[ $# -gt 0 ] || set -- busybox consul dnsmasq docker dockerd dockerd-26 etcd firewalld podman ufw
+[ $# -gt 0 ] || set -- busybox compose consul dnsmasq docker dockerd dockerd-26 etcd firewalld podman ufw
 for name; do
     [ -n "${suite[$name]:-}" ] || fail "unknown package \"$name\": ${!suite[*]} are known"
     bring "$name"

@@ -130,6 +130,23 @@ fn cache() -> PathBuf {
     env::var_os("CNM_TEST_CACHE").map_or_else(|| PathBuf::from("/var/cache/cnm-tests"), PathBuf::from)
 }
 
+impl Programs {
+    /// The `docker compose` plugin, which also runs by itself.
+    ///
+    /// # Errors
+    /// When it is missing: the message says how to bring it.
+    pub fn compose() -> anyhow::Result<PathBuf> {
+        let cache = env::var_os("CNM_TEST_CACHE")
+            .map_or_else(|| PathBuf::from("/var/cache/cnm-tests"), PathBuf::from);
+        let path = cache.join("compose/usr/libexec/docker/cli-plugins/docker-compose");
+        anyhow::ensure!(
+            path.is_file(),
+            "docker-compose is missing: \"tests/packages.sh compose\" brings it"
+        );
+        Ok(path)
+    }
+}
+
 impl Store {
     /// Starts a server of this kind on a host and waits until it answers; none for [`Store::Embedded`].
     ///
