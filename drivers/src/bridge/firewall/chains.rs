@@ -18,6 +18,8 @@ const V6: AddressFamily = AddressFamily::V6;
 const USER: &str = "user";
 /// The chain of what is sent between containers of a network without ICC.
 pub(super) const LINKED: &str = "linked";
+/// The chain of what internal networks send.
+const SHUT: &str = "shut";
 /// The chain that translates to containers.
 const PUBLISHED: &str = "published";
 
@@ -36,6 +38,7 @@ pub(super) fn all(table: &Table) -> Vec<Item> {
             Some(base(ChainKind::Filter, Hook::Prerouting, -300)),
             raw(),
         ),
+        (SHUT, None, shut()),
         (
             "prerouting",
             Some(base(ChainKind::Nat, Hook::Prerouting, -100)),
@@ -80,27 +83,34 @@ fn base(kind: ChainKind, hook: Hook, priority: i32) -> Base {
     }
 }
 
-/// Loopback addresses on a segment, where `route_localnet` lets the kernel take them; and from internal networks the
-/// relay, which is none of the host's own servers.
+/// Loopback addresses on a segment, where `route_localnet` lets the kernel take them; and what internal networks send.
+///
+/// Every packet comes through here, and every frame of a bridge where `br_netfilter` is loaded: looking for a link's name
+/// in a set is what costs, so it is done once, and not before an address has told that it matters.
 fn raw() -> Vec<Rule> {
     let looped = [Field::Source(V4), Field::Destination(V4)].map(|field| {
-        // The cheap test first: every frame of a bridge comes through here where `br_netfilter` is loaded.
         Rule::verdict(Verdict::Drop)
             .when(Test::Is(field, subnet("127.0.0.0/8")))
             .when(member(Field::InputInterface, NETWORKS))
     });
-    let relayed = FAMILIES.map(|family| {
-        let at = vec![
-            Field::Destination(family),
-            Field::Protocol,
-            Field::DestinationPort,
-        ];
-        Rule::verdict(Verdict::Drop)
-            .when(member(Field::InputInterface, INTERNAL))
-            .when(Test::In(at, of(RELAYED, family)))
-            .when(Test::DestinationType(AddressType::Local))
-    });
-    looped.into_iter().chain(relayed).collect()
+    let internal = Rule::verdict(Verdict::Jump(SHUT.to_owned())).when(member(Field::InputInterface, INTERNAL));
+    looped.into_iter().chain([internal]).collect()
+}
+
+/// From an internal network to the relay, which is none of the host's own servers.
+fn shut() -> Vec<Rule> {
+    FAMILIES
+        .map(|family| {
+            let at = vec![
+                Field::Destination(family),
+                Field::Protocol,
+                Field::DestinationPort,
+            ];
+            Rule::verdict(Verdict::Drop)
+                .when(Test::In(at, of(RELAYED, family)))
+                .when(Test::DestinationType(AddressType::Local))
+        })
+        .into()
 }
 
 fn prerouting() -> Vec<Rule> {
