@@ -48,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
+    ("fuzz", &[]),
     ("netlab", &[]),
     ("bench", &["model", "kernel", "store", "netlab"]),
     ("demo", &["netlab"]),

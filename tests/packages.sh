@@ -18,7 +18,7 @@
 #   etcd      3.4 from bookworm: unpacked, not installed, so that no service of that name starts on this machine
 #   firewalld 1.3 from bookworm with a message bus and what else of it is no part of every machine
 #   ufw       0.36 from bookworm; neither is installed, because their services would start on this machine
-#   podman    4.3 from bookworm with crun, conmon and the plugins of the CNI project
+#   podman    4.3 from bookworm with runc, conmon and the plugins of the CNI project
 #   linux     Debian's cloud kernel of bookworm with its modules
 #   qemu      an emulated machine, from bookworm, with those of its libraries that this machine lacks
 #
@@ -46,8 +46,8 @@ suite+=([compose]=sid)
 package+=([compose]=docker-compose)
 program+=([compose]=usr/libexec/docker/cli-plugins/docker-compose)
 suite+=([podman]=bookworm)
-package+=([podman]="podman crun conmon containernetworking-plugins golang-github-containers-common
-        golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libglib2.0-0 libdevmapper1.02.1")
+package+=([podman]="podman runc conmon containernetworking-plugins golang-github-containers-common
+        golang-github-containers-image libgpgme11 libassuan0 libsubid4 libglib2.0-0 libdevmapper1.02.1")
 program+=([podman]=usr/bin/podman)
 suite+=([compose]=sid)
 package+=([compose]=docker-compose)

@@ -139,6 +139,3 @@ fn reach(lease: &Lease, gateway: Option<Ipv4Addr>) -> Option<StaticRoute> {
         next_hop: None,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -63,6 +63,7 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     if let Err(error) = ports::settle(core).await {
         tracing::warn!(%error, "claims of ports could not be settled; it will be tried again");
     }
+    sweep::tidy(core).await;
     sweep::sweep(core).await;
     remind::all(core);
     let (stop, stopped) = tokio::sync::watch::channel(false);

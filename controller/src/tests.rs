@@ -6,6 +6,7 @@ mod dead_flows;
 mod faults;
 mod host;
 mod lacking;
+mod leases;
 mod linux;
 mod names;
 mod networks;

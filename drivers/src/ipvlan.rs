@@ -15,7 +15,6 @@ pub use options::IpvlanOptions;
 
 use crate::{
     Attachment, Capabilities, Draft, Link, Needs, Result, Target,
-    options::prefix_or_usual,
     parent::{self, Stack, Stacked},
     planner::Planner,
 };
@@ -26,8 +25,7 @@ pub struct Ipvlan;
 
 impl Ipvlan {
     fn lower(network: &Network, options: &IpvlanOptions) -> InterfaceName {
-        let own = || parent::named("di-", network);
-        options.parent.clone().unwrap_or_else(own)
+        parent::lower(options.parent.as_ref(), "di-", network)
     }
 
     fn kind(options: &IpvlanOptions) -> UpperKind {
@@ -56,24 +54,17 @@ impl Planner for Ipvlan {
 
     fn check(&self, draft: &Draft<'_>) -> Result<Needs> {
         let options = IpvlanOptions::parse(draft.options)?;
-        Ok(Needs {
-            shared_segment: options.parent.is_some(),
-            ..Needs::default()
-        })
+        Ok(parent::needs(options.parent.as_ref()))
     }
 
     fn interface_prefix(&self, network: &Network) -> String {
-        let options = IpvlanOptions::parse(&network.options).ok();
-        prefix_or_usual(options.and_then(|options| options.interface_prefix))
+        parent::prefix(IpvlanOptions::parse(&network.options).map(|options| options.interface_prefix))
     }
 
     fn network(&self, network: &Network) -> Result<KernelState> {
         let options = IpvlanOptions::parse(&network.options)?;
-        let mut state = KernelState::new();
-        if options.parent.is_none() {
-            state.insert(parent::nowhere(Self::lower(network, &options), options.mtu));
-        }
-        Ok(state)
+        let lower = Self::lower(network, &options);
+        Ok(parent::own_link(options.parent.as_ref(), lower, options.mtu))
     }
 
     fn endpoint(&self, network: &Network, endpoint: &Endpoint, target: &Target) -> Result<KernelState> {

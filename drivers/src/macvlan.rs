@@ -15,7 +15,6 @@ pub use options::MacvlanOptions;
 
 use crate::{
     Attachment, Capabilities, Draft, Error, Needs, Result, Target,
-    options::prefix_or_usual,
     parent::{self, Stack, Stacked},
     planner::Planner,
 };
@@ -29,8 +28,7 @@ pub struct Macvlan;
 
 impl Macvlan {
     fn lower(network: &Network, options: &MacvlanOptions) -> InterfaceName {
-        let own = || parent::named("dm-", network);
-        options.parent.clone().unwrap_or_else(own)
+        parent::lower(options.parent.as_ref(), "dm-", network)
     }
 
     fn kind(options: &MacvlanOptions) -> UpperKind {
@@ -75,24 +73,17 @@ impl Planner for Macvlan {
                 hint: Some("leave out \"cnm.host_access\" or \"macvlan_mode\"".to_owned()),
             });
         }
-        Ok(Needs {
-            shared_segment: options.parent.is_some(),
-            ..Needs::default()
-        })
+        Ok(parent::needs(options.parent.as_ref()))
     }
 
     fn interface_prefix(&self, network: &Network) -> String {
-        let options = MacvlanOptions::parse(&network.options).ok();
-        prefix_or_usual(options.and_then(|options| options.interface_prefix))
+        parent::prefix(MacvlanOptions::parse(&network.options).map(|options| options.interface_prefix))
     }
 
     fn network(&self, network: &Network) -> Result<KernelState> {
         let options = MacvlanOptions::parse(&network.options)?;
         let lower = Self::lower(network, &options);
-        let mut state = KernelState::new();
-        if options.parent.is_none() {
-            state.insert(parent::nowhere(lower.clone(), options.mtu));
-        }
+        let mut state = parent::own_link(options.parent.as_ref(), lower.clone(), options.mtu);
         if options.host_access {
             let own = host_addresses(network);
             if own.is_empty() {

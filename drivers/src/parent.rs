@@ -12,12 +12,15 @@ pub(crate) mod tenants;
 use std::net::IpAddr;
 
 use kernel::{
-    Netns, Object,
+    KernelState, Netns, Object,
     object::{Link as KernelLink, LinkKind, Upper, UpperKind},
 };
 use model::{AddressFamily, Endpoint, InterfaceName, IpNet, Labels, Network, Scope};
 
-use crate::{Attachment, Capabilities, Error, Link, Result, StaticRoute, Target, planner::Planner};
+use crate::{
+    Attachment, Capabilities, Error, Link, Needs, Result, StaticRoute, Target, options::prefix_or_usual,
+    planner::Planner,
+};
 
 /// The link below.
 pub(crate) const PARENT: &str = "parent";
@@ -105,6 +108,34 @@ pub(crate) fn nowhere(name: InterfaceName, mtu: Option<u32>) -> Object {
         mtu,
         ..link(Netns::Host, name, LinkKind::Dummy)
     })
+}
+
+/// The link that a network's interfaces stand on: the parent, or one of its own.
+pub(crate) fn lower(parent: Option<&InterfaceName>, prefix: &str, network: &Network) -> InterfaceName {
+    parent.cloned().unwrap_or_else(|| named(prefix, network))
+}
+
+/// What a driver of such networks needs of the rest of us.
+pub(crate) fn needs(parent: Option<&InterfaceName>) -> Needs {
+    Needs {
+        shared_segment: parent.is_some(),
+        ..Needs::default()
+    }
+}
+
+/// How such networks' interfaces are called in sandboxes.
+pub(crate) fn prefix(asked: Result<Option<String>>) -> String {
+    prefix_or_usual(asked.ok().flatten())
+}
+
+/// What such a network itself has: without a parent, a link that leads nowhere.
+pub(crate) fn own_link(
+    parent: Option<&InterfaceName>,
+    lower: InterfaceName,
+    mtu: Option<u32>,
+) -> KernelState {
+    let link = parent.is_none().then(|| nowhere(lower, mtu));
+    link.into_iter().collect()
 }
 
 /// A name with the network's id in it.

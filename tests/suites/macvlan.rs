@@ -208,3 +208,67 @@ fn a_restart_while_the_parent_is_away_waits_for_it() -> Test {
     one.ok("network rm lan")?;
     Ok(())
 }
+
+/// What the outside believes about who has an address.
+fn believed(scene: &Scene, address: &str) -> anyhow::Result<String> {
+    ip(
+        &scene.lab.outside_host(),
+        &format!("neigh show {address} dev eth0"),
+    )
+}
+
+#[test]
+fn whoever_remembers_another_for_an_address_is_told() -> Test {
+    let scene = Scene::new()?;
+    let outside = scene.lab.outside_host();
+    ip(&outside, "addr add fd00:9::fe/64 dev eth0 nodad")?;
+    let stale = "lladdr 02:00:00:00:00:99 dev eth0 nud stale";
+    for address in ["198.18.0.120", "fd00:9::120"] {
+        ip(&outside, &format!("neigh replace {address} {stale}"))?;
+    }
+    // Nobody asks and nobody answers: it is what is told that counts. Then it moves to the other host.
+    for (daemon, mac) in scene
+        .daemons
+        .iter()
+        .zip(["02:42:c6:12:00:78", "02:42:00:00:00:77"])
+    {
+        daemon.ok(&format!(
+            "network create {NETWORK} --ipv6 --subnet fd00:9::/64 -o parent=eth0 lan"
+        ))?;
+        daemon.ok(&format!(
+            "run -d --name box --network lan --ip 198.18.0.120 --ip6 fd00:9::120 --mac-address {mac} busybox \
+             sleep 600"
+        ))?;
+        for address in ["198.18.0.120", "fd00:9::120"] {
+            wait_for("the outside to know", Duration::from_secs(10), || {
+                let believed = believed(&scene, address)?;
+                anyhow::ensure!(believed.contains(mac), "{address}: {believed:?}");
+                Ok(())
+            })?;
+        }
+        daemon.ok("rm -f box")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_host_is_told_of_who_comes_to_a_bridge() -> Test {
+    let scene = Scene::new()?;
+    let one = &scene.daemons[0];
+    one.ok("network create --subnet 10.44.0.0/24 -o com.docker.network.bridge.name=br-told told")?;
+    ip(
+        scene.host(0),
+        "neigh replace 10.44.0.9 lladdr 02:00:00:00:00:99 dev br-told nud stale",
+    )?;
+    one.ok("run -d --name box --network told --ip 10.44.0.9 busybox sleep 600")?;
+    wait_for("the host to know", Duration::from_secs(10), || {
+        let believed = ip(scene.host(0), "neigh show 10.44.0.9 dev br-told")?;
+        anyhow::ensure!(believed.contains("02:42:0a:2c:00:09"), "{believed:?}");
+        Ok(())
+    })?;
+    contains(
+        &one.refused("network create -o com.docker.network.advertise_addr_nmsgs=9 bad")?,
+        "advertise_addr_nmsgs",
+    );
+    Ok(())
+}

@@ -21,6 +21,19 @@ pub(super) async fn sweep(core: &Arc<Core>) {
     }
 }
 
+/// What drivers themselves have on the host for networks that are no more.
+pub(super) async fn tidy(core: &Arc<Core>) {
+    for name in core.catalog.names() {
+        let Some(driver) = core.catalog.driver(&name).filter(|driver| !driver.is_remote()) else {
+            continue;
+        };
+        let doing = "looking for what is left of networks";
+        if let Err(error) = core.call(&name, doing, driver.tidy()).await {
+            tracing::warn!(driver = name, %error, "what is left of networks could not be removed");
+        }
+    }
+}
+
 async fn links(core: &Arc<Core>) -> Result<()> {
     let owned = core
         .worker

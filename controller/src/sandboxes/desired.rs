@@ -191,12 +191,11 @@ fn of_the_segment(
         state.push(of("ipv6", "accept_ra_defrtr", way_out));
     }
     let mtu = one.endpoint.lease.as_ref().and_then(|lease| lease.mtu);
-    if let Some(mtu) = mtu {
-        state.push(Object::Link(Link {
-            mtu: Some(mtu.into()),
-            ..link(netns, interface.clone(), LinkKind::Existing, true)
-        }));
-    }
+    // Named also without an MTU: it stays while its addresses come and go.
+    state.push(Object::Link(Link {
+        mtu: mtu.map(u32::from),
+        ..link(netns, interface.clone(), LinkKind::Existing, true)
+    }));
     state
 }
 
@@ -293,10 +292,14 @@ fn is_plain(part: &str) -> bool {
 pub(crate) fn difference(old: &KernelState, new: &KernelState) -> (KernelState, KernelState) {
     let changed = |object: &&Object| old.get(&object.key()) != Some(*object);
     let ensure = new.objects().filter(changed).cloned().collect();
-    let links: Vec<_> = new.objects().filter_map(link_of).collect();
+    let named = |object: &'_ Object| match object {
+        Object::Link(link) => Some(link.name.clone()),
+        other => link_of(other).cloned(),
+    };
+    let links: Vec<_> = new.objects().filter_map(named).collect();
     let stays = |object: &&Object| match object {
         Object::Link(_) | Object::Sysctl(_) | Object::Namespace(_) => false,
-        other => link_of(other).is_none_or(|link| links.contains(&link)),
+        other => link_of(other).is_none_or(|link| links.contains(link)),
     };
     let remove = old
         .objects()

@@ -244,6 +244,17 @@ fn find(kernel: &dyn Kernel, parent: &InterfaceName) -> kernel::Result<Found> {
     })
 }
 
+/// The name of a sub-interface that was made here.
+fn left_behind(mark: &Mark, object: &Object) -> Option<InterfaceName> {
+    match object {
+        Object::Link(link) if mark.owner == Owner::Host => match &link.kind {
+            LinkKind::Upper(upper) if matches!(upper.kind, UpperKind::Vlan(_)) => Some(link.name.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Removes a sub-interface that was made here; one without our mark is somebody else's and stays.
 fn remove(kernel: &dyn Kernel, node: NodeId, parent: &InterfaceName) -> kernel::Result<()> {
     let Ok((base, tag)) = sub_interface(parent) else {
@@ -362,6 +373,28 @@ impl<P: Stacked + Clone> Driver for OnParent<P> {
         (!routed).then_some(parent)
     }
 
+    fn may_be_global(&self) -> bool {
+        true
+    }
+
+    /// A sub-interface whose maker died before it could write down for whom it was.
+    async fn tidy(&self) -> Result<()> {
+        let (kernel, node, parents) = (Arc::clone(&self.kernel), self.node, Arc::clone(&self.parents));
+        blocking("looking for sub-interfaces of nobody's".to_owned(), move || {
+            let _making = parents.making.lock().unwrap_or_else(PoisonError::into_inner);
+            for (owner, object) in kernel.observe_owned(&Netns::Host, node)? {
+                let Some(name) = left_behind(&owner, &object).filter(|name| !parents.tenants.is_used(name))
+                else {
+                    continue;
+                };
+                tracing::info!(link = %name, "no network stands on it, removed");
+                remove(&*kernel, node, &name)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn shares_ethernet(&self) -> bool {
         self.planner.shares_ethernet()
     }
@@ -378,3 +411,6 @@ impl<P: Stacked + Clone> Driver for OnParent<P> {
         self.inner.preview(view).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,7 +119,7 @@ pub(super) fn check(
     driver: &dyn Driver,
 ) -> Result<Checked> {
     let capabilities = driver.capabilities();
-    let scope = scope(&request, &driver_name, capabilities.scope)?;
+    let scope = scope(&request, &driver_name, driver)?;
     if capabilities.single && !request.config_only {
         refuse_second(core, &driver_name)?;
     }
@@ -168,16 +168,17 @@ pub(super) fn check(
     })
 }
 
-fn scope(request: &CreateNetwork, driver: &DriverName, own: Scope) -> Result<Scope> {
-    match (request.scope, own) {
+fn scope(request: &CreateNetwork, name: &DriverName, driver: &dyn Driver) -> Result<Scope> {
+    match (request.scope, driver.capabilities().scope) {
         (None, own) => Ok(own),
         (Some(Scope::Local), Scope::Global) => Err(Error::forbidden(format!(
-            "cannot downgrade network scope for {driver} networks"
+            "cannot downgrade network scope for {name} networks"
         ))
         .with_hint("leave out --scope")),
+        (Some(Scope::Global), Scope::Local) if driver.may_be_global() => Ok(Scope::Global),
         (Some(Scope::Global), Scope::Local) => Err(Error::invalid(format!(
             "networks of the driver {driver:?} are one host's own",
-            driver = driver.as_str()
+            driver = name.as_str()
         ))
         .with_hint("leave out --scope, or use the driver \"overlay\"")),
         (Some(same), _) => Ok(same),

@@ -46,15 +46,12 @@ pub(super) fn observe_proxy(
     address: IpAddr,
     key: &Key,
 ) -> Result<Option<Object>> {
-    let Some(index) = visit.find_index(link, key)? else {
-        return Ok(None);
-    };
     let entry = Proxy {
         netns: netns.clone(),
         link: link.clone(),
         address,
     };
-    let found = get(visit, proxy(&entry, index), key)?;
+    let found = find(visit, link, key, |index| proxy(&entry, index))?;
     Ok(found.map(|_| Object::Proxy(entry)))
 }
 
@@ -82,12 +79,12 @@ pub(super) fn observe_neighbor(
     address: IpAddr,
     key: &Key,
 ) -> Result<Option<Object>> {
-    let Some(index) = visit.find_index(link, key)? else {
-        return Ok(None);
-    };
-    let mut request = about(family(address), index);
-    request.attributes = vec![NeighbourAttribute::Destination(address.into())];
-    let Some(found) = get(visit, request, key)? else {
+    let found = find(visit, link, key, |index| {
+        let mut request = about(family(address), index);
+        request.attributes = vec![NeighbourAttribute::Destination(address.into())];
+        request
+    })?;
+    let Some(found) = found else {
         return Ok(None);
     };
     // What the kernel learned for itself is not an entry of ours, and gives way to one.
@@ -186,6 +183,19 @@ fn entry(found: &NeighbourMessage, netns: &Netns, link: &InterfaceName) -> Optio
 fn never_ages(found: &NeighbourMessage) -> bool {
     let state: u16 = found.header.state.into();
     state & u16::from(NeighbourState::Noarp) != 0
+}
+
+/// The one entry of a link that a message is about; none if there is no such link, either.
+fn find(
+    visit: &mut Visit,
+    link: &InterfaceName,
+    key: &Key,
+    request: impl FnOnce(u32) -> NeighbourMessage,
+) -> Result<Option<NeighbourMessage>> {
+    match visit.find_index(link, key)? {
+        Some(index) => get(visit, request(index), key),
+        None => Ok(None),
+    }
 }
 
 fn get(visit: &mut Visit, request: NeighbourMessage, key: &Key) -> Result<Option<NeighbourMessage>> {

@@ -50,6 +50,22 @@ fn one_that_the_user_made_stays() {
 }
 
 #[test]
+fn one_that_a_crash_left_is_removed_at_the_next_start_and_the_users_is_not() {
+    let segment = Segment::new("macvlan");
+    let host = &segment.hosts[0];
+    segment.create(0, &segment.network(1, &[SUB]));
+    ip(&host.pin, "link add link eth0 name eth0.60 up type vlan id 60");
+    // Another process, which knows of no network.
+    let next = segment.lab.host_in(host.pin.clone(), "10.0.0.1");
+    segment
+        .lab
+        .run(next.driver("macvlan").tidy())
+        .expect("it is tidied");
+    assert!(!segment.has(0, "eth0.50"));
+    assert!(segment.has(0, "eth0.60"));
+}
+
+#[test]
 fn none_is_made_on_what_is_down() {
     let segment = Segment::new("macvlan");
     ip(&segment.hosts[0].pin, "link set eth0 down");
