@@ -438,14 +438,6 @@ fn what_makes_no_sense_is_refused_with_its_code_and_leaves_nothing() -> Test {
             ),
             7,
         ),
-        (
-            "another's address",
-            runtime(
-                "portMappings",
-                json!([{"hostPort": 80, "containerPort": 80, "hostIP": "8.8.8.8"}]),
-            ),
-            7,
-        ),
         ("no result before", with("prevResult", json!([1])), 7),
         (
             "a bad sysctl",

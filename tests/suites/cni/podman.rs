@@ -65,6 +65,8 @@ impl Podman {
             "vfs",
             "--cgroup-manager",
             "cgroupfs",
+            "--runtime",
+            "runc",
             "--events-backend",
             "none",
         ]);
@@ -82,19 +84,21 @@ impl Podman {
     fn run(&self, name: &str, flags: &str) -> anyhow::Result<String> {
         let flags = flags.split(' ').filter(|flag| !flag.is_empty());
         let mut command = self.command();
+        command.args(["run", "-d", "--name", name, "--network", "lan"]);
+        let lab = self.host.netns().file_name().unwrap_or_default();
+        command
+            .arg("--cgroup-parent")
+            .arg(format!("/{}-podman", lab.to_string_lossy()));
+        // As many as anybody may have: podman would ask for more.
+        command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]);
         command.args([
-            "run",
-            "-d",
-            "--name",
-            name,
-            "--network",
-            "lan",
-            "--cgroups",
-            "disabled",
-            "--ulimit",
-            "host",
+            "--security-opt",
+            "seccomp=unconfined",
+            "--stop-signal",
+            "KILL",
+            "--cap-add",
+            "NET_RAW",
         ]);
-        command.args(["--security-opt", "seccomp=unconfined", "--stop-signal", "KILL"]);
         command.args(flags).args(["busybox", "sleep", "600"]);
         self.host.run_command(command, &[])?.ok()
     }
