@@ -26,7 +26,25 @@ pub(crate) fn life(setup: &Setup, samples: usize, report: &mut Report) -> anyhow
         }
         report.add(row);
     }
+    by_command(setup, samples, report)?;
     api.delete("/networks/bench-life")?;
+    Ok(())
+}
+
+/// The same in one command of the clients, their start included.
+fn by_command(setup: &Setup, samples: usize, report: &mut Report) -> anyhow::Result<()> {
+    let title = "run --rm of true from the command line, network bridge";
+    let mut row = Row::new(title, "unshare of all namespaces, true", Unit::Milliseconds);
+    let others = setup.others.start_rows(&mut [&mut row]);
+    let line = ["run", "--rm", "--network", "bench-life", IMAGE, "true"];
+    for _ in 0..samples {
+        by_hand(setup, &mut row.floor)?;
+        row.ours.time(|| setup.a.cnm(&line)?.ok())?;
+        for (at, other) in others.iter().enumerate() {
+            row.others[at].1.time(|| other.run_command("bridge"))?;
+        }
+    }
+    report.add(row);
     Ok(())
 }
 

@@ -128,9 +128,9 @@ pub(crate) fn links_on(host: &Host) -> anyhow::Result<usize> {
     Ok(host.run("ip", &["-o", "link"])?.ok()?.lines().count())
 }
 
-/// Waits until the kernel is done with removals, so that the next one is measured alone.
+/// Waits until the kernel is done with removals, so that the next one is measured alone. A thousand take it 20 seconds.
 pub(crate) fn quiet(host: &Host, links: usize) -> anyhow::Result<()> {
-    wait_for("removals to end", Duration::from_secs(10), || {
+    wait_for("removals to end", Duration::from_secs(60), || {
         let left = links_on(host)?;
         anyhow::ensure!(left <= links, "{left} links, not {links}");
         Ok(())

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     containers::live,
     report::{Row, Samples},
-    setup::{create_network, import, sleeper},
+    setup::{IMAGE, create_network, import, sleeper},
 };
 
 /// Those that were found.
@@ -26,7 +26,7 @@ pub(crate) struct Other {
 
 #[derive(Debug)]
 enum Kind {
-    Dockerd { api: Api, _daemon: Box<Dockerd> },
+    Dockerd { api: Api, daemon: Box<Dockerd> },
     Podman { host: Host, program: PathBuf },
 }
 
@@ -96,7 +96,7 @@ fn dockerd(lab: &mut Lab) -> anyhow::Result<Other> {
         name: format!("dockerd {version}"),
         kind: Kind::Dockerd {
             api,
-            _daemon: Box::new(daemon),
+            daemon: Box::new(daemon),
         },
     })
 }
@@ -190,13 +190,21 @@ impl Other {
     pub(crate) fn run_true(&self, network: &str) -> anyhow::Result<()> {
         match &self.kind {
             Kind::Dockerd { api, .. } => live(api, network),
+            Kind::Podman { .. } => self.run_command(network),
+        }
+    }
+
+    /// The same in one command.
+    pub(crate) fn run_command(&self, network: &str) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Dockerd { daemon, .. } => {
+                let line = ["run", "--rm", "--network", network, IMAGE, "true"];
+                daemon.docker(&line)?.ok().map(drop)
+            }
             Kind::Podman { host, program } => {
                 let network = if network == "bridge" { "podman" } else { network };
-                Self::podman(
-                    host,
-                    program,
-                    &["run", "--rm", "--network", network, "bench", "true"],
-                )
+                let line = ["run", "--rm", "--network", network, "bench", "true"];
+                Self::podman(host, program, &line)
             }
         }
     }

@@ -57,8 +57,10 @@ pub(crate) fn among_networks(
         quiet(setup.a.host(), links - samples)?;
     }
     rules(setup, made.len(), report)?;
+    let links = links_on(setup.a.host())?;
     made.iter()
-        .try_for_each(|id| api.delete(&format!("/networks/{id}")).map(drop))
+        .try_for_each(|id| api.delete(&format!("/networks/{id}")).map(drop))?;
+    quiet(setup.a.host(), links.saturating_sub(made.len()))
 }
 
 /// Rules at so many networks: constant, whatever their number.
