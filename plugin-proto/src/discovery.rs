@@ -167,12 +167,12 @@ fn read(name: &str, path: PathBuf, parse: fn(&str) -> Result<Address, String>) -
 }
 
 /// A `.spec` file.
-fn line(text: &str) -> Result<Address, String> {
+pub(crate) fn line(text: &str) -> Result<Address, String> {
     address(text.trim(), None)
 }
 
 /// A `.json` file. `Name` in it is ignored.
-fn json(text: &str) -> Result<Address, String> {
+pub(crate) fn json(text: &str) -> Result<Address, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Specification {

@@ -15,6 +15,8 @@ mod decode;
 pub mod discovery;
 mod error;
 mod exchange;
+#[cfg(test)]
+mod fuzz;
 pub mod ipam_driver;
 pub mod network_driver;
 mod plugins;

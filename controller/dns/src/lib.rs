@@ -10,6 +10,8 @@ mod cache;
 mod datagrams;
 mod exchange;
 mod facts;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod message;
 mod names;

@@ -28,7 +28,7 @@ use std::{
 use mutate::Mutator;
 
 /// Inputs of a usual run.
-pub const CASES: usize = 3000;
+pub const CASES: usize = 10_000;
 /// How long a run is instead, in seconds.
 pub const SECONDS: &str = "CNM_FUZZ_SECONDS";
 /// The longest input.
@@ -168,7 +168,7 @@ mod tests {
             assert!(!is_bad(input), "found");
             input.len()
         };
-        assert!(!runs(folder.path(), fails), "3000 inputs find it");
+        assert!(!runs(folder.path(), fails), "so many inputs find it");
         let kept: Vec<_> = fs::read_dir(folder.path().join("fuzz/target"))
             .expect("it is kept")
             .collect();
