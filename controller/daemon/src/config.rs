@@ -567,4 +567,6 @@ fn pools(pools: Vec<AddressPool>) -> Result<Vec<AddressPool>, ConfigError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

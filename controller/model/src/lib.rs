@@ -7,6 +7,8 @@
 
 mod address;
 mod endpoint;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod interface_name;
 mod labels;

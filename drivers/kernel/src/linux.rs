@@ -9,6 +9,8 @@ mod apply;
 mod conntrack;
 mod datagrams;
 mod firewalld;
+#[cfg(test)]
+mod fuzz;
 mod handover;
 pub mod iptables;
 mod links;

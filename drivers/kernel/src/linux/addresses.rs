@@ -73,7 +73,7 @@ pub(super) fn dump(visit: &mut Visit) -> Result<Vec<(u32, IpNet)>> {
     Ok(read(answers).collect())
 }
 
-fn read(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = (u32, IpNet)> {
+pub(super) fn read(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = (u32, IpNet)> {
     answers.into_iter().filter_map(|answer| match answer {
         RouteNetlinkMessage::NewAddress(message) => {
             // IFA_LOCAL is the address itself where IFA_ADDRESS is the other end's; IPv6 has only the latter.

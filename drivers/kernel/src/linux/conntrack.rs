@@ -11,7 +11,7 @@
 //!
 //! What was told is deleted by its tuple and id, so that a flow which took its place meanwhile stays.
 
-mod listing;
+pub(super) mod listing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -283,7 +283,7 @@ fn family_of(v4: bool) -> i32 {
     if v4 { AF_INET } else { AF_INET6 }
 }
 
-fn read(answer: &[u8]) -> Option<Flow> {
+pub(super) fn read(answer: &[u8]) -> Option<Flow> {
     let bytes = answer.get(HEADER..)?;
     let (original, reply) = (attribute(bytes, ORIGINAL)?, attribute(bytes, REPLY)?);
     let proto = attribute(original, PROTO)?;
@@ -316,7 +316,7 @@ fn address(value: &[u8]) -> Option<IpAddr> {
 }
 
 /// The message that deletes a flow, by what makes it the only one.
-fn deletion(answer: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(super) fn deletion(answer: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let bytes = answer.get(HEADER..)?;
     let mut request = header(i32::from(*answer.first()?));
     push(&mut request, NESTED | ORIGINAL, attribute(bytes, ORIGINAL)?);

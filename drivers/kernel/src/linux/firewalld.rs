@@ -77,6 +77,12 @@ fn is_ours(found: &str, adopted: bool) -> bool {
     found.is_empty() || found == ZONE && !adopted
 }
 
+/// Whether a message of the bus is an answer.
+#[cfg(test)]
+pub(super) fn is_answer(message: &[u8]) -> bool {
+    bus::read(message).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -313,5 +313,11 @@ pub fn change<'a>(
     }))
 }
 
+/// How many chains of ours there are in what is saved.
+#[cfg(test)]
+pub(super) fn chains_in(saved: &str, prefix: &str) -> usize {
+    script::read(saved, prefix).len()
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,9 @@
 mod links;
 mod rules;
 
+#[cfg(test)]
+pub(super) use rules::read as read_rules;
+
 use std::{
     io,
     mem::MaybeUninit,

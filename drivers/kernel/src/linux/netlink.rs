@@ -90,7 +90,7 @@ pub(super) struct Connection {
 }
 
 /// One message of an answer.
-enum Answer {
+pub(super) enum Answer {
     Object(RouteNetlinkMessage),
     Ack,
     Refused(Refusal),
@@ -314,7 +314,7 @@ pub(super) fn unanswered(error: io::Error, count: usize) -> impl Iterator<Item =
     [error].into_iter().chain(others).take(count).map(Refusal::from)
 }
 
-fn read(bytes: &[u8]) -> Answer {
+pub(super) fn read(bytes: &[u8]) -> Answer {
     let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
         Ok(message) => message,
         Err(error) => return Answer::Unreadable(malformed(&error.to_string())),

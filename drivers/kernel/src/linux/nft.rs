@@ -7,6 +7,8 @@
 mod attributes;
 mod connection;
 mod expression;
+#[cfg(test)]
+mod fuzz;
 mod judges;
 mod lift;
 mod lower;

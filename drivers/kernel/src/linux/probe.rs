@@ -5,6 +5,8 @@
 //! for no socket of the usual kinds. Somebody else who probes for the same address at the same time counts as having it.
 
 mod frame;
+#[cfg(test)]
+mod fuzz;
 
 use std::{
     collections::BTreeMap,

@@ -102,7 +102,7 @@ fn request(family: AddressFamily) -> RouteMessage {
     message
 }
 
-fn read(answer: RouteNetlinkMessage) -> Option<Found> {
+pub(super) fn read(answer: RouteNetlinkMessage) -> Option<Found> {
     let RouteNetlinkMessage::NewRoute(RouteMessage {
         header, attributes, ..
     }) = answer

@@ -56,7 +56,7 @@ fn request(protocol: Protocol, family: i32) -> Vec<u8> {
     request
 }
 
-fn read(protocol: Protocol, answer: &[u8]) -> Option<HostSocket> {
+pub(super) fn read(protocol: Protocol, answer: &[u8]) -> Option<HostSocket> {
     if answer.len() < MESSAGE {
         return None;
     }

@@ -39,7 +39,7 @@ pub(super) fn forget(linux: &Linux, dead: &[DeadFlows]) -> Result<usize> {
 }
 
 /// Pure: the two files. What makes no sense is as the kernel has it when nobody says otherwise.
-fn parse(range: &str, reserved: &str) -> PortLimits {
+pub(super) fn parse(range: &str, reserved: &str) -> PortLimits {
     let mut numbers = range.split_whitespace().map(str::parse);
     let ephemeral = match (numbers.next(), numbers.next()) {
         (Some(Ok(first)), Some(Ok(last))) => PortRange::new(first, last).ok(),

@@ -104,6 +104,12 @@ impl Seen {
     }
 }
 
+/// Whether a listing could be read to its end.
+#[cfg(test)]
+pub(in crate::linux) fn is_legible(text: &str) -> bool {
+    find(text, |_| true).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,7 +36,7 @@ pub(super) struct Bus {
 
 /// What came of a call.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+pub(super) struct Answer {
     kind: u8,
     to: u32,
     /// The first argument, where it is text.
@@ -167,7 +167,7 @@ fn length(head: &[u8]) -> Option<usize> {
     (head.first() == Some(&b'l')).then(|| (16 + fields).next_multiple_of(8) + body)
 }
 
-fn read(message: &[u8]) -> Option<Answer> {
+pub(super) fn read(message: &[u8]) -> Option<Answer> {
     let end = 16 + number(message, 12)? as usize;
     let (mut at, mut to, mut signature) = (16, 0, "");
     while at < end {

@@ -18,7 +18,7 @@ const HEADER: usize = 16;
 const FAMILY_HEADER: usize = 4;
 
 /// Reads the messages of a datagram.
-pub(super) fn read(mut datagram: &[u8], own: &Own, damage: &mut Damage) {
+pub(in crate::linux) fn read(mut datagram: &[u8], own: &Own, damage: &mut Damage) {
     while let Some(length) = number(datagram, 0) {
         let length = length as usize;
         let Some(message) = datagram.get(..length).filter(|message| message.len() >= HEADER) else {

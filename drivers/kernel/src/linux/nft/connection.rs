@@ -162,7 +162,7 @@ impl Connection {
 }
 
 /// Cuts a datagram into its messages.
-fn split(mut datagram: &[u8]) -> io::Result<Vec<Answer>> {
+pub(super) fn split(mut datagram: &[u8]) -> io::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     while datagram.len() >= HEADER {
         let length = number(datagram, 0) as usize;
