@@ -24,7 +24,8 @@ use crate::{
     sandboxes,
 };
 
-pub(crate) use namespace::{gone, identity, is_there};
+pub(crate) use detach::reap;
+pub(crate) use namespace::{identity, is_there};
 
 /// The option of an endpoint that says what its manager counts it to.
 const GROUP: &str = "cnm.group";

@@ -4,6 +4,7 @@ mod cluster;
 mod connections;
 mod dead_flows;
 mod faults;
+mod foreign;
 mod host;
 mod lacking;
 mod leases;

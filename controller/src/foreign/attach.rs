@@ -157,7 +157,7 @@ async fn walk(
 ) -> Result<Arc<Endpoint>> {
     let endpoint = match connect(core, request, network, sandbox).await {
         // Somebody has the name or the address who may be gone without a word.
-        Err(error @ Error::Forbidden { .. }) => match detach::gone(core).await {
+        Err(error @ Error::Forbidden { .. }) => match detach::reap(core).await {
             true => connect(core, request, network, sandbox).await?,
             false => return Err(error),
         },

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{Endpoint, InterfaceName, SandboxId};
+use model::{Endpoint, InterfaceName, Lifecycle, Sandbox, SandboxId, Snapshot};
 
 use super::{by_key, found, group, namespace};
 use crate::{
     core::Core,
+    dressed,
     endpoints::Endpoints,
     error::{Error, Result},
     locks::LockKey,
@@ -95,11 +96,18 @@ pub(super) async fn remove(core: &Arc<Core>, id: SandboxId) -> Result<()> {
     whole(core, sandbox.id).await
 }
 
-/// Removes those whose namespaces have ended and that nobody is at just now. Answers whether there were any.
-pub(super) async fn gone(core: &Arc<Core>) -> bool {
+/// Removes those whose namespaces have ended, and those that a crash left without an interface, unless somebody is at
+/// them just now. Answers whether there were any.
+pub(crate) async fn reap(core: &Arc<Core>) -> bool {
     let snapshot = core.records.snapshot();
+    let mut all = namespace::gone(core, &snapshot).await;
+    let bare = snapshot
+        .sandboxes
+        .values()
+        .filter(|sandbox| is_bare(&snapshot, sandbox));
+    all.extend(bare.cloned());
     let mut any = false;
-    for sandbox in namespace::gone(core, &snapshot).await {
+    for sandbox in all {
         let Some(foreign) = sandbox.foreign() else {
             continue;
         };
@@ -107,12 +115,26 @@ pub(super) async fn gone(core: &Arc<Core>) -> bool {
         let Some(_whole) = core.locks.try_exclusive(lock) else {
             continue;
         };
+        let now = core.records.snapshot();
+        let ended = !namespace::is_there(core, foreign).await.unwrap_or(true);
+        if !ended && !is_bare(&now, &sandbox) {
+            continue;
+        }
+        tracing::info!(sandbox = %sandbox.id.short(), key = %foreign.key, ended, "nobody has it any more: removed");
         match whole(core, sandbox.id).await {
             Ok(()) => any = true,
             Err(error) => tracing::warn!(%error, sandbox = %sandbox.id.short(), "not removed"),
         }
     }
     any
+}
+
+/// Without an interface. Where somebody else makes the interfaces, there may be none.
+fn is_bare(snapshot: &Snapshot, sandbox: &Sandbox) -> bool {
+    sandbox.lifecycle == Lifecycle::Active
+        && sandbox.foreign().is_some()
+        && !dressed::is_dressed(sandbox)
+        && snapshot.endpoints_of(&sandbox.id).next().is_none()
 }
 
 /// The whole sandbox. The caller holds the lock of its key.

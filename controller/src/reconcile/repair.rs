@@ -49,7 +49,8 @@ pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receive
                     refresh_sandboxes(&core).await;
                 }
                 passages.poll(&core).await;
-                reap_foreign(&core).await;
+                // Nobody announces that a namespace has ended.
+                foreign::reap(&core).await;
                 continue;
             }
         }
@@ -60,20 +61,6 @@ pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receive
         sweep::sweep(&core).await;
         passages.look(&core).await;
         core.work.ran_since(began);
-    }
-}
-
-/// Removes sandboxes whose namespaces somebody else made and has ended. Nobody announces that.
-async fn reap_foreign(core: &Arc<Core>) {
-    let snapshot = core.records.snapshot();
-    for sandbox in foreign::gone(core, &snapshot).await {
-        tracing::info!(sandbox = %sandbox.id.short(), "its namespace has ended, so it goes");
-        report(
-            core,
-            "sandbox",
-            &sandbox.id.short(),
-            finish_sandbox(core, &sandbox).await,
-        );
     }
 }
 
@@ -97,6 +84,7 @@ pub(super) async fn finish(core: &Arc<Core>) {
             finish_sandbox(core, sandbox).await,
         );
     }
+    foreign::reap(core).await;
     for network in snapshot.networks.values() {
         report(
             core,

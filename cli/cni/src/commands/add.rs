@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    fn config(more: Value) -> Config {
+    fn config(more: &Value) -> Config {
         let mut config = json!({"cniVersion": "1.0.0", "name": "podnet", "network": "lan"});
         for (key, value) in more.as_object().expect("an object") {
             config[key] = value.clone();
@@ -207,7 +207,7 @@ mod tests {
             ("K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop", "web.shop", vec!["web"]),
             ("K8S_POD_NAME=;K8S_POD_NAMESPACE=", "0123456789ab", vec![""]),
         ] {
-            let request = request(&environment(arguments), &config(json!({}))).unwrap();
+            let request = request(&environment(arguments), &config(&json!({}))).unwrap();
             assert_eq!(request.name, name, "{arguments}");
             let named: Vec<_> = request.aliases.iter().filter(|alias| !alias.is_empty()).collect();
             assert_eq!(
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_the_runtime_fills_in_is_asked_of_the_daemon() {
-        let config = config(json!({
+        let config = config(&json!({
             "dns": {"nameservers": ["9.9.9.9"]},
             "runtimeConfig": {
                 "ips": ["10.0.0.7/24"], "mac": "02:00:00:00:00:07", "aliases": ["db"],
@@ -256,7 +256,7 @@ mod tests {
             json!({"hostPort": 70000, "containerPort": 80}),
             json!({"hostPort": 80}),
         ] {
-            let config = self::config(json!({"runtimeConfig": {"portMappings": [wrong]}}));
+            let config = self::config(&json!({"runtimeConfig": {"portMappings": [wrong]}}));
             let refused = self::request(&environment(""), &config).expect_err("no port");
             assert_eq!(refused.code, Code::InvalidConfig);
         }
@@ -269,7 +269,7 @@ mod tests {
             "interfaces": [{"name": "eth0"}, {"name": "eth0", "sandbox": "/run/netns/x"}],
             "dns": {"nameservers": ["127.0.0.1", "10.0.0.53"]},
         });
-        let behind = config(json!({"prevResult": previous}));
+        let behind = config(&json!({"prevResult": previous}));
         assert_eq!(
             refuse_taken("eth0", &behind).expect_err("taken").code,
             Code::InvalidConfig
