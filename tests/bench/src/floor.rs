@@ -48,8 +48,8 @@ pub(crate) fn bridge(name: &str) -> anyhow::Result<Object> {
     Ok(Object::Link(link(name, LinkKind::Bridge)?))
 }
 
-/// A veth whose other end is in `netns`.
-pub(crate) fn veth(name: &str, peer: &str, netns: &Path) -> anyhow::Result<Object> {
+/// A veth whose other end is in `netns`; this end a port of a bridge, or of none.
+pub(crate) fn veth(name: &str, peer: &str, netns: &Path, bridge: Option<&str>) -> anyhow::Result<Object> {
     let peer = VethPeer {
         netns: Netns::Pinned(PathBuf::from(netns)),
         name: InterfaceName::new(peer)?,
@@ -57,13 +57,10 @@ pub(crate) fn veth(name: &str, peer: &str, netns: &Path) -> anyhow::Result<Objec
         mtu: None,
         up: true,
     };
-    Ok(Object::Link(link(
-        name,
-        LinkKind::Veth {
-            peer,
-            port: BridgePort::default(),
-        },
-    )?))
+    let port = BridgePort::default();
+    let link = link(name, LinkKind::Veth { peer, port })?;
+    let master = bridge.map(InterfaceName::new).transpose()?;
+    Ok(Object::Link(Link { master, ..link }))
 }
 
 fn link(name: &str, kind: LinkKind) -> anyhow::Result<Link> {

@@ -79,7 +79,14 @@ pub(crate) fn connect_and_disconnect(
     for other in others {
         other.prepare_connect(&networks)?;
     }
-    let veth = |sample: usize| floor::veth(&format!("floorv{sample}"), &format!("floorp{sample}"), &netns);
+    let veth = |sample: usize| {
+        floor::veth(
+            &format!("floorv{sample}"),
+            &format!("floorp{sample}"),
+            &netns,
+            None,
+        )
+    };
     let body = json!({"Container": container, "Force": false});
     for (sample, network) in networks.iter().enumerate() {
         let made = veth(sample)?;

@@ -12,7 +12,7 @@ use crate::{
     floor::{self, Floor},
     networks::{links_on, namespace, quiet},
     report::{Report, Row, Unit, milliseconds},
-    setup::{Setup, create_network, import, sleeper},
+    setup::{Setup, create_network, import, sleeper, text},
 };
 
 /// How many there are when one more is measured.
@@ -75,7 +75,8 @@ fn rules(setup: &Setup, networks: usize, report: &mut Report) -> anyhow::Result<
     Ok(())
 }
 
-/// `network connect` of the 1st, the 100th and the 1,000th endpoint on one network, each beside a veth by hand.
+/// `network connect` of the 1st, the 100th and the 1,000th endpoint on one network, each beside a veth by hand on the same
+/// bridge: the kernel itself passes by all of a bridge's ports when there is one more.
 pub(crate) fn among_endpoints(
     setup: &Setup,
     most: usize,
@@ -85,7 +86,8 @@ pub(crate) fn among_endpoints(
     let (api, by_hand) = (setup.a.api(), Floor::on(setup.a.host())?);
     let body =
         json!({"Name": "scale-wide", "Driver": "bridge", "IPAM": {"Config": [{"Subnet": "10.111.0.0/16"}]}});
-    api.post("/networks/create", &body)?;
+    let wide = text(&api.post("/networks/create", &body)?, "Id")?;
+    let bridge = format!("br-{}", wide.get(..12).context("an id is longer")?);
     create_network(&api, "scale-home", "bridge")?;
     let probe = sleeper(&api, "scale-probe", "scale-home")?;
     let netns = namespace(&api, &probe)?;
@@ -96,11 +98,12 @@ pub(crate) fn among_endpoints(
             there.push(sleeper(&api, &format!("scale-box{}", there.len()), "scale-wide")?);
         }
         let title = format!("network connect, endpoint number {size}");
-        let mut connect = Row::new(title, "veth into its namespace", Unit::Milliseconds);
+        let mut connect = Row::new(title, "veth on that bridge", Unit::Milliseconds);
         let title = format!("network disconnect, endpoint number {size}");
         let mut disconnect = Row::new(title, "that veth, until announced", Unit::Milliseconds);
         for sample in 0..samples {
-            let veth = floor::veth(&format!("sfloorv{sample}"), &format!("sfloorp{sample}"), &netns)?;
+            let (near, far) = (format!("sfloorv{sample}"), format!("sfloorp{sample}"));
+            let veth = floor::veth(&near, &far, &netns, Some(&bridge))?;
             connect.floor.time(|| by_hand.apply(Step::Create(veth.clone())))?;
             disconnect.floor.time(|| by_hand.apply(Step::Remove(veth)))?;
             by_hand.settle();
