@@ -3,12 +3,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipam::{AddressRequest, Holder};
-use model::{EndpointId, IpNet, Network, NetworkId, Pool, Timestamp};
+use model::{EndpointAddresses, EndpointId, IpNet, Network, NetworkId, Pool, Timestamp};
 use store::Txn;
 
 use super::owner;
 use crate::{
     core::Core,
+    endpoints,
     error::{Error, Result},
     networks::network_not_found,
 };
@@ -41,6 +42,21 @@ pub(super) async fn set_apart(
             avoid: &avoid,
         };
         let grant = ipam.set_apart(&request, &owner).await?;
+        let mut alone = EndpointAddresses::default();
+        match grant.address {
+            IpNet::V4(net) => alone.ipv4 = Some(net),
+            IpNet::V6(net) => alone.ipv6 = Some(net),
+        }
+        if let Err(taken) = endpoints::look(core, &network, &alone).await {
+            // Nothing was committed.
+            let address = grant.address.addr();
+            let _ = ipam.release_address(id, network.scope, pool, address).await;
+            match wanted {
+                Some(wanted) => return Err(strangers(wanted)),
+                None => avoid.extend(taken.into_keys()),
+            }
+            continue;
+        }
         match core.stores.of(network.scope).commit(grant.txn).await {
             Ok(_) => return Ok(grant.address),
             Err(store::Error::Conflict { .. }) => avoid.push(grant.address.addr()),
@@ -52,6 +68,13 @@ pub(super) async fn set_apart(
         network.name
     ))
     .with_hint("try again"))
+}
+
+fn strangers(address: IpAddr) -> Error {
+    Error::forbidden(format!(
+        "address {address} is already in use on the network's segment by another machine"
+    ))
+    .with_hint("choose another address, or none to get one that is free")
 }
 
 pub(super) async fn give_up(core: &Core, id: NetworkId, pool: &Pool, address: IpAddr) -> Result<()> {

@@ -222,7 +222,11 @@ impl Keeper {
     fn wanted(&self, place: Place) -> Option<Wanted> {
         self.read(|names| match place {
             Place::Sandbox(id) => names.sandbox(id).map(Wanted::of),
-            Place::SandboxV6(id) => names.sandbox(id).filter(|_| names.has_ipv6(id)).map(Wanted::of),
+            // In one that somebody else dresses nobody asks there.
+            Place::SandboxV6(id) => {
+                let asked = |facts: &&SandboxFacts| !facts.behind && names.has_ipv6(id);
+                names.sandbox(id).filter(asked).map(Wanted::of)
+            }
             Place::Gateway(network, address) => {
                 let facts = names.network_facts(network)?;
                 facts.listeners.contains(&address).then_some(Wanted::Gateway)
