@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings programs that Debian 12 lacks, or has too old, from other Debian releases into a cache folder.
 #
-#   tests/packages.sh [busybox] [compose] [consul] [dnsmasq] [docker] [dockerd] [dockerd-26] [etcd] [firewalld] [podman] [ufw]
+#   tests/packages.sh [busybox] [compose] [consul] [dnsmasq] [docker] [docker-py] [dockerd] [dockerd-26] [etcd] [firewalld] [ovn] [podman] [ufw]
 #                                                            (all of these when none is named)
 #   tests/packages.sh dockerd-28                             (one more neighbour for the suite "beside")
 #   tests/packages.sh linux qemu                             (what tests/vm.sh needs besides)
@@ -14,12 +14,14 @@
 #   consul    1.8.7 from bullseye, the last one Debian carried
 #   dnsmasq   2.90 from bookworm, a DHCP server, with its libraries
 #   docker    the docker command line 26 from trixie
+#   docker-py the Python library 7.1 from trixie, with what it uses
 #   dockerd   20.10 from bookworm with containerd and runc; dockerd-26 from trixie and dockerd-28 from sid lie over it
 #   etcd      3.4 from bookworm: unpacked, not installed, so that no service of that name starts on this machine
 #   firewalld 1.3 from bookworm with a message bus and what else of it is no part of every machine
 #   ufw       0.36 from bookworm; neither is installed, because their services would start on this machine
 #   podman    4.3 from bookworm with runc, conmon and the plugins of the CNI project
 #   linux     Debian's cloud kernel of bookworm with its modules
+#   ovn       23.03 from bookworm with its driver for Docker, a plugin that others wrote, and Open vSwitch
 #   qemu      an emulated machine, from bookworm, with those of its libraries that this machine lacks
 #
 # CNM_TEST_CACHE  the cache folder (default /var/cache/cnm-tests)
@@ -33,8 +35,13 @@ declare -A package=([busybox]=busybox-static [consul]=consul [docker]=docker-cli
     [dnsmasq]="dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libunistring2 libmnl0
         libnftables1 libnftnl11 libjansson4" [etcd]=etcd-server
     [linux]=linux-image-cloud-amd64 [qemu]=qemu-system-x86)
+suite+=([docker-py]=trixie)
+package+=([docker-py]="python3-docker python3-requests python3-urllib3 python3-websocket python3-certifi
+    python3-charset-normalizer python3-idna python3-packaging")
 declare -A program=([busybox]=usr/bin/busybox [consul]=usr/bin/consul [dnsmasq]=usr/sbin/dnsmasq [docker]=usr/bin/docker [etcd]=usr/bin/etcd
     [linux]=boot/vmlinuz [qemu]=usr/bin/qemu-system-x86_64)
+
+program+=([docker-py]=usr/lib/python3/dist-packages/docker/client.py)
 
 # Neighbours of ours on a host of the lab: whole package trees, mounted over the machine's own.
 suite+=([dockerd]=bookworm [dockerd-26]=trixie [dockerd-28]=sid [firewalld]=bookworm [ufw]=bookworm)
@@ -54,6 +61,11 @@ package+=([compose]=docker-compose)
 program+=([compose]=usr/libexec/docker/cli-plugins/docker-compose)
 program+=([dockerd]=usr/sbin/dockerd [dockerd-26]=usr/sbin/dockerd [dockerd-28]=usr/sbin/dockerd
     [firewalld]=usr/sbin/firewalld [ufw]=usr/sbin/ufw)
+
+# OVN's driver for Docker with all that it runs on.
+suite+=([ovn]=bookworm)
+package+=([ovn]="ovn-docker ovn-central ovn-host openvswitch-switch python3-flask")
+program+=([ovn]=usr/bin/ovn-docker-overlay-driver)
 
 fail() { printf 'tests/packages.sh: %s\n' "$*" >&2; exit 1; }
 
@@ -94,7 +106,7 @@ refresh() {
 is_there() {
     local root=$cache/$1
     case $1 in
-        linux) [ -e "$root/${program[$1]}" ] ;;
+        linux | docker-py) [ -e "$root/${program[$1]}" ] ;;
         qemu) [ -x "$root/${program[$1]}" ] &&
             LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu \
                 "$root/${program[$1]}" --version >/dev/null 2>&1 ;;
@@ -112,11 +124,12 @@ download() {
             set -- "$(dpkg-deb -f ./*.deb Depends | sed -n 's/^\(linux-image-[^ ,]*\).*/\1/p')"
             rm ./*.deb
             apt_of "$from" download "$1" ;;
-        qemu)
+        # With what this machine lacks of what they need.
+        qemu | ovn)
             mkdir partial
             apt_of "$from" -y --no-install-recommends --download-only \
                 -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache::archives="$PWD" \
-                install "${package[$name]}" >/dev/null ;;
+                install ${package[$name]} >/dev/null ;;
         # One or more, separated by blanks.
         *) apt_of "$from" download ${package[$name]} ;;
     esac
@@ -132,7 +145,7 @@ bring() {
     for archive in "$work"/*.deb; do dpkg -x "$archive" "$work/root"; done
     # Debian's folders have moved below /usr, while some packages still name them without it.
     case $name in
-        dnsmasq | dockerd* | firewalld | podman | ufw)
+        dnsmasq | dockerd* | firewalld | ovn | podman | ufw)
             [ ! -d "$work/root/lib" ] || { cp -a "$work/root/lib" "$work/root/usr" && rm -r "$work/root/lib"; } ;;
     esac
     [ "$name" != linux ] || mv "$work"/root/boot/vmlinuz-* "$work/root/boot/vmlinuz"
@@ -149,7 +162,7 @@ mkdir -p "$cache"
 trap 'rm -rf "$cache"/.*.??????' EXIT
 exec 9>"$cache/.lock"
 flock 9
-[ $# -gt 0 ] || set -- busybox compose consul dnsmasq docker dockerd dockerd-26 etcd firewalld podman ufw
+[ $# -gt 0 ] || set -- busybox compose consul dnsmasq docker docker-py dockerd dockerd-26 etcd firewalld ovn podman ufw
 for name; do
     [ -n "${suite[$name]:-}" ] || fail "unknown package \"$name\": ${!suite[*]} are known"
     bring "$name"

@@ -5,6 +5,7 @@
 //! how many there are; the kernel's own limit does.
 
 use std::{
+    ffi::CString,
     fs,
     io::{self, Read as _},
     os::{
@@ -18,8 +19,8 @@ use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-        fsconfig_set_path, fsconfig_set_string, fsmount, fsopen, move_mount,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+        fsconfig_set_path, fsconfig_set_string, fsmount, fsopen, mount as mount_memory, move_mount,
     },
 };
 
@@ -109,18 +110,43 @@ fn detached(layers: &[PathBuf], dir: &Path) -> Result<OwnedFd> {
     overlay(layers, &directories).map_err(|errno| Error::file("mounting", root)(errno.into()))
 }
 
-/// Unmounts a container's root. If it is not mounted, nothing is done.
+/// Mounts memory that a container shares with others, at a place of its own; returns where. If it is mounted already,
+/// nothing is done.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn mount_shared_memory(dir: &Path, size: u64) -> Result<PathBuf> {
+    let place = shared_memory(dir);
+    make(&place, 0o711)?;
+    if !is_mounted(&place)? {
+        let flags = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+        let options = CString::new(format!("mode=1777,size={size}")).unwrap_or_default();
+        mount_memory("shm", &place, "tmpfs", flags, options.as_c_str())
+            .map_err(|errno| Error::file("mounting", &place)(errno.into()))?;
+    }
+    Ok(place)
+}
+
+/// Where a container's shared memory is mounted, if others may have it.
+pub fn shared_memory(dir: &Path) -> PathBuf {
+    dir.join("shm")
+}
+
+/// Unmounts a container's root and what it shares. What is not mounted is passed over.
 ///
 /// # Errors
 /// Those of the kernel.
 pub fn unmount(dir: &Path) -> Result<()> {
-    let root = Directories::new(dir).root;
+    unmount_at(&shared_memory(dir)).and(unmount_at(&Directories::new(dir).root))
+}
+
+fn unmount_at(place: &Path) -> Result<()> {
     loop {
         // Detached: a process that still holds a file of it does not keep the name busy.
-        match rustix::mount::unmount(&root, UnmountFlags::DETACH) {
+        match rustix::mount::unmount(place, UnmountFlags::DETACH) {
             Ok(()) => {}
             Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(Error::file("unmounting", root)(errno.into())),
+            Err(errno) => return Err(Error::file("unmounting", place)(errno.into())),
         }
     }
 }

@@ -104,7 +104,7 @@ fn c3_files_are_copied_both_ways_and_never_past_the_root() -> Test {
         &docker
             .docker(&["cp", "-L", "one:/out", &format!("{tree}/none")])?
             .failed()?,
-        "o such file",
+        "Could not find the file",
     );
     let refused = docker.docker(&["cp", &format!("{tree}/file"), "one:/folder/secret"])?;
     assert_ne!(refused.code, 0, "{refused:?}");

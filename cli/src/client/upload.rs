@@ -27,7 +27,8 @@ pub(crate) fn stdin() -> Body {
     body(tokio::io::stdin())
 }
 
-fn body(reader: impl AsyncRead + Send + Sync + 'static) -> Body {
+/// What a reader has.
+pub(crate) fn body(reader: impl AsyncRead + Send + Sync + 'static) -> Body {
     let pieces = ReaderStream::with_capacity(reader, PIECE);
     BodyExt::boxed(StreamBody::new(
         pieces.map(|piece: std::io::Result<Bytes>| piece.map(Frame::data)),

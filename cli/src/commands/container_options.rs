@@ -97,6 +97,27 @@ pub(crate) struct ContainerOptions {
     /// A further group
     #[arg(long, value_name = "GROUP")]
     pub(crate) group_add: Vec<String>,
+    /// Command that tells whether it is well
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between two checks, as 30s
+    #[arg(long, value_name = "TIME", value_parser = nanoseconds)]
+    pub(crate) health_interval: Option<i64>,
+    /// Failures in a row that make it unhealthy
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) health_retries: Option<i64>,
+    /// Time between two checks while it starts
+    #[arg(long, value_name = "TIME", value_parser = nanoseconds)]
+    pub(crate) health_start_interval: Option<i64>,
+    /// Time in which failures don't count
+    #[arg(long, value_name = "TIME", value_parser = nanoseconds)]
+    pub(crate) health_start_period: Option<i64>,
+    /// Longest time a check may take
+    #[arg(long, value_name = "TIME", value_parser = nanoseconds)]
+    pub(crate) health_timeout: Option<i64>,
+    /// No check, whatever the image says
+    #[arg(long)]
+    pub(crate) no_healthcheck: bool,
     /// Show this help
     #[arg(long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,
@@ -262,4 +283,11 @@ pub(crate) struct ContainerOptions {
     #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true,
           add = names::images())]
     pub(crate) image_and_command: Vec<String>,
+}
+
+/// `1m30s`, in billionths of a second.
+fn nanoseconds(text: &str) -> Result<i64, String> {
+    let time =
+        crate::units::parse_duration(text).ok_or_else(|| format!("{text:?} is no time such as 1m30s"))?;
+    i64::try_from(time.as_nanos()).map_err(|_| format!("{text:?} is too long"))
 }

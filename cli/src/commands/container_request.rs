@@ -3,7 +3,9 @@
 mod mounts;
 mod networks;
 
-use api_types::{Config, Create, HostConfig, LogConfig, NetworkingConfig, StringOrList, UnitMap};
+use api_types::{
+    Config, Create, Healthcheck, HostConfig, LogConfig, NetworkingConfig, StringOrList, UnitMap,
+};
 
 use super::container_options::ContainerOptions;
 use crate::options::{environment, pairs, security, some_list};
@@ -129,8 +131,39 @@ fn config(options: &ContainerOptions, attached: Attached, ours: &Surroundings<'_
         labels: pairs(&labels),
         stop_signal: text(options.stop_signal.as_ref()),
         stop_timeout: options.stop_timeout,
+        healthcheck: healthcheck(options)?,
         ..Config::default()
     })
+}
+
+fn healthcheck(options: &ContainerOptions) -> Result<Option<Healthcheck>, String> {
+    let numbers = [
+        options.health_interval,
+        options.health_retries,
+        options.health_start_interval,
+        options.health_start_period,
+        options.health_timeout,
+    ];
+    let any = options.health_cmd.is_some() || numbers.iter().any(Option::is_some);
+    if options.no_healthcheck {
+        return if any {
+            Err("--no-healthcheck conflicts with --health-* options".into())
+        } else {
+            Ok(Some(Healthcheck {
+                test: Some(vec!["NONE".to_owned()]),
+                ..Healthcheck::default()
+            }))
+        };
+    }
+    let test = |command: &String| vec!["CMD-SHELL".to_owned(), command.clone()];
+    Ok(any.then(|| Healthcheck {
+        test: options.health_cmd.as_ref().map(test),
+        interval: options.health_interval.unwrap_or_default(),
+        timeout: options.health_timeout.unwrap_or_default(),
+        start_period: options.health_start_period.unwrap_or_default(),
+        start_interval: options.health_start_interval.unwrap_or_default(),
+        retries: options.health_retries.unwrap_or_default(),
+    }))
 }
 
 fn host_config(options: &ContainerOptions, ours: &Surroundings<'_>) -> Result<HostConfig, String> {

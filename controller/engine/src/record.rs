@@ -113,6 +113,8 @@ pub struct Shares {
     pub pid: Option<ContainerId>,
     /// Whose shared memory it has.
     pub ipc: Option<ContainerId>,
+    /// Others may have its own.
+    pub shareable: bool,
 }
 
 /// Where a container's network is.

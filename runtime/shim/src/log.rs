@@ -73,20 +73,30 @@ impl Log {
         self.append(&entries)
     }
 
-    fn append(&mut self, entries: &[u8]) -> io::Result<()> {
-        if entries.is_empty() {
-            return Ok(());
+    /// Writes whole entries; a file that would grow too large is turned before the entry that would make it so.
+    fn append(&mut self, mut entries: &[u8]) -> io::Result<()> {
+        while !entries.is_empty() {
+            let fitting = match self.config.max_size {
+                None => entries.len(),
+                Some(most) => fitting(entries, most.saturating_sub(self.size)),
+            };
+            if fitting == 0 && self.size > 0 {
+                self.rotate()?;
+                continue;
+            }
+            // An entry that is larger than a file is a file.
+            let first = || {
+                entries
+                    .iter()
+                    .position(|byte| *byte == b'\n')
+                    .map_or(entries.len(), |at| at + 1)
+            };
+            let length = if fitting == 0 { first() } else { fitting };
+            let (now, later) = entries.split_at(length);
+            self.file.write_all(now)?;
+            self.size += now.len() as u64;
+            entries = later;
         }
-        let more = entries.len() as u64;
-        if self
-            .config
-            .max_size
-            .is_some_and(|most| self.size > 0 && self.size + more > most)
-        {
-            self.rotate()?;
-        }
-        self.file.write_all(entries)?;
-        self.size += more;
         Ok(())
     }
 
@@ -105,6 +115,18 @@ impl Log {
         self.size = 0;
         Ok(())
     }
+}
+
+/// Bytes of those whole entries at the beginning that are not more than `room`.
+fn fitting(entries: &[u8], room: u64) -> usize {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if entries.len() <= room {
+        return entries.len();
+    }
+    entries[..room]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1)
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -203,6 +225,23 @@ mod tests {
         let entries = lines(&dir.path().join("log"));
         let lengths: Vec<_> = entries.iter().map(|(_, text)| text.len()).collect();
         assert_eq!(lengths, [LONGEST, LONGEST, 6]);
+    }
+
+    #[test]
+    fn much_at_once_is_turned_entry_by_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), Some(1000), 3);
+        let text: String = (0..200).map(|number| format!("line {number}\n")).collect();
+        log.write(StreamKind::Stdout, text.as_bytes()).unwrap();
+        let mut kept = Vec::new();
+        for name in ["log.2", "log.1", "log"] {
+            let path = dir.path().join(name);
+            assert!(fs::metadata(&path).unwrap().len() <= 1000, "{name}");
+            kept.extend(lines(&path).into_iter().map(|(_, text)| text));
+        }
+        assert_eq!(kept.last().map(String::as_str), Some("line 199\n"));
+        let first: usize = kept[0].trim().trim_start_matches("line ").parse().unwrap();
+        assert_eq!(first + kept.len(), 200, "none is missing in the middle");
     }
 
     #[test]

@@ -182,6 +182,7 @@ pub(crate) fn shares(host: &HostConfig) -> AskedShares {
     AskedShares {
         pid: other(&host.pid_mode),
         ipc: other(&host.ipc_mode),
+        shareable: host.ipc_mode == "shareable",
     }
 }
 

@@ -248,13 +248,12 @@ async fn probe_for_ever(core: &Arc<Core>, container: &Arc<Container>, plan: &Pla
         };
         let before = container.healthy().unwrap_or_default();
         let health = plan.judge(&before, probe, start.since(run));
-        let changed = health.status != before.status;
-        let status = health.status.as_str();
-        *container.lock_health() = Some(health);
-        if changed {
-            core.events
-                .send(container.event(format!("health_status: {status}"), &[]));
+        // Who reads the new status finds its event, too.
+        if health.status != before.status {
+            let action = format!("health_status: {}", health.status.as_str());
+            core.events.send(container.event(action, &[]));
         }
+        *container.lock_health() = Some(health);
     }
 }
 

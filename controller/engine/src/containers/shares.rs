@@ -5,13 +5,19 @@
 use std::path::PathBuf;
 
 use model::ContainerId;
-use runtime::spec::{ContainerConfig, Mount, Namespace};
+use runtime::{
+    rootfs,
+    spec::{ContainerConfig, Mount, Namespace},
+};
 
 use super::{Core, create};
 use crate::{
     error::{Error, Result},
     record::{Record, Shares},
 };
+
+/// Docker's size of shared memory.
+const SHM_SIZE: u64 = 64 << 20;
 
 /// Containers by name or id.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +26,8 @@ pub struct AskedShares {
     pub pid: Option<String>,
     /// Whose shared memory it is to have.
     pub ipc: Option<String>,
+    /// Others may have its own.
+    pub shareable: bool,
 }
 
 /// Finds the containers.
@@ -33,6 +41,7 @@ pub(super) fn decide(core: &Core, asked: &AskedShares) -> Result<Shares> {
     Ok(Shares {
         pid: find(&asked.pid)?,
         ipc: find(&asked.ipc)?,
+        shareable: asked.shareable,
     })
 }
 
@@ -41,24 +50,44 @@ pub(super) fn apply(core: &Core, record: &Record, config: &mut ContainerConfig) 
     if let Some(other) = record.settings.shares.pid {
         config.pid = Namespace::Path(folder(core, other, "PID")?.join("ns/pid"));
     }
-    if let Some(other) = record.settings.shares.ipc {
-        let folder = folder(core, other, "IPC")?;
-        config.ipc = Namespace::Path(folder.join("ns/ipc"));
-        let destination = PathBuf::from("/dev/shm");
-        let taken = config
-            .mounts
-            .iter()
-            .any(|mount| mount.destination() == destination);
-        if !taken {
-            config.mounts.push(Mount::Bind {
-                source: folder.join("root/dev/shm"),
-                destination,
-                readonly: false,
-                propagation: String::new(),
-            });
+    let home = |id| core.paths(id).home;
+    let memory = match record.settings.shares.ipc {
+        Some(other) => {
+            config.ipc = Namespace::Path(folder(core, other, "IPC")?.join("ns/ipc"));
+            rootfs::shared_memory(&home(&shareable(core, other)?))
         }
+        None if record.settings.shares.shareable => {
+            let size = config.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE);
+            rootfs::mount_shared_memory(&home(&record.id), size)?
+        }
+        None => return Ok(()),
+    };
+    let destination = PathBuf::from("/dev/shm");
+    if !config
+        .mounts
+        .iter()
+        .any(|mount| mount.destination() == destination)
+    {
+        config.mounts.push(Mount::Bind {
+            source: memory,
+            destination,
+            readonly: false,
+            propagation: String::new(),
+        });
     }
     Ok(())
+}
+
+/// The other, if it lets others have its memory.
+fn shareable(core: &Core, other: ContainerId) -> Result<ContainerId> {
+    let container = core.registry.get(&other);
+    if container.is_some_and(|container| container.record().settings.shares.shareable) {
+        return Ok(other);
+    }
+    Err(Error::invalid(format!(
+        "cannot join IPC of a container {other}: non-shareable IPC"
+    ))
+    .with_hint("make that container with --ipc shareable"))
 }
 
 /// `/proc/PID` of the other's first process.
