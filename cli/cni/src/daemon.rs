@@ -155,7 +155,7 @@ fn talk(socket: &Path, request: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Pure: status and body of a whole HTTP/1.1 answer; none if it is none, or is cut off.
-fn parse(answer: &[u8]) -> Option<(u16, &[u8])> {
+pub(crate) fn parse(answer: &[u8]) -> Option<(u16, &[u8])> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let mut lines = head.split("\r\n");
@@ -179,7 +179,7 @@ fn parse(answer: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 /// `{"message": …}`, or what there is.
-fn message(body: &[u8]) -> String {
+pub(crate) fn message(body: &[u8]) -> String {
     match serde_json::from_slice::<api_types::ErrorMessage>(body) {
         Ok(error) if !error.message.is_empty() => error.message,
         _ => String::from_utf8_lossy(body).trim().to_owned(),

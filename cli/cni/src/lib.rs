@@ -11,6 +11,8 @@ mod config;
 mod daemon;
 mod environment;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod outcome;
 mod version;
 
