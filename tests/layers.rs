@@ -50,7 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("fuzz", &[]),
     ("netlab", &[]),
-    ("bench", &["model", "kernel", "store", "netlab"]),
+    ("bench", &["model", "kernel", "store", "plugin-proto", "netlab"]),
     ("demo", &["netlab"]),
     ("cni", &["api-types"]),
     ("cli", &["api-types", "demo"]),

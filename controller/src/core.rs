@@ -24,6 +24,7 @@ use crate::{
     locks::Locks,
     name_service::NameService,
     records::Records,
+    sandboxes::Insides,
     settings::Settings,
     undo::UndoStack,
     work::Work,
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) records: Records,
     pub(crate) locks: Locks,
     pub(crate) attachments: Attachments,
+    /// What is heard from inside of sandboxes.
+    pub(crate) insides: Insides,
     pub(crate) strangers: Strangers,
     /// Flows of addresses that endpoints had.
     pub(crate) forgetting: Forgetting,
@@ -94,6 +97,7 @@ impl Core {
             settings: parts.settings,
             locks: Locks::default(),
             attachments: Attachments::default(),
+            insides: Insides::default(),
             strangers: Strangers::default(),
             forgetting: Forgetting::default(),
             lacking: Lacking::default(),

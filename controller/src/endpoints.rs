@@ -25,6 +25,7 @@ use model::{ContainerId, Endpoint, EndpointId, Labels, MacAddress, NetworkId, Sa
 use crate::{
     core::Core,
     error::{Error, Result},
+    leases,
 };
 
 pub(crate) use announce::{announce, violations as announcement_violations};
@@ -151,6 +152,9 @@ impl Endpoints {
     ) -> Result<()> {
         let found = self.core.records.snapshot().networks.get(&network).cloned();
         let found = found.ok_or_else(|| crate::networks::network_not_found(&network.short()))?;
+        if leases::is_leased(&found) {
+            return Ok(());
+        }
         addresses::reserve(&self.core, &found, container, name, wanted).await
     }
 

@@ -149,6 +149,7 @@ impl Controller {
 
     /// Stops watching and gives up the lease. Networks, sandboxes and endpoints stay as they are.
     pub async fn stop(&self) {
+        self.core.insides.tell(None);
         self.reconciler.stop().await;
     }
 }

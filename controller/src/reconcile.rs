@@ -38,6 +38,8 @@ pub(crate) struct Reconciler {
 pub(crate) async fn start(core: &Arc<Core>) -> Result<Reconciler> {
     load::local(core).await?;
     let (heard, watch) = damage::listen(core).await;
+    let told = Arc::clone(&heard);
+    core.insides.tell(Some(Arc::new(move |damage| told.add(damage))));
     if let Some(store) = core.stores.global.clone() {
         watch::first(core, &*store).await;
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -101,6 +102,24 @@ impl Worker {
             kernel.watch(tell)
         })
         .await
+    }
+
+    /// Hears what somebody takes away inside of a namespace.
+    pub(crate) async fn watch_inside(
+        &self,
+        namespace: PathBuf,
+        tell: Box<dyn Fn() + Send + Sync>,
+    ) -> Result<kernel::Watch> {
+        self.run("listening to what is taken away in the sandbox", move |kernel| {
+            kernel.watch_inside(&namespace, tell)
+        })
+        .await
+    }
+
+    /// Whether all of this is there.
+    pub(crate) async fn holds(&self, doing: &str, wanted: KernelState) -> Result<bool> {
+        self.run(doing, move |kernel| kernel::holds(kernel, &wanted))
+            .await
     }
 
     /// The MTU of the link that wears an address.

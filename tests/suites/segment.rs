@@ -156,7 +156,10 @@ fn what_hosts_can_not_share_is_refused() -> Test {
         ),
         ("-o parent=eth7", "no interface"),
     ] {
-        contains(&one.refused(&format!("{create} {options} bad"))?, says);
+        contains(
+            &one.refused(format!("{create} {options} bad").replace("  ", " ").as_str())?,
+            says,
+        );
     }
     let leased = "network create -d macvlan --scope global --ipam-driver dhcp -o parent=eth0 bad";
     contains(&one.refused(leased)?, "one host's own");

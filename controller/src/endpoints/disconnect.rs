@@ -229,8 +229,20 @@ async fn remove_foreign(
 
 /// Frees what a dead host's endpoint holds, provided that the host is still dead.
 pub(crate) async fn reap(core: &Core, network: &Network, endpoint: &Endpoint) -> Result<()> {
-    let dead = Guard::Absent(records::alive_key(endpoint.node));
-    release_shared(core, network, endpoint, Txn::new().guard(dead)).await?;
+    let dead = || Txn::new().guard(Guard::Absent(records::alive_key(endpoint.node)));
+    // What was set aside for its container would be held for nobody. First, so that a crash in between leaves the endpoint.
+    if let Some(container) = endpoint.container.filter(|_| !network.pools.is_empty()) {
+        let ipam = core.ipam(network);
+        let owner = container.to_string();
+        let forgotten = ipam.forget_owner(network.id, network.scope, &owner).await?;
+        if forgotten != Txn::new() {
+            core.stores
+                .of(network.scope)
+                .commit(dead().and(forgotten))
+                .await?;
+        }
+    }
+    release_shared(core, network, endpoint, dead()).await?;
     let (id, copy) = (
         endpoint.id,
         records::endpoint_copies(network.id).delete(endpoint.id),

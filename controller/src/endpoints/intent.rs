@@ -6,7 +6,12 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Snapshot, Timestamp};
 use store::{Guard, Txn};
 
-use super::{Connect, addresses, check::name_taken, connect::undo_creating, strangers};
+use super::{
+    Connect, addresses,
+    check::{name_taken, refuse_taken_name},
+    connect::undo_creating,
+    strangers,
+};
 use crate::{
     claims,
     core::Core,
@@ -44,7 +49,12 @@ pub(super) async fn intent(
                 avoid.clear();
                 continue;
             }
-            chosen => chosen?,
+            Err(error) => {
+                // The name was not looked for, and is what its user should hear of first.
+                refuse_taken_name(&core.records.snapshot(), network, request)?;
+                return Err(error);
+            }
+            Ok(chosen) => chosen,
         };
         if let Err(taken) = strangers::look(core, network, &chosen.addresses).await {
             addresses::give_back(core, network, &chosen.addresses).await;

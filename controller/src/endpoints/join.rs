@@ -168,7 +168,14 @@ async fn bring_in(
         name: interface.clone(),
         mac: endpoint.addresses.mac,
     };
-    let doing = format!("moving {link} into the sandbox");
+    let plugin = core
+        .records
+        .snapshot()
+        .networks
+        .get(&endpoint.network)
+        .map(|network| network.driver.clone());
+    let plugin = plugin.as_ref().map_or("", |driver| driver.as_str());
+    let doing = format!("moving {link}, which the plugin {plugin:?} named, into the sandbox");
     core.worker.hand_over(&doing, handover).await?;
     let up = Object::Link(KernelLink {
         netns: netns.clone(),

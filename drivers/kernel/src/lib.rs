@@ -27,6 +27,7 @@ pub mod traffic;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     time::Duration,
 };
 
@@ -166,6 +167,12 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
     /// Tells of damage that others do to what is ours in the host's namespace, until the answer is dropped. A signal only:
     /// a kernel may announce nothing, or lose an announcement, and the timer is still needed.
     fn watch(&self, _tell: damage::Tell) -> Result<Watch> {
+        Ok(Watch::nothing())
+    }
+
+    /// Tells when somebody takes routes, addresses or rules away inside of a namespace, until the answer is dropped, which
+    /// has to be before the namespace is to end. A signal only, too.
+    fn watch_inside(&self, _namespace: &Path, _tell: Box<dyn Fn() + Send + Sync>) -> Result<Watch> {
         Ok(Watch::nothing())
     }
 

@@ -38,6 +38,7 @@ use std::{
     fmt, io,
     net::IpAddr,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -73,6 +74,7 @@ struct Host {
     removals: Removals,
     trees: sysctl::Trees,
     own: Arc<own::Own>,
+    insides: monitor::inside::Insides,
     admitted: firewalld::Admitted,
     /// Who makes the host's rules, if it isn't nf_tables.
     iptables: Option<iptables::Iptables>,
@@ -90,6 +92,7 @@ impl Linux {
                 trees: sysctl::Trees::default(),
                 sent,
                 own: Arc::default(),
+                insides: monitor::inside::Insides::default(),
                 admitted: firewalld::Admitted::default(),
                 iptables: None,
             },
@@ -431,6 +434,16 @@ impl Kernel for Linux {
         monitor::start(&self.host.descriptor, &self.host.own, tell).map_err(|source| Error::System {
             object: "the host".to_owned(),
             action: "listening to what others change",
+            source,
+        })
+    }
+
+    fn watch_inside(&self, namespace: &Path, tell: Box<dyn Fn() + Send + Sync>) -> Result<crate::Watch> {
+        let descriptor = netns::open(namespace)?;
+        let watch = self.host.insides.watch(descriptor.as_fd(), tell);
+        watch.map_err(|source| Error::System {
+            object: namespace.display().to_string(),
+            action: "listening to what is taken away inside",
             source,
         })
     }

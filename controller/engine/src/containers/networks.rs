@@ -1,9 +1,9 @@
 //! A container's place on networks: what is allowed together, and the way from wishes to an endpoint.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use controller::Connect;
-use model::{Endpoint, Labels, Lifecycle, Network, NetworkId, SandboxId};
+use model::{ContainerId, Endpoint, Labels, Lifecycle, Network, NetworkId, SandboxId, Snapshot};
 
 use super::{Core, container::Container};
 use crate::{
@@ -38,7 +38,7 @@ pub(super) async fn connect(
         .contains_key(&network)
     {
         return Err(Error::not_found(format!("network {} not found", wishes.network))
-            .with_hint("it was removed while the container was stopped: disconnect the container from it, or make the container anew"));
+            .with_hint("it was removed while the container was stopped: make a network of that name, or disconnect the container from it"));
     }
     let request = Connect {
         container: Some(record.id),
@@ -92,13 +92,11 @@ pub(super) fn check(network: &Network, wishes: &Wishes) -> Result<()> {
                 .with_hint("make a network with \"network create\" and use that"),
         );
     }
-    for address in wishes
-        .ipv4
-        .map(Into::into)
-        .into_iter()
-        .chain(wishes.ipv6.map(Into::into))
-    {
-        if network.pool_around(address).is_none() {
+    let wanted = [wishes.ipv4.map(IpAddr::V4), wishes.ipv6.map(IpAddr::V6)];
+    for address in wanted.into_iter().flatten() {
+        // A server on the segment decides, and is asked for it.
+        let elsewhere = network.ipam.driver.as_str() == "dhcp" && address.is_ipv4();
+        if !elsewhere && network.pool_around(address).is_none() {
             let pools: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
             return Err(Error::invalid(format!(
                 "invalid endpoint settings: no configured subnet contains IP address {address}"
@@ -233,10 +231,32 @@ pub(super) async fn rename(core: &Core, container: &Container) -> Result<()> {
 
 /// The container's endpoint on a network, while it has one.
 pub(super) fn endpoint_of(core: &Core, record: &Record, network: &Network) -> Option<Arc<Endpoint>> {
-    let endpoints = core.controller.networks.endpoints(network.id);
-    endpoints
-        .into_iter()
-        .find(|endpoint| endpoint.container == Some(record.id))
+    let snapshot = core.controller.snapshot().borrow().clone();
+    let prepared = core.registry.get(&record.id).and_then(|own| own.prepared());
+    let endpoint = own_endpoint(
+        &snapshot,
+        &record.id,
+        prepared.and_then(|prepared| prepared.sandbox),
+        &network.id,
+    )?;
+    (endpoint.lifecycle == Lifecycle::Active).then(|| Arc::clone(endpoint))
+}
+
+/// A container's endpoint on a network: among the few of its sandbox, while it has one, rather than all of the network's.
+pub(super) fn own_endpoint<'a>(
+    snapshot: &'a Snapshot,
+    container: &ContainerId,
+    sandbox: Option<SandboxId>,
+    network: &NetworkId,
+) -> Option<&'a Arc<Endpoint>> {
+    let is_own = |endpoint: &&Arc<Endpoint>| endpoint.container == Some(*container);
+    match sandbox {
+        Some(sandbox) => snapshot
+            .endpoints_of(&sandbox)
+            .filter(|endpoint| endpoint.network == *network)
+            .find(is_own),
+        None => snapshot.endpoints_on(network).find(is_own),
+    }
 }
 
 fn sandbox(container: &Container) -> Result<SandboxId> {

@@ -4,7 +4,7 @@
 use model::{InterfaceName, IpNet};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressFlags, AddressMessage},
+    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage},
 };
 
 use super::visit::{Visit, refused};
@@ -59,7 +59,7 @@ pub(super) fn observe(
     }))
 }
 
-/// Every address of a namespace with the index of its link.
+/// Every address of a namespace with the index of its link; none that the kernel still asks others about.
 pub(super) fn dump(visit: &mut Visit) -> Result<Vec<(u32, IpNet)>> {
     let answers = visit
         .raw_connection()
@@ -70,10 +70,18 @@ pub(super) fn dump(visit: &mut Visit) -> Result<Vec<(u32, IpNet)>> {
             action: "listing them",
             source: refusal.source,
         })?;
-    Ok(read(answers).collect())
+    let asked_about = |answer: &RouteNetlinkMessage| match answer {
+        RouteNetlinkMessage::NewAddress(message) => {
+            message.header.flags.contains(AddressHeaderFlags::Tentative)
+        }
+        _ => false,
+    };
+    Ok(read(answers.into_iter().filter(|answer| !asked_about(answer))).collect())
 }
 
-pub(super) fn read(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = (u32, IpNet)> {
+pub(super) fn read(
+    answers: impl IntoIterator<Item = RouteNetlinkMessage>,
+) -> impl Iterator<Item = (u32, IpNet)> {
     answers.into_iter().filter_map(|answer| match answer {
         RouteNetlinkMessage::NewAddress(message) => {
             // IFA_LOCAL is the address itself where IFA_ADDRESS is the other end's; IPv6 has only the latter.

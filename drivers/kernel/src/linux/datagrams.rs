@@ -1,8 +1,8 @@
 //! Datagrams of whoever may have no address yet: out of one link, and what comes back to their port.
 //!
-//! From nobody they go as whole frames over a packet socket, which hears answers that no other socket would; from an
-//! address of the link's, over an ordinary one, so that the kernel finds the way. A socket is open for one question only:
-//! it would keep a removed namespace alive.
+//! From nobody they go as whole frames over a packet socket; from an address of the link's, over an ordinary one, so that the
+//! kernel finds the way. Answers are always heard by the former: one to everybody is for no socket that has an address.
+//! Sockets are open for one question only: they would keep a removed namespace alive.
 
 mod packet;
 
@@ -38,15 +38,17 @@ pub(super) fn converse(
     limit: Duration,
     accept: &mut dyn FnMut(&[u8]) -> bool,
 ) -> io::Result<bool> {
-    let open = || match datagram.from {
-        None => probe::open(link.index, packet::IPV4),
-        Some(own) => open_udp(datagram, own),
+    let open = || {
+        let frames = probe::open(link.index, packet::IPV4)?;
+        let own = datagram.from.map(|own| open_udp(datagram, own)).transpose()?;
+        Ok((frames, own))
     };
-    let spoken = netns::inside(netns, open).and_then(|socket| {
-        say(&socket, link, datagram)?;
+    let spoken = netns::inside(netns, open).and_then(|(frames, own)| {
+        say(own.as_ref().unwrap_or(&frames), link, datagram)?;
         match limit.is_zero() {
             true => Ok(false),
-            false => listen(&socket, datagram, limit, accept),
+            // The other one stays open: without it the kernel would say that nobody listens.
+            false => listen(&frames, datagram, limit, accept),
         }
     });
     match spoken {
@@ -130,15 +132,10 @@ fn hear(socket: &OwnedFd, datagram: &Datagram, accept: &mut dyn FnMut(&[u8]) -> 
         let heard = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => &buffer[..length.min(LONGEST)],
             Err(Errno::EAGAIN) => return Ok(false),
-            // Somebody's machine says that nobody listens; somebody else's may.
-            Err(Errno::EINTR | Errno::ECONNREFUSED | Errno::EHOSTUNREACH) => continue,
+            Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        let payload = match datagram.from {
-            None => packet::payload(heard, datagram.own_port),
-            Some(_) => Some(heard),
-        };
-        if payload.is_some_and(&mut *accept) {
+        if packet::payload(heard, datagram.own_port).is_some_and(&mut *accept) {
             return Ok(true);
         }
     }
