@@ -165,11 +165,28 @@ fn refuse_on_default_bridge(network: &Network, request: &Connect) -> Result<()> 
     Ok(())
 }
 
+/// On a network of this host with addresses of ours, the claim of the name is what refuses a second one: looking for it
+/// here would cost more with each endpoint that is there.
 fn refuse_twice(snapshot: &Snapshot, network: &Network, request: &Connect) -> Result<()> {
+    let own = snapshot
+        .endpoints_of(&request.sandbox)
+        .filter(|endpoint| endpoint.network == network.id)
+        .find(|other| !is_released_here(other, network));
+    if let Some(own) = own {
+        return Err(name_taken(&own.name, network));
+    }
+    match network.scope == Scope::Local && network.ipam.driver.as_str() == "default" {
+        true => Ok(()),
+        false => refuse_taken_name(snapshot, network, request),
+    }
+}
+
+/// That no endpoint of the network has the name.
+pub(super) fn refuse_taken_name(snapshot: &Snapshot, network: &Network, request: &Connect) -> Result<()> {
     let other = snapshot
         .endpoints_on(&network.id)
         .filter(|other| !is_released_here(other, network))
-        .find(|other| other.sandbox == request.sandbox || other.name == request.name);
+        .find(|other| other.name == request.name);
     other.map_or(Ok(()), |other| Err(name_taken(&other.name, network)))
 }
 

@@ -72,10 +72,7 @@ pub(super) fn view(core: &Core, container: &Container) -> View {
     };
     let attached = |(id, wishes): (&NetworkId, &Wishes)| {
         let network = snapshot.networks.get(id).cloned();
-        let mut endpoints = snapshot.endpoints_on(id);
-        let endpoint = endpoints
-            .find(|endpoint| endpoint.container == Some(record.id))
-            .cloned();
+        let endpoint = networks::own_endpoint(&snapshot, &record.id, sandbox, id).cloned();
         let gateways = endpoint
             .as_ref()
             .map(|endpoint| core.controller.endpoints.gateways(endpoint.id));
