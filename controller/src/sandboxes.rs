@@ -1,11 +1,13 @@
 //! The sandboxes service: namespaces with their interfaces, routes and files.
 
 mod access;
+mod connected;
 mod create;
 mod delete;
 pub(crate) mod desired;
 pub(crate) mod files;
 pub(crate) mod gateway;
+mod insides;
 pub(crate) mod links;
 mod ports;
 mod publish;
@@ -27,8 +29,10 @@ use crate::{
 };
 
 pub(crate) use access::{access, forget_flows, give_up, remember, sync};
+pub(crate) use connected::{drop_routeless, routeless};
 pub(crate) use create::{create, pin, pins, realize};
 pub(crate) use delete::{delete, finish_deleting, mark};
+pub(crate) use insides::Insides;
 pub(crate) use ports::{Held, record_alone as record, settle as settle_ports, unsettled};
 pub(crate) use publish::{publish, unpublish};
 pub(crate) use refresh::{refresh, wanted};

@@ -16,7 +16,7 @@ use model::{Lifecycle, Network, NetworkId, Sandbox, SandboxId, Snapshot};
 use tokio::sync::Notify;
 
 use super::repair::{self, Looked};
-use crate::core::Core;
+use crate::{core::Core, error::Result, locks::LockKey, sandboxes};
 
 /// What is heard within it is repaired together.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -94,6 +94,7 @@ pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) -> bo
     }
     let began = Instant::now();
     let snapshot = core.records.snapshot();
+    leave_whole_ones(core, &mut damage, &snapshot).await;
     let concerned = Concerned::by(&damage, &snapshot, |network| links_of(core, network)).with_sandboxes(
         &damage,
         &snapshot,
@@ -118,6 +119,30 @@ pub(super) async fn mend(core: &Arc<Core>, heard: &Heard, pace: &mut Pace) -> bo
     core.work.ran_since(began);
     pace.last = Some((Instant::now(), moment));
     others
+}
+
+/// Takes out of the damage the sandboxes that lack nothing: what goes in there by our own doing is heard, too.
+async fn leave_whole_ones(core: &Arc<Core>, damage: &mut Damage, snapshot: &Snapshot) {
+    let heard: Vec<_> = damage.owners.iter().copied().collect();
+    for owner in heard {
+        let Owner::Sandbox(id) = owner else { continue };
+        let Some(sandbox) = snapshot.sandboxes.get(&id) else {
+            damage.owners.remove(&owner);
+            continue;
+        };
+        // Not in the middle of a change of ours.
+        let _sandbox = core.locks.exclusive(LockKey::Sandbox(id)).await;
+        // Where it can't be told, it is repaired.
+        if matches!(is_whole(core, sandbox).await, Ok(true)) {
+            damage.owners.remove(&owner);
+        }
+    }
+}
+
+async fn is_whole(core: &Core, sandbox: &Sandbox) -> Result<bool> {
+    let wanted = sandboxes::wanted(core, sandbox)?;
+    let routeless = sandboxes::routeless(core, &wanted).await?;
+    Ok(routeless.is_empty() && core.worker.holds("looking into the sandbox", wanted).await?)
 }
 
 async fn repair_concerned(core: &Arc<Core>, heard: &Heard, snapshot: &Snapshot, concerned: Concerned) {
@@ -189,6 +214,9 @@ impl Concerned {
                     };
                     concerned.networks.insert(endpoint.network);
                     concerned.sandboxes.insert(endpoint.sandbox, true);
+                }
+                Owner::Sandbox(id) if snapshot.sandboxes.contains_key(id) => {
+                    concerned.sandboxes.insert(*id, true);
                 }
                 Owner::Sandbox(_) | Owner::Host => {}
             }

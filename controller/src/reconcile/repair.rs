@@ -309,6 +309,8 @@ pub(super) async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, aga
     if again {
         core.attachments.forget(sandbox.id);
         join_late(core, sandbox).await;
+        let dropped = sandboxes::drop_routeless(core, sandbox).await;
+        report(core, "sandbox", &sandbox.id.short(), dropped);
     }
     let refreshed = sandboxes::refresh(core, sandbox).await;
     report(core, "sandbox", &sandbox.id.short(), refreshed);

@@ -5,9 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use model::{DnsPorts, Lifecycle, Sandbox, SandboxId, SandboxKind, Timestamp};
 use store::Txn;
 
-use super::{CreateSandbox, Namespace, access, delete, ports, refresh};
+use super::{CreateSandbox, Namespace, access, delete, insides, ports, refresh};
 use crate::{
     core::Core,
+    dressed,
     error::{Error, Result},
     locks::LockKey,
     undo::UndoStack,
@@ -16,7 +17,14 @@ use crate::{
 #[tracing::instrument(skip_all, fields(hostname = %request.hostname))]
 pub(crate) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<Arc<Sandbox>> {
     let (name, wishes, network) = (request.name.clone(), request.ports.clone(), request.ports_network);
-    let sandbox = assemble(core, request);
+    let mut sandbox = assemble(core, request);
+    if dressed::is_dressed(&sandbox) {
+        // There is nothing to make, and nothing of ours goes in yet.
+        sandbox.lifecycle = Lifecycle::Active;
+        let sandbox = Arc::new(sandbox);
+        ports::record(core, &sandbox, Txn::new()).await?;
+        return Ok(sandbox);
+    }
     let _sandbox = core.locks.exclusive(LockKey::Deletion(sandbox.id)).await;
     let sandbox = if wishes.is_empty() || sandbox.kind == SandboxKind::Host {
         let sandbox = Arc::new(sandbox);
@@ -59,6 +67,7 @@ pub(crate) async fn realize(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<
     made.map_err(|error| Error::internal("making the sandbox's folders", error))?;
     let lock = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
     refresh::apply(core, sandbox).await?;
+    insides::watch(core, sandbox).await;
     drop(lock);
     access::sync(core, sandbox.id).await
 }

@@ -48,6 +48,7 @@ pub(crate) async fn mark(core: &Core, deleting: &Arc<Sandbox>) -> Result<()> {
 
 /// Removes what is left of a sandbox whose removal was recorded, or that was never finished.
 pub(crate) async fn finish_deleting(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<()> {
+    core.insides.leave(sandbox.id);
     leave_all(core, sandbox.id).await?;
     // An open socket keeps a namespace alive, so its name service goes first.
     core.names_caught_up(core.records.snapshot().generation).await;

@@ -327,3 +327,53 @@ fn rules_of_iptables_that_somebody_flushes_are_back_while_connections_go_on() {
         assert!(scene.one_reaches("10.1.0.1") && scene.one_reaches("10.1.0.3"));
     });
 }
+
+#[test]
+fn what_is_taken_away_inside_of_a_container_is_back_and_its_own_doings_stay() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let seen = || {
+            let rules = inside(&scene.one, &["nft", "-s", "list", "ruleset"]).1;
+            let routes = inside(&scene.one, &["ip", "-o", "route"]).1;
+            let addresses = inside(&scene.one, &["ip", "-o", "-4", "address", "show", "up"]).1;
+            (rules, routes, addresses)
+        };
+        let before = seen();
+        assert!(before.0.contains("cnm-dns") && before.1.contains("default via 10.1.0.1"));
+        let mut flow = connection(&scene.one, &scene.two, "10.1.0.3:80");
+        for damage in [
+            &["nft", "flush", "ruleset"][..],
+            &["ip", "route", "flush", "default"],
+            &["ip", "route", "flush", "table", "main"],
+            &["ip", "address", "flush", "dev", "eth0"],
+        ] {
+            inside(&scene.one, damage);
+            let took = scene.comes(&damage.join(" "), || seen() == before).await;
+            eprintln!("{}: repaired after {took:?}", damage.join(" "));
+        }
+        still_works(&mut flow);
+        // What a container adds for itself is nobody else's business, and nothing to repair.
+        let runs = scene.controller.work().runs;
+        inside(
+            &scene.one,
+            &["ip", "route", "add", "10.77.0.0/16", "via", "10.1.0.3"],
+        );
+        inside(&scene.one, &["ip", "route", "del", "10.77.0.0/16"]);
+        assert_eq!(scene.settles(runs).await, 0);
+        // A watch keeps no namespace.
+        let pin = scene.one.netns().unwrap().clone();
+        let id = |path: &std::path::Path| {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata(path).unwrap().ino()
+        };
+        let namespace = id(&pin);
+        drop(flow);
+        scene.controller.sandboxes.delete(scene.one.id).await.unwrap();
+        let listed = || run("lsns", &["-t", "net", "-n", "-o", "NS"]).1;
+        scene
+            .comes("the end of the namespace", || {
+                !listed().lines().any(|line| line.trim() == namespace.to_string())
+            })
+            .await;
+    });
+}

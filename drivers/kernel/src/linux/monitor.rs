@@ -4,6 +4,7 @@
 //! a socket has something: route netlink for links, addresses and routes, nf_tables for rules, inotify for the sysctls
 //! that we set (a write to one is announced by its file alone, and for some by `netconf` too).
 
+pub(super) mod inside;
 mod links;
 mod rules;
 
