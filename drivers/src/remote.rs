@@ -104,6 +104,11 @@ impl Remote {
     /// When it is not there, is no network driver, or answers nonsense.
     pub async fn activate(&self, patience: Duration) -> Result<()> {
         self.plugin.require(NETWORK_DRIVER, patience).await?;
+        self.introduce().await
+    }
+
+    /// Asks what it can do and tells it who is there, before anything else is asked of it.
+    async fn introduce(&self) -> Result<()> {
         if self.known().is_some() {
             return Ok(());
         }
@@ -319,6 +324,8 @@ impl Driver for Remote {
             let link = answer.link.is_some().then_some(Link::InPlace);
             return Ok(attachment(answer.clone(), link, EndpointAddresses::default()));
         }
+        // A network of all hosts may have been made on another one.
+        self.introduce().await?;
         let addresses = self.create_endpoint(network, endpoint, target).await?;
         let (answer, prefix) = self.join_sandbox(endpoint, target).await?;
         let link = answer.link.clone().map(|name| Link::OnHost { name, prefix });

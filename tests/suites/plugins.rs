@@ -5,6 +5,8 @@
 mod dockerd;
 #[path = "plugins/malformed.rs"]
 mod malformed;
+#[path = "plugins/ovn.rs"]
+mod ovn;
 #[path = "plugins/recorded.rs"]
 mod recorded;
 #[path = "plugins/store.rs"]
@@ -217,13 +219,34 @@ fn addresses_of_a_plugin_for_a_built_in_driver() -> Test {
 }
 
 #[test]
+fn one_that_is_nowhere_is_looked_for_a_while_and_one_that_starts_meanwhile_is_found() -> Test {
+    let single = Single::start(&[])?;
+    let docker = &single.daemon;
+    std::thread::scope(|scope| {
+        let asked = [
+            "network create -d nobody one",
+            "network create --ipam-driver nobody two",
+        ];
+        let asked = asked.map(|line| scope.spawn(move || docker.refused(line)));
+        let late = scope.spawn(|| docker.ok("network create -d late --subnet 10.88.0.0/24 three"));
+        // Whoever mistyped a name that there is does not wait with them.
+        let told = docker.refused("network create -d brigde four")?;
+        assert!(told.contains("\"bridge\""), "{told}");
+        assert!(!late.is_finished(), "it is looked for");
+        let _stub = Stub::serve(docker.host(), docker.exec_root().join("plugins/late.sock"))?;
+        late.join().expect("a thread without a failed assertion")?;
+        for one in asked {
+            let told = one.join().expect("a thread without a failed assertion")?;
+            assert!(told.contains("plugin \"nobody\" not found"), "{told}");
+        }
+        docker.ok("network rm three").map(drop)
+    })
+}
+
+#[test]
 fn what_a_plugin_refuses_is_undone_and_told_in_its_words() -> Test {
     let (single, stub) = with_stub("stub")?;
     let docker = &single.daemon;
-    let told = docker.refused("network create -d nobody lan")?;
-    assert!(told.contains("plugin \"nobody\" not found"), "{told}");
-    let told = docker.refused("network create --ipam-driver nobody lan")?;
-    assert!(told.contains("plugin \"nobody\" not found"), "{told}");
     stub.refuse("CreateNetwork", Some("no room"));
     let told = docker.refused("network create -d stub --ipam-driver stub lan")?;
     assert!(

@@ -227,8 +227,14 @@ fn this_daemon_tells_a_plugin_of_hosts_the_same() -> Test {
     here.ok("network rm lan")?;
     text.part("docker network rm lan", &stub.calls());
     text.part("(then on b)", &other.calls());
-    let ours = recorded::comparable(text.as_str()).join("\n");
-    let theirs = recorded::comparable(&recorded::golden("hosts-20.10.txt")?).join("\n");
+    // Of an endpoint that is no gateway dockerd does not ask how it does.
+    let comparable = |text: &str| {
+        let lines = recorded::comparable(text).into_iter();
+        let lines = lines.filter(|line| !line.contains(".EndpointOperInfo "));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let ours = comparable(text.as_str());
+    let theirs = comparable(&recorded::golden("hosts-20.10.txt")?);
     assert_eq!(ours, theirs, "dockerd 20.10 on the right");
     stub.refuse("CreateNetwork", Some("no room"));
     let told = here.refused("network create -d stub lan")?;

@@ -71,6 +71,7 @@ impl Text {
     /// Adds what a command caused.
     pub(crate) fn part(&mut self, command: &str, calls: &[Called]) {
         self.text.push_str(&format!("$ {command}\n"));
+        let mut lines: Vec<String> = Vec::new();
         for (method, body) in calls {
             let mut body = match body {
                 Value::Null => String::new(),
@@ -79,9 +80,15 @@ impl Text {
             for (address, word) in &self.addresses {
                 body = body.replace(address, word);
             }
-            self.text.push_str(format!("{method} {body}").trim_end());
-            self.text.push('\n');
+            lines.push(format!("{method} {body}\n").replace(" \n", "\n"));
         }
+        // Hosts that are there already come in no order.
+        for hosts in
+            lines.chunk_by_mut(|one, other| [one, other].iter().all(|line| line.contains(".DiscoverNew ")))
+        {
+            hosts.sort();
+        }
+        self.text.extend(lines);
     }
 
     /// All of it.
