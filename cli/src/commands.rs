@@ -25,6 +25,7 @@ pub(crate) mod image_import;
 pub(crate) mod image_inspect;
 pub(crate) mod image_load;
 pub(crate) mod image_ls;
+pub(crate) mod image_prune;
 pub(crate) mod image_rm;
 pub(crate) mod image_tag;
 pub(crate) mod inspect;
@@ -40,8 +41,11 @@ pub(crate) mod ping;
 pub(crate) mod sandbox_inspect;
 pub(crate) mod sandbox_ls;
 pub(crate) mod sandbox_rm;
+pub(crate) mod system_df;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
+pub(crate) mod system_prune;
+pub(crate) mod system_reset;
 pub(crate) mod version;
 pub(crate) mod volume_create;
 pub(crate) mod volume_inspect;
@@ -113,6 +117,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Sandbox(SandboxCommand::Rm(args)) => args.run(context).await,
         Command::System(SystemCommand::Info(args)) => args.run(context).await,
         Command::System(SystemCommand::Events(args)) => args.run(context).await,
+        Command::System(SystemCommand::Df(args)) => args.run(context).await,
+        Command::System(SystemCommand::Prune(args)) => args.run(context).await,
+        Command::System(SystemCommand::Reset(args)) => args.run(context).await,
         Command::Inspect(args) => args.run(context).await,
         Command::Version(args) => args.run(context).await,
         Command::Ping(args) => args.run(context).await,
@@ -172,6 +179,7 @@ async fn image(command: ImageCommand, context: &Context) -> Outcome {
         ImageCommand::Load(args) => args.run(context).await,
         ImageCommand::Ls(args) => args.run(context).await,
         ImageCommand::Inspect(args) => args.run(context).await,
+        ImageCommand::Prune(args) => args.run(context).await,
         ImageCommand::Rm(args) => args.run(context).await,
         ImageCommand::Tag(args) => args.run(context).await,
     }

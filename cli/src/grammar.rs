@@ -37,6 +37,7 @@ use crate::commands::image_import::ImageImport;
 use crate::commands::image_inspect::ImageInspect;
 use crate::commands::image_load::ImageLoad;
 use crate::commands::image_ls::ImageLs;
+use crate::commands::image_prune::ImagePrune;
 use crate::commands::image_rm::ImageRm;
 use crate::commands::image_tag::ImageTag;
 use crate::commands::inspect::Inspect;
@@ -52,8 +53,11 @@ use crate::commands::ping::Ping;
 use crate::commands::sandbox_inspect::SandboxInspect;
 use crate::commands::sandbox_ls::SandboxLs;
 use crate::commands::sandbox_rm::SandboxRm;
+use crate::commands::system_df::SystemDf;
 use crate::commands::system_events::SystemEvents;
 use crate::commands::system_info::SystemInfo;
+use crate::commands::system_prune::SystemPrune;
+use crate::commands::system_reset::SystemReset;
 use crate::commands::version::Version;
 use crate::commands::volume_create::VolumeCreate;
 use crate::commands::volume_inspect::VolumeInspect;
@@ -221,6 +225,7 @@ pub(crate) enum ImageCommand {
     #[command(visible_alias = "list")]
     Ls(ImageLs),
     Inspect(ImageInspect),
+    Prune(ImagePrune),
     #[command(visible_alias = "remove")]
     Rm(ImageRm),
     Tag(ImageTag),
@@ -251,8 +256,11 @@ pub(crate) enum SandboxCommand {
 /// `cnm system …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
-    Info(SystemInfo),
+    Df(SystemDf),
     Events(SystemEvents),
+    Info(SystemInfo),
+    Prune(SystemPrune),
+    Reset(SystemReset),
 }
 
 /// The grammar as it is parsed.

@@ -58,7 +58,7 @@ pub use stats::{
     BlockEntry, BlockStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats, Stats, ThrottlingData,
 };
 pub use system::{
-    AddressPool, BuildPruned, Commit, Component, Info, Plugins, Runtime, SwarmInfo, SystemVersion,
+    AddressPool, BuildPruned, Commit, Component, DiskUsage, Info, Plugins, Runtime, SwarmInfo, SystemVersion,
     VersionPlatform,
 };
 pub use volume::{Volume, VolumeCreate, VolumeUsageData, VolumesListed, VolumesPruned};

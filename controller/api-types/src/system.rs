@@ -251,6 +251,29 @@ shape! {
 }
 
 shape! {
+    /// `GET /system/df`. What was not asked for is left out.
+    DiskUsage {
+        /// Bytes of all layers.
+        layers_size: i64,
+        /// Images with what they share.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        images: Option<Vec<crate::ImageSummary>>,
+        /// Containers with what they wrote.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        containers: Option<Vec<crate::ContainerSummary>>,
+        /// Volumes with what is in them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        volumes: Option<Vec<crate::Volume>>,
+        /// Cached steps of builds: none yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        build_cache: Option<Vec<serde_json::Value>>,
+        /// Bytes of those; only before API 1.42.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        builder_size: Option<i64>,
+    }
+}
+
+shape! {
     /// `POST /build/prune`.
     BuildPruned {
         /// Ids of cached steps removed; `null` for none.

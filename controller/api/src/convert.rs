@@ -1,6 +1,7 @@
 //! Docker's shapes to the engine's values and back: every compatibility oddity lives below here, each with its test.
 
 pub(crate) mod create;
+pub(crate) mod disk;
 pub(crate) mod duration;
 pub(crate) mod endpoint;
 pub(crate) mod event;

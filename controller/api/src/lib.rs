@@ -28,9 +28,8 @@ use axum::{
     routing::get,
 };
 use engine::Engine;
-use tokio::net::UnixListener;
 
-pub use listen::{ListenError, listen};
+pub use listen::{ListenError, Tcp, TlsError, TlsFiles, listen};
 pub use metrics::Metrics;
 
 use crate::status::Refusal;
@@ -40,12 +39,16 @@ use crate::status::Refusal;
 ///
 /// # Errors
 /// Those of accepting connections.
-pub async fn serve(
-    listener: UnixListener,
+pub async fn serve<L>(
+    listener: L,
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let app = router(engine, metrics);
     tokio::select! {
         served = async { axum::serve(listener, app).await } => served,

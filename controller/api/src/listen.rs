@@ -1,4 +1,6 @@
-//! The unix socket: for root and one group, a dead one replaced, a living one respected.
+//! The unix socket: for root and one group, a dead one replaced, a living one respected; and TCP.
+
+mod tcp;
 
 use std::{
     fs, io,
@@ -10,6 +12,8 @@ use std::{
 };
 
 use tokio::net::UnixListener;
+
+pub use tcp::{Tcp, TlsError, TlsFiles};
 
 /// Why a socket can't be listened on.
 #[derive(Debug, thiserror::Error)]

@@ -158,7 +158,7 @@ impl Metrics {
         rows.extend(traffic::rows(&snapshot, &seen.links));
         rows.extend(rows::seen(&snapshot, &seen));
         rows.push(self.requests.row());
-        rows.push(Row::build(&self.engine.about.version));
+        rows.push(Row::build(&self.engine.about().version));
         encode(rows)
     }
 

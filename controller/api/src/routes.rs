@@ -44,6 +44,7 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .route("/events", get(events::follow))
+        .route("/system/df", get(system::disk_usage))
         .route("/build/prune", post(system::prune_build))
         .route("/plugins", get(system::plugins))
 }
@@ -116,7 +117,10 @@ fn volume_routes() -> Router<Arc<Engine>> {
         .route("/volumes", get(volumes::list))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))
-        .route("/volumes/{name}", get(volumes::inspect).delete(volumes::remove))
+        .route(
+            "/volumes/{name}",
+            get(volumes::inspect).delete(volumes::remove).put(no_swarm),
+        )
 }
 
 fn image_routes() -> Router<Arc<Engine>> {
@@ -140,7 +144,8 @@ fn later_routes() -> Router<Arc<Engine>> {
         ("/grpc", "building images with BuildKit is"),
         ("/commit", "committing containers is"),
         ("/auth", "logging in to a registry is"),
-        ("/system/df", "disk usage is"),
+        ("/distribution/{*rest}", "asking a registry about an image is"),
+        ("/plugins/{*rest}", "installing plugins is"),
     ] {
         let answer = move || async move { Refusal::not_implemented(format!("{what} not supported yet")) };
         router = router.route(path, axum::routing::any(answer));
@@ -149,10 +154,15 @@ fn later_routes() -> Router<Arc<Engine>> {
         "/swarm",
         "/swarm/{*rest}",
         "/nodes",
+        "/nodes/{*rest}",
         "/services",
+        "/services/{*rest}",
         "/tasks",
+        "/tasks/{*rest}",
         "/secrets",
+        "/secrets/{*rest}",
         "/configs",
+        "/configs/{*rest}",
     ] {
         router = router.route(path, axum::routing::any(no_swarm));
     }

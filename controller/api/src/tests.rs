@@ -5,6 +5,7 @@ mod bench;
 mod changes;
 mod client;
 mod containers;
+mod coverage;
 mod images;
 mod networks;
 mod ports;

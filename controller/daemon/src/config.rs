@@ -16,9 +16,11 @@ use crate::{
 };
 
 mod bridge;
+mod tcp;
 mod docker;
 
 pub use bridge::Bridge;
+pub use tcp::Tcp;
 pub use docker::DockerPlugin;
 
 /// By which name the daemon was called: paths and the default bridge's device follow it.
@@ -136,6 +138,8 @@ fn meant(nearest: Option<&'static str>) -> String {
 pub enum Listen {
     /// A socket file.
     Unix(PathBuf),
+    /// A TCP port, as `HOST:PORT`.
+    Tcp(String),
 }
 
 /// A pool that user networks take subnets from.
@@ -163,6 +167,8 @@ pub struct Config {
     pub persona: Persona,
     /// Where the API listens.
     pub listen: Vec<Listen>,
+    /// How TCP is listened on.
+    pub tcp: Tcp,
     /// Group of the socket.
     pub group: String,
     /// Folder of what survives a reboot.
@@ -231,6 +237,12 @@ pub enum FirewallBackend {
 struct Raw {
     hosts: Vec<String>,
     group: Option<String>,
+    tls: Option<bool>,
+    tlsverify: Option<bool>,
+    tlscacert: Option<PathBuf>,
+    tlscert: Option<PathBuf>,
+    tlskey: Option<PathBuf>,
+    insecure_tcp: Option<bool>,
     data_root: Option<PathBuf>,
     exec_root: Option<PathBuf>,
     pidfile: Option<PathBuf>,
@@ -350,9 +362,14 @@ fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) ->
     } else {
         raw.hosts.clone()
     };
+    let tcp = Tcp::read(&raw)?;
     Ok(Config {
         persona,
-        listen: hosts.iter().map(|host| listen(host)).collect::<Result<_, _>>()?,
+        listen: hosts
+            .iter()
+            .map(|host| listen(host, &tcp))
+            .collect::<Result<_, _>>()?,
+        tcp,
         group: raw.group.clone().unwrap_or_else(|| persona.group().to_owned()),
         data_root: absolute("data-root", raw.data_root.clone(), "/var/lib/cnm")?,
         exec_root: absolute("exec-root", raw.exec_root.clone(), "/run/cnm")?,
@@ -398,18 +415,15 @@ fn absolute(key: &str, given: Option<PathBuf>, default: &str) -> Result<PathBuf,
     }
 }
 
-fn listen(host: &str) -> Result<Listen, ConfigError> {
+fn listen(host: &str, tcp: &Tcp) -> Result<Listen, ConfigError> {
     match host.split_once("://") {
         Some(("unix", path)) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
         Some(("unix", path)) => Err(bad(
             "host",
             format!("unix://{path} is no absolute path: unix:///run/cnm/cnm.sock is"),
         )),
-        Some(("tcp" | "https", _)) => Err(bad(
-            "host",
-            format!("{host}: this version listens on unix sockets only; forward one with ssh -L"),
-        )),
-        _ => Err(bad("host", format!("{host:?} is no listener: unix:///PATH is"))),
+        Some(("tcp", address)) => tcp.listen(address),
+        _ => Err(bad("host", format!("{host:?} is no listener: unix:///PATH and tcp://HOST:PORT are"))),
     }
 }
 

@@ -13,5 +13,6 @@ pub mod name_service;
 pub mod notify;
 pub mod options;
 pub mod programs;
+pub mod reload;
 pub mod telemetry;
 pub mod wire;

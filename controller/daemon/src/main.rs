@@ -12,6 +12,7 @@ use daemon::{
     lock::{Pidfile, Roots},
     metrics, notify,
     programs::Programs,
+    reload::Reload,
     telemetry,
     wire::{self, Daemon},
 };
@@ -53,7 +54,7 @@ fn run(persona: Persona) -> anyhow::Result<()> {
         nix::unistd::geteuid().is_root(),
         "networks and containers need root"
     );
-    telemetry::start(&config.log_level);
+    let level = telemetry::start(&config.log_level);
     for key in &config.ignored {
         tracing::warn!("{key} is an option of dockerd that this daemon doesn't have: ignored");
     }
@@ -67,13 +68,29 @@ fn run(persona: Persona) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("starting threads")?;
-    runtime.block_on(daemon(&config, &programs))
+    let reload = Reload {
+        persona,
+        arguments,
+        level,
+    };
+    runtime.block_on(daemon(&config, &programs, &reload))
 }
 
-async fn daemon(config: &Config, programs: &Programs) -> anyhow::Result<()> {
+async fn daemon(config: &Config, programs: &Programs, reload: &Reload) -> anyhow::Result<()> {
     let stop = stop_signal()?;
+    let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     let daemon = wire::start(config, programs).await?;
-    let served = serve(config, &daemon, stop).await;
+    let reloading = async {
+        let mut current = config.clone();
+        while hangup.recv().await.is_some() {
+            current = reload.reload(&current, &daemon);
+        }
+        std::future::pending().await
+    };
+    let served = tokio::select! {
+        served = serve(config, &daemon, stop) => served,
+        () = reloading => Ok(()),
+    };
     notify::state("STOPPING=1");
     daemon.stop().await;
     tracing::info!("stopped; containers and names go on");
@@ -83,8 +100,13 @@ async fn daemon(config: &Config, programs: &Programs) -> anyhow::Result<()> {
 /// Listens on every socket until the first of them fails or the daemon is to stop.
 async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
-    for Listen::Unix(path) in &config.listen {
-        servers.spawn(listen(path, &config.group, daemon, stop.clone())?);
+    for place in &config.listen {
+        match place {
+            Listen::Unix(path) => drop(servers.spawn(listen(path, &config.group, daemon, stop.clone())?)),
+            Listen::Tcp(address) => {
+                drop(servers.spawn(listen_tcp(address, &config.tcp, daemon, stop.clone()).await?))
+            }
+        }
     }
     if let (Some(docker), Some(plugin)) = (&config.docker, &daemon.plugin) {
         servers.spawn(serve_docker(docker, plugin, stop.clone())?);
@@ -139,19 +161,37 @@ fn listen(
     })
 }
 
-/// Becomes true at the first SIGTERM or SIGINT. SIGHUP is taken and changes nothing yet.
+async fn listen_tcp(
+    address: &str,
+    tcp: &config::Tcp,
+    daemon: &Daemon,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+    let acceptor = tcp.tls.as_ref().map(api::TlsFiles::acceptor).transpose()?;
+    if acceptor.is_none() {
+        tracing::warn!("tcp://{address} is open: everybody who can reach it is root on this host");
+    }
+    let listener = api::Tcp::listen(address, acceptor).await;
+    let listener = listener.with_context(|| format!("listening on tcp://{address}"))?;
+    let (engine, metrics, address) = (daemon.engine.clone(), daemon.metrics.clone(), listener.address());
+    Ok(async move {
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let served = api::serve(listener, engine, metrics, stopped).await;
+        served.with_context(|| format!("serving tcp://{address}"))
+    })
+}
+
+/// Becomes true at the first SIGTERM or SIGINT.
 fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let (tell, stop) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
-    let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => tracing::info!("SIGHUP: the configuration is read at start only"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
         tell.send_replace(true);

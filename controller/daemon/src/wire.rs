@@ -9,8 +9,8 @@ use engine::{About, Engine, EngineParts};
 use ipam::{DefaultPool, HostRoutes};
 use kernel::{Kernel, Linux};
 use model::{AddressFamily, DnsConfig, Labels, Node, NodeId, Subnet, Timestamp};
-use plugin_proto::{Limits, Places, Plugins};
 use plugin::Plugin;
+use plugin_proto::{Limits, Places, Plugins};
 use runtime::{Runtime, RuntimeConfig};
 use store::{Store, Stores, embedded::Embedded};
 
@@ -41,6 +41,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Has `info` say what a new reading of the configuration says.
+    pub fn tell(&self, config: &Config) {
+        let mut about = About::clone(&self.engine.about());
+        about.debug = is_debug(config);
+        about.labels.clone_from(&config.labels);
+        self.engine.reload(about);
+    }
+
     /// Lets go of what runs on: watches end, the lease is given up, the name helper and the containers stay.
     pub async fn stop(&self) {
         self.controller.stop().await;
@@ -329,6 +337,10 @@ fn bridge_options(config: &Config) -> Labels {
         .collect()
 }
 
+fn is_debug(config: &Config) -> bool {
+    config.log_level == "debug"
+}
+
 fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {
     let pools = config
         .address_pools
@@ -338,7 +350,7 @@ fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {
         id: node.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         compiler: "rustc 1.95".to_owned(),
-        debug: config.log_level == "debug",
+        debug: is_debug(config),
         cluster_store: config.cluster_store.clone().unwrap_or_default(),
         cluster_advertise: address
             .filter(|_| config.cluster_store.is_some())

@@ -101,6 +101,11 @@ impl Images {
         Ok(removed)
     }
 
+    /// Bytes of every layer, by the digest of its archive.
+    pub fn layer_sizes(&self) -> std::collections::BTreeMap<ImageId, u64> {
+        self.core.images.layer_sizes()
+    }
+
     /// How many containers use an image.
     pub fn used_by(&self, id: ImageId) -> usize {
         users(&self.core, id).len()

@@ -18,9 +18,13 @@ mod volumes;
 #[cfg(test)]
 extern crate self as engine;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use controller::Controller;
+use model::Labels;
 use runtime::Runtime;
 use store::Store;
 use tokio::task::JoinHandle;
@@ -117,8 +121,7 @@ pub struct Engine {
     pub foreign: Foreign,
     /// What happens.
     pub events: Arc<Events>,
-    /// What `info` and `version` say of this daemon.
-    pub about: About,
+    about: Mutex<Arc<About>>,
     controller: Arc<Controller>,
     data_root: PathBuf,
     dns: model::DnsConfig,
@@ -143,7 +146,7 @@ impl Engine {
             foreign: parts.controller.foreign.clone(),
             dns: parts.dns,
             events,
-            about: parts.about,
+            about: Mutex::new(Arc::new(parts.about)),
             controller: parts.controller,
             data_root: parts.data_root,
             forwarding,
@@ -159,6 +162,30 @@ impl Engine {
     pub async fn attach(&self, mut request: AttachForeign) -> Result<AttachedForeign> {
         request.dns = containers::prepare::or_default(&request.dns, &self.dns);
         Ok(self.foreign.attach(request).await?)
+    }
+
+    /// What `info` and `version` say of this daemon.
+    pub fn about(&self) -> Arc<About> {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what they say, as after a new reading of the configuration, and tells of it.
+    pub fn reload(&self, about: About) {
+        let attributes = Labels::from([
+            ("debug".to_owned(), about.debug.to_string()),
+            ("labels".to_owned(), format!("{:?}", about.labels)),
+            ("name".to_owned(), self.volumes.core.hostname.clone()),
+        ]);
+        let id = about.id.clone();
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(about);
+        self.events
+            .send(Event::now(Subject::Daemon, id, "reload", attributes));
+    }
+
+    /// Tells that things nobody used were removed, and how much room that made.
+    pub fn tell_pruned(&self, subject: Subject, bytes: u64) {
+        let attributes = Labels::from([("reclaimed".to_owned(), bytes.to_string())]);
+        self.events.send(Event::now(subject, "", "prune", attributes));
     }
 
     /// Every record of networks, endpoints and hosts, now.

@@ -460,11 +460,7 @@ mod tests {
         for (request, status) in [
             (json!({}), 400),
             (json!({"Image": "x", "Hostname": "a b"}), 400),
-            (json!({"Image": "x", "Volumes": {"/data": {}}}), 501),
-            (
-                json!({"Image": "x", "Healthcheck": {"Test": ["CMD", "true"]}}),
-                501,
-            ),
+            (json!({"Image": "x", "Volumes": {"data": {}}}), 400),
             (json!({"Image": "x", "HostConfig": {"Links": ["db:"]}}), 400),
             (json!({"Image": "x", "HostConfig": {"Links": ["db:a b"]}}), 400),
             (

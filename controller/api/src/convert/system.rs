@@ -62,7 +62,7 @@ fn go_architecture(rust: &str) -> &str {
 
 /// `GET /version`.
 pub(crate) fn version(engine: &Engine) -> docker::SystemVersion {
-    let (about, host) = (&engine.about, Host::read());
+    let (about, host) = (engine.about(), Host::read());
     let architecture = go_architecture(&host.architecture).to_owned();
     let details = [
         ("ApiVersion", docker::API_VERSION.to_owned()),
@@ -103,7 +103,7 @@ pub(crate) fn version(engine: &Engine) -> docker::SystemVersion {
 
 /// `GET /info`.
 pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docker::Info {
-    let (about, host) = (&engine.about, Host::read());
+    let (about, host) = (engine.about(), Host::read());
     let count = |holds: &dyn Fn(Phase) -> bool| {
         let phases = containers.iter().map(|view| view.record.state.phase);
         i64::try_from(phases.filter(|phase| holds(*phase)).count()).unwrap_or(i64::MAX)
@@ -118,7 +118,7 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
         images: i64::try_from(images).unwrap_or(i64::MAX),
         driver: "overlay2".to_owned(),
         driver_status: vec![["Backing Filesystem".to_owned(), "overlayfs".to_owned()]],
-        plugins: plugins(engine.networks.drivers()),
+        plugins: plugins(engine.networks.drivers(), engine.volumes.drivers()),
         memory_limit: true,
         swap_limit: host.unified_cgroups,
         cpu_cfs_period: true,
@@ -188,10 +188,10 @@ fn warnings(engine: &Engine) -> Option<Vec<String>> {
     (!lines.is_empty()).then_some(lines)
 }
 
-fn plugins(drivers: Vec<String>) -> docker::Plugins {
+fn plugins(drivers: Vec<String>, volumes: Vec<String>) -> docker::Plugins {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     docker::Plugins {
-        volume: Vec::new(),
+        volume: volumes,
         network: drivers,
         authorization: None,
         log: list(&["json-file", "none"]),

@@ -41,6 +41,23 @@ pub(crate) async fn list(
     Ok(Json(all))
 }
 
+/// All of them with what they wrote.
+pub(super) async fn measured(engine: &Engine) -> Vec<ContainerSummary> {
+    let everybody = engine::Query {
+        all: true,
+        ..engine::Query::default()
+    };
+    let now = Timestamp::now();
+    let mut all = Vec::new();
+    for view in engine.containers.list(&everybody) {
+        let mut one = shown::summary(&view, now);
+        let (written, whole) = sizes(engine, &one.id).await;
+        (one.size_rw, one.size_root_fs) = (written.unwrap_or_default(), whole.unwrap_or_default());
+        all.push(one);
+    }
+    all
+}
+
 pub(crate) async fn create(
     State(engine): State<Arc<Engine>>,
     params: Params,
@@ -203,7 +220,7 @@ pub(crate) async fn prune(
             .collect(),
         ..engine::Query::default()
     };
-    let mut gone = Vec::new();
+    let (mut gone, mut bytes) = (Vec::new(), 0);
     for view in engine.containers.list(&query) {
         let labels = &view.record.settings.labels;
         let spared = without.iter().any(|(key, value)| {
@@ -215,15 +232,24 @@ pub(crate) async fn prune(
             continue;
         }
         let id = view.record.id.to_string();
+        let written = engine
+            .containers
+            .sizes(&id)
+            .await
+            .map_or(0, |(written, _)| written);
         match engine.containers.remove(&id, false).await {
-            Ok(()) => gone.push(id),
+            Ok(()) => {
+                gone.push(id);
+                bytes += written;
+            }
             Err(error) => {
                 tracing::warn!(container = %view.record.name, error = %error, "pruning a container");
             }
         }
     }
+    engine.tell_pruned(engine::Subject::Container, bytes);
     Ok(Json(ContainersPruned {
         containers_deleted: Some(gone).filter(|gone| !gone.is_empty()),
-        space_reclaimed: 0,
+        space_reclaimed: bytes,
     }))
 }

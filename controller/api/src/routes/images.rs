@@ -232,6 +232,7 @@ async fn prune(engine: &Engine, params: &Params) -> Answer<ImagesPruned> {
             }
         }
     }
+    engine.tell_pruned(engine::Subject::Image, pruned.space_reclaimed);
     Ok(pruned)
 }
 

@@ -85,6 +85,7 @@ pub(crate) async fn prune(State(engine): State<Arc<Engine>>, params: Params) -> 
     let filter = convert::filter::prune(&params.filters()?, Timestamp::now())?;
     let gone = engine.networks.prune(filter).await?;
     let names: Vec<_> = gone.iter().map(|network| network.name.to_string()).collect();
+    engine.tell_pruned(engine::Subject::Network, 0);
     Ok(Json(NetworksPruned {
         networks_deleted: Some(names).filter(|names| !names.is_empty()),
     }))

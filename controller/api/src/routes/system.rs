@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use api_types::{BuildPruned, Info, SystemVersion};
+use api_types::{BuildPruned, DiskUsage, Info, SystemVersion};
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
 use engine::{Engine, Query};
 
-use crate::{convert, status::Answer};
+use crate::{
+    convert,
+    params::Params,
+    status::{Answer, Refusal},
+    version::ApiVersion,
+};
 
 /// `GET` and `HEAD /_ping`. `Builder-Version: 1` keeps clients from asking for BuildKit; the server answers `HEAD`
 /// with these headers and no body.
@@ -37,6 +42,40 @@ pub(crate) async fn info(State(engine): State<Arc<Engine>>) -> Answer<Json<Info>
     });
     let images = engine.images.list().await?.len();
     Ok(Json(convert::system::info(&engine, &containers, images)))
+}
+
+/// How much room everything takes. `type`, which may be repeated, says of what.
+pub(crate) async fn disk_usage(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer<Json<DiskUsage>> {
+    let kinds = params.all("type");
+    let known = ["build-cache", "container", "image", "volume"];
+    if let Some(kind) = kinds.iter().find(|kind| !known.contains(&kind.as_str())) {
+        return Err(Refusal::bad_request(format!("unknown object type: {kind}")));
+    }
+    let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|asked| asked == kind);
+    let mut usage = DiskUsage::default();
+    if wanted("image") {
+        let images = engine.images.list().await?;
+        let layers = engine.images.layer_sizes();
+        usage.layers_size = convert::disk::whole(&layers);
+        let used_by = |id| engine.images.used_by(id);
+        usage.images = Some(convert::disk::images(&images, &layers, &used_by));
+    }
+    if wanted("container") {
+        usage.containers = Some(super::containers::measured(&engine).await);
+    }
+    if wanted("volume") {
+        let volumes = engine.volumes.usage().await?;
+        usage.volumes = Some(volumes.iter().map(convert::volume::measured).collect());
+    }
+    if wanted("build-cache") {
+        usage.build_cache = Some(Vec::new());
+    }
+    usage.builder_size = (version < ApiVersion(1, 42)).then_some(0);
+    Ok(Json(usage))
 }
 
 /// Builds leave nothing to prune, which is no failure: `system prune` asks for everything there could be.

@@ -54,6 +54,7 @@ pub(crate) async fn prune(
 ) -> Answer<Json<VolumesPruned>> {
     let filter = convert::prune(&params.filters()?, version)?;
     let pruned = engine.volumes.prune(&filter).await?;
+    engine.tell_pruned(engine::Subject::Volume, pruned.bytes);
     Ok(Json(VolumesPruned {
         volumes_deleted: Some(pruned.names).filter(|names| !names.is_empty()),
         space_reclaimed: pruned.bytes,

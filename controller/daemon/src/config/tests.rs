@@ -93,7 +93,7 @@ fn what_is_wrong_is_said_in_one_line() {
         (
             json!({"hosts": ["tcp://0.0.0.0:2375"]}),
             "",
-            "this version listens on unix sockets only",
+            "makes everybody root who can reach it",
         ),
         (json!({"hosts": ["unix://relative"]}), "", "no absolute path"),
         (

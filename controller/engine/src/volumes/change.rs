@@ -246,9 +246,6 @@ pub(super) async fn prune(core: &Core, filter: &VolumePrune) -> Result<PrunedVol
             Err(error) => tracing::warn!(volume = %record.name, %error, "pruning a volume"),
         }
     }
-    let attributes = Labels::from([("reclaimed".to_owned(), pruned.bytes.to_string())]);
-    core.events
-        .send(Event::now(Subject::Volume, "", "prune", attributes));
     Ok(pruned)
 }
 

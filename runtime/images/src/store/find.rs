@@ -19,6 +19,11 @@ impl Store {
             .ok_or_else(|| missing(&id.to_string()))
     }
 
+    /// Bytes of every layer, by the digest of its archive.
+    pub fn layer_sizes(&self) -> BTreeMap<Digest, u64> {
+        self.state().layers.clone()
+    }
+
     /// All images, newest first.
     pub fn list(&self) -> Vec<Image> {
         let state = self.state();

@@ -127,7 +127,7 @@ fn restart_policies_have_four_names_and_no_rm_beside_them() {
 
 #[test]
 fn logs_have_a_size_and_a_number_of_files() {
-    let settings = log(&host(
+    let settings = super::super::log::log(&host(
         json!({"LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}}),
     ));
     assert_eq!(
@@ -135,11 +135,12 @@ fn logs_have_a_size_and_a_number_of_files() {
         LogSettings {
             keep: true,
             max_size: Some(10 << 20),
-            max_files: 3
+            max_files: 3,
+            ..LogSettings::default()
         }
     );
     assert!(
-        !log(&host(json!({"LogConfig": {"Type": "none"}})))
+        !super::super::log::log(&host(json!({"LogConfig": {"Type": "none"}})))
             .expect("none")
             .keep
     );
@@ -148,6 +149,6 @@ fn logs_have_a_size_and_a_number_of_files() {
         json!({"Config": {"max-size": "big"}}),
         json!({"Config": {"max-file": "0"}}),
     ] {
-        assert!(log(&host(json!({"LogConfig": bad.clone()}))).is_err(), "{bad}");
+        assert!(super::super::log::log(&host(json!({"LogConfig": bad.clone()}))).is_err(), "{bad}");
     }
 }
