@@ -1,6 +1,8 @@
 //! The CNI plugin, called as the specification has runtimes call it, and by a real one: containers that somebody else
 //! made on our networks, beside our own.
 
+#[path = "cni/containerd.rs"]
+mod containerd;
 #[path = "cni/podman.rs"]
 mod podman;
 #[path = "cni/pods.rs"]
