@@ -14,6 +14,7 @@ mod names;
 mod networks;
 mod others;
 mod overlay;
+mod plugins;
 mod ports;
 mod report;
 mod scale;
@@ -66,6 +67,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("scale of endpoints") {
         scale::among_endpoints(&setup, scale, samples, &mut report)?;
+    }
+    if wanted("plugins") {
+        plugins::calls(samples, &mut report)?;
     }
     if wanted("ports") {
         ports::start(&setup, samples, &mut report)?;
