@@ -93,7 +93,8 @@ fn raw() -> Vec<Rule> {
             .when(Test::Is(field, subnet("127.0.0.0/8")))
             .when(member(Field::InputInterface, NETWORKS))
     });
-    let internal = Rule::verdict(Verdict::Jump(SHUT.to_owned())).when(member(Field::InputInterface, INTERNAL));
+    let internal =
+        Rule::verdict(Verdict::Jump(SHUT.to_owned())).when(member(Field::InputInterface, INTERNAL));
     looped.into_iter().chain([internal]).collect()
 }
 
