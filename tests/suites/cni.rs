@@ -232,7 +232,7 @@ fn a_container_has_several_interfaces_and_loses_them_one_by_one() -> Test {
     // A DEL of the other configuration finds nothing.
     let mut del = Call {
         command: "DEL",
-        ..call.clone()
+        ..call
     };
     del.interface = "eth0".to_owned();
     pods.ok(&del)?;
@@ -296,180 +296,99 @@ fn twenty_at_once_have_an_address_each_and_go_at_once() -> Test {
     pods.nobody_is_left()
 }
 
+type Bend = fn(&mut Call);
+
+/// What is wrong with the environment or with the document as such.
+const CALLS: [(&str, Bend, u64); 12] = [
+    ("no command", |call| call.command = "", 4),
+    ("no container", |call| call.container.clear(), 4),
+    ("no namespace", |call| call.netns.clear(), 4),
+    ("a bad interface", |call| call.interface = "a/b".into(), 4),
+    ("bad arguments", |call| call.arguments = "IP=x".into(), 4),
+    ("unknown arguments", |call| call.arguments = "A=b".into(), 4),
+    ("nothing", |call| call.stdin.clear(), 6),
+    ("half of it", |call| call.stdin.truncate(20), 6),
+    ("no object", |call| call.stdin = "[]".into(), 6),
+    (
+        "a path to nothing",
+        |call| call.netns = "/run/netns/nobody".into(),
+        3,
+    ),
+    ("a file", |call| call.netns = "/etc/passwd".into(), 7),
+    ("mounts", |call| call.netns = "/proc/self/ns/mnt".into(), 7),
+];
+
+/// What is wrong in the document.
+fn configs() -> Vec<(&'static str, Value, u64)> {
+    let runtime = |key: &str, value: Value| json!({"runtimeConfig": {key: value}});
+    let port = |port: Value| runtime("portMappings", json!([port]));
+    vec![
+        ("another version", json!({"cniVersion": "3.0.0"}), 1),
+        ("another ipam", json!({"ipam": {"type": "host-local"}}), 2),
+        ("no name", json!({"name": ""}), 7),
+        ("an unknown network", json!({"network": "nowhere"}), 7),
+        ("an address of no pool", runtime("ips", json!(["192.0.2.1"])), 7),
+        (
+            "two of a family",
+            runtime("ips", json!(["10.77.0.8", "10.77.0.9"])),
+            7,
+        ),
+        ("the gateway's", runtime("ips", json!(["10.77.0.1"])), 100),
+        ("no MAC", runtime("mac", json!("red")), 7),
+        (
+            "no port",
+            port(json!({"hostPort": 80, "containerPort": 99999})),
+            7,
+        ),
+        (
+            "no protocol",
+            port(json!({"hostPort": 80, "containerPort": 80, "protocol": "x"})),
+            7,
+        ),
+        ("no result before", json!({"prevResult": [1]}), 7),
+        (
+            "a bad sysctl",
+            json!({"options": {"com.docker.network.endpoint.sysctls": "kernel.x=1"}}),
+            7,
+        ),
+        ("a socket of nobody's", json!({"socket": "/nowhere/cnm.sock"}), 11),
+    ]
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_with_its_code_and_leaves_nothing() -> Test {
     let pods = Pods::new()?;
     let netns = pods.namespace("web")?;
     let good = pods.call("ADD", &netns, &pods.config("1.0.0"));
-    let with = |key: &str, value: Value| {
+    let mut cases = Vec::new();
+    for (name, bend, code) in CALLS {
+        let mut call = good.clone();
+        bend(&mut call);
+        cases.push((name, call, code));
+    }
+    for (name, more, code) in configs() {
         let mut config = pods.config("1.0.0");
-        config[key] = value;
-        Call {
-            stdin: config.to_string(),
-            ..good.clone()
+        for (key, value) in more.as_object().into_iter().flatten() {
+            config[key] = value.clone();
         }
-    };
-    let runtime = |key: &str, value: Value| with("runtimeConfig", json!({key: value}));
-    let cases = [
-        (
-            "no command",
-            Call {
-                command: "",
-                ..good.clone()
-            },
-            4,
-        ),
-        (
-            "no container",
-            Call {
-                container: String::new(),
-                ..good.clone()
-            },
-            4,
-        ),
-        (
-            "no namespace",
-            Call {
-                netns: String::new(),
-                ..good.clone()
-            },
-            4,
-        ),
-        (
-            "a bad interface",
-            Call {
-                interface: "a/b".into(),
-                ..good.clone()
-            },
-            4,
-        ),
-        (
-            "bad arguments",
-            Call {
-                arguments: "IP=x".into(),
-                ..good.clone()
-            },
-            4,
-        ),
-        (
-            "unknown arguments",
-            Call {
-                arguments: "A=b".into(),
-                ..good.clone()
-            },
-            4,
-        ),
-        (
-            "nothing",
-            Call {
-                stdin: String::new(),
-                ..good.clone()
-            },
-            6,
-        ),
-        (
-            "half of it",
-            Call {
-                stdin: "{\"cniVersion\": \"1.0.0\",".into(),
-                ..good.clone()
-            },
-            6,
-        ),
-        (
-            "no object",
-            Call {
-                stdin: "[]".into(),
-                ..good.clone()
-            },
-            6,
-        ),
-        (
-            "no text",
-            Call {
-                stdin: "\u{0}\u{1}".into(),
-                ..good.clone()
-            },
-            6,
-        ),
-        ("another version", with("cniVersion", json!("3.0.0")), 1),
-        ("another ipam", with("ipam", json!({"type": "host-local"})), 2),
-        ("no name", with("name", json!("")), 7),
-        ("an unknown network", with("network", json!("nowhere")), 7),
-        (
-            "a namespace that isn't there",
-            Call {
-                netns: "/run/netns/nobody".into(),
-                ..good.clone()
-            },
-            3,
-        ),
-        (
-            "no namespace at all",
-            Call {
-                netns: "/etc/passwd".into(),
-                ..good.clone()
-            },
-            7,
-        ),
-        (
-            "a namespace of mounts",
-            Call {
-                netns: "/proc/self/ns/mnt".into(),
-                ..good.clone()
-            },
-            7,
-        ),
-        ("an address of no pool", runtime("ips", json!(["192.0.2.1"])), 7),
-        (
-            "two addresses of a family",
-            runtime("ips", json!(["10.77.0.8", "10.77.0.9"])),
-            7,
-        ),
-        ("the gateway's address", runtime("ips", json!(["10.77.0.1"])), 100),
-        ("no MAC", runtime("mac", json!("red")), 7),
-        (
-            "no port",
-            runtime("portMappings", json!([{"hostPort": 80, "containerPort": 99999}])),
-            7,
-        ),
-        (
-            "no protocol",
-            runtime(
-                "portMappings",
-                json!([{"hostPort": 80, "containerPort": 80, "protocol": "x"}]),
-            ),
-            7,
-        ),
-        ("no result before", with("prevResult", json!([1])), 7),
-        (
-            "a bad sysctl",
-            with(
-                "options",
-                json!({"com.docker.network.endpoint.sysctls": "kernel.x=1"}),
-            ),
-            7,
-        ),
-        (
-            "a socket of nobody's",
-            with("socket", json!("/nowhere/cnm.sock")),
-            11,
-        ),
-    ];
+        cases.push((name, pods.call("ADD", &netns, &config), code));
+    }
+    // The host itself is no container.
+    let host = pods.single.daemon.host().netns().to_owned();
+    cases.push((
+        "the host's own",
+        pods.call("ADD", &host, &pods.config("1.0.0")),
+        7,
+    ));
     for (name, call, code) in cases {
         let told = pods.refused(&call)?;
         assert_eq!(told.0, code, "{name}: {told:?}");
         assert!(!told.1.is_empty(), "{name}");
         assert!(pods.sandboxes()?.is_empty(), "{name} left a sandbox");
     }
-    // The host itself is no container.
-    let host = pods.single.daemon.host().netns().to_owned();
-    let told = pods.refused(&pods.call("ADD", &host, &pods.config("1.0.0")))?;
-    assert_eq!(told.0, 7, "{told:?}");
     pods.ok(&good)?;
-    let other = Call {
-        container: "other".into(),
-        ..good.clone()
-    };
+    let mut other = good;
+    other.container = "other".into();
     let told = pods.refused(&other)?;
     assert_eq!(told.0, 101, "the namespace is another container's: {told:?}");
     pods.del(&netns, "1.0.0")?;
