@@ -27,7 +27,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shim-protocol", &[]),
     ("runtime", &["model", "shim-protocol"]),
     ("shim", &["shim-protocol"]),
-    ("engine", &["model", "store", "controller", "runtime", "images"]),
+    (
+        "engine",
+        &[
+            "model",
+            "store",
+            "controller",
+            "runtime",
+            "images",
+            "plugin-proto",
+        ],
+    ),
     ("plugin", &["model", "store", "plugin-proto", "controller"]),
     ("api", &["model", "api-types", "engine"]),
     (

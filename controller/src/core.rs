@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use drivers::{Attachment, Catalog, Driver, Peer, Target};
@@ -62,6 +65,8 @@ pub(crate) struct Core {
     fence: Mutex<Fence>,
     passages: Mutex<Vec<kernel::Passage>>,
     made: Mutex<Made>,
+    /// This process ends, and another one takes its place.
+    comes_back: AtomicBool,
 }
 
 /// Whether this host's global endpoints are off the network, because it could not renew its lease for too long.
@@ -109,6 +114,7 @@ impl Core {
             fence: Mutex::default(),
             passages: Mutex::default(),
             made: Mutex::default(),
+            comes_back: AtomicBool::new(false),
         })
     }
 
@@ -251,6 +257,15 @@ impl Core {
     pub(crate) fn set_passages(&self, now: Vec<kernel::Passage>) -> Vec<kernel::Passage> {
         let mut passages = self.passages.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut passages, now)
+    }
+
+    /// Whether another process is to take the place of this one.
+    pub(crate) fn comes_back(&self) -> bool {
+        self.comes_back.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn will_come_back(&self) {
+        self.comes_back.store(true, Ordering::Release);
     }
 
     /// Whether the network is made on this host.

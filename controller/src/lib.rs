@@ -147,6 +147,13 @@ impl Controller {
         self.core.work.done()
     }
 
+    /// Stops watching, for a restart or an upgrade: while containers here are on networks that hosts share, the lease is left to
+    /// whoever comes next, so that to the others this host is gone only if nobody does.
+    pub async fn pause(&self) {
+        self.core.will_come_back();
+        self.stop().await;
+    }
+
     /// Stops watching and gives up the lease. Networks, sandboxes and endpoints stay as they are.
     pub async fn stop(&self) {
         self.core.insides.tell(None);

@@ -3,6 +3,7 @@
 mod cluster;
 mod connections;
 mod dead_flows;
+mod dressed;
 mod faults;
 mod foreign;
 mod host;

@@ -38,6 +38,8 @@ pub(crate) struct Lab {
 pub(crate) struct Host {
     pub(crate) pin: PathBuf,
     pub(crate) exec_root: PathBuf,
+    #[cfg_attr(not(feature = "vm"), allow(dead_code))]
+    node: NodeId,
     drivers: BuiltIn,
 }
 
@@ -130,7 +132,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 impl Host {
     fn in_namespace(pin: PathBuf, exec_root: PathBuf, address: &str) -> Self {
-        let node = NodeId::random();
+        Self::of_node(NodeId::random(), pin, exec_root, address)
+    }
+
+    /// The same host after its daemon was started again: it remembers nothing.
+    #[cfg(feature = "vm")]
+    pub(crate) fn again(&self, address: &str) -> Self {
+        Self::of_node(self.node, self.pin.clone(), self.exec_root.clone(), address)
+    }
+
+    fn of_node(node: NodeId, pin: PathBuf, exec_root: PathBuf, address: &str) -> Self {
         let linux = netns::enter(&pin, Linux::here).expect("a kernel");
         let linux = match std::env::var_os(BACKEND) {
             Some(_) => linux.with_iptables(node).expect("iptables"),
@@ -147,6 +158,7 @@ impl Host {
         };
         Self {
             drivers: BuiltIn::new(&settings, &kernel).expect("the host can be looked at"),
+            node,
             pin,
             exec_root,
         }

@@ -289,3 +289,68 @@ fn an_address_that_somebody_else_uses_is_declined() -> Test {
     one.ok("rm -f box")?;
     Ok(())
 }
+
+#[test]
+fn many_at_once_have_an_address_each_and_keep_it() -> Test {
+    const EACH: usize = 6;
+    let mut scene = Scene::new()?;
+    let server = scene.server("dhcp", &SERVER)?;
+    let one = &scene.daemon;
+    one.ok(&format!("{NETWORK} lan"))?;
+    one.ok("network create inside")?;
+    let letters = ["a", "b", "c", "d"];
+    std::thread::scope(|scope| {
+        let running: Vec<_> = letters
+            .map(|letter| {
+                scope.spawn(move || {
+                    (0..EACH).try_for_each(|number| {
+                        one.ok(&format!(
+                            "run -d --name {letter}{number} --network lan busybox sleep 600"
+                        ))
+                        .map(drop)
+                    })
+                })
+            })
+            .into_iter()
+            .collect();
+        running
+            .into_iter()
+            .try_for_each(|run| run.join().expect("no panic"))
+    })?;
+    let all = |scene: &Scene| -> anyhow::Result<Vec<String>> {
+        let names = letters
+            .iter()
+            .flat_map(|letter| (0..EACH).map(move |number| format!("{letter}{number}")));
+        names.map(|name| scene.address(&name)).collect()
+    };
+    let first = all(&scene)?;
+    let different: std::collections::BTreeSet<_> = first.iter().collect();
+    assert_eq!(different.len(), letters.len() * EACH, "{first:?}");
+    // One that runs elsewhere comes and goes while it runs, and has the segment's router as its way out meanwhile.
+    scene
+        .daemon
+        .ok("run -d --name guest --network inside busybox sleep 600")?;
+    scene
+        .daemon
+        .ok("network connect --gw-priority 5 lan guest")
+        .or_else(|_| {
+            // An older command line has no such flag.
+            scene.daemon.ok("network connect lan guest")
+        })?;
+    let guest = scene.address("guest")?;
+    contains(&scene.daemon.ok("exec guest ip -4 addr")?, &guest);
+    scene.daemon.ok("exec guest ping -c1 -W5 a0")?;
+    scene.daemon.ok("network disconnect lan guest")?;
+    told(&server, "DHCPRELEASE", &guest, 0)?;
+    assert!(!scene.daemon.ok("exec guest ip -4 addr")?.contains(&guest));
+    scene.daemon.kill()?;
+    scene.daemon.start_again()?;
+    assert_eq!(all(&scene)?, first);
+    let acks = server.count("DHCPACK", "");
+    told(&server, "DHCPACK", "", acks + letters.len() * EACH)?;
+    assert_eq!(all(&scene)?, first);
+    scene.reaches("d5")?;
+    let refused = scene.daemon.refused("network rm lan")?;
+    contains(&refused, "active endpoints");
+    Ok(())
+}

@@ -109,7 +109,7 @@ fn what_can_not_be_made_is_refused_when_the_network_is_made() -> Test {
         "network create {NETWORK} -o parent=eth0 -o macvlan_mode=passthru whole"
     ))?;
     let said = one.refused("network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 second")?;
-    contains(&said, "has the parent");
+    contains(&said, "is already using parent interface");
     assert!(!one.ok("network ls")?.contains("bad"));
     one.ok("network rm whole")?;
     Ok(())
@@ -181,7 +181,7 @@ fn a_restart_finds_everything_in_its_place() -> Test {
     let said = one.refused(
         "network create -d macvlan --subnet 10.9.0.0/24 -o parent=eth0 -o macvlan_mode=passthru x",
     )?;
-    contains(&said, "has the parent");
+    contains(&said, "is already using parent interface");
     one.ok("rm -f box")?;
     one.ok("network rm lan")?;
     Ok(())

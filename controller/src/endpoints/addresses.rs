@@ -32,6 +32,10 @@ pub(super) async fn choose(
     request: &Connect,
     avoid: &[IpAddr],
 ) -> Result<Chosen> {
+    let shared = core.driver(&network.driver)?.shares_ethernet();
+    if shared {
+        refuse_mac(network, request.mac)?;
+    }
     let mut chosen = Chosen::default();
     let request = &with_mac(core, network, id, request).await?;
     let wanted = [
@@ -69,8 +73,8 @@ pub(super) async fn choose(
         true => Some(leased_mac(core, network, id, request)),
         false => mac(&chosen.addresses).filter(|_| !remote),
     };
-    chosen.addresses.mac = match core.driver(&network.driver)?.shares_ethernet() {
-        true => refuse_mac(network, request.mac)?,
+    chosen.addresses.mac = match shared {
+        true => None,
         false => request.mac.or_else(derived),
     };
     Ok(chosen)
@@ -85,9 +89,9 @@ fn leased_mac(core: &Core, network: &Network, id: EndpointId, request: &Connect)
 }
 
 /// An interface that wears its parent's Ethernet address has none of its own.
-fn refuse_mac(network: &Network, asked: Option<MacAddress>) -> Result<Option<MacAddress>> {
+fn refuse_mac(network: &Network, asked: Option<MacAddress>) -> Result<()> {
     match asked {
-        None => Ok(None),
+        None => Ok(()),
         Some(_) => Err(Error::invalid(format!(
             "{} interfaces do not support custom mac address assignment",
             network.driver

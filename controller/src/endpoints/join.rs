@@ -9,7 +9,7 @@ use kernel::{
 };
 use model::{Endpoint, EndpointId, InterfaceName, Lifecycle, Network, Sandbox, Scope, Snapshot};
 
-use super::{hosts_link, intent};
+use super::{announce::announce, hosts_link, intent};
 use crate::{
     attachments::Published,
     core::{Core, target},
@@ -81,7 +81,12 @@ pub(crate) async fn join_late(core: &Arc<Core>, id: EndpointId) -> Result<()> {
         return Ok(());
     };
     match connected(&core.records.snapshot(), id) {
-        Some((network, endpoint, sandbox)) => rejoin(core, &network, &endpoint, &sandbox, None).await,
+        Some((network, endpoint, sandbox)) => {
+            rejoin(core, &network, &endpoint, &sandbox, None).await?;
+            // Whoever was there before may be behind another port of a switch now.
+            announce(core, &network, &endpoint, &sandbox);
+            Ok(())
+        }
         None => Ok(()),
     }
 }

@@ -95,10 +95,10 @@ fn named(name: &str) -> InterfaceName {
     InterfaceName::new(name).unwrap()
 }
 
-fn eth0() -> Object {
+fn interface(name: &str) -> Object {
     Object::Link(Link {
         netns: Netns::Host,
-        name: named("eth0"),
+        name: named(name),
         kind: LinkKind::Existing,
         mac: None,
         mtu: None,
@@ -120,7 +120,9 @@ fn wanted(name: &str) -> CreateNetwork {
 
 async fn segment() -> (Host, Arc<Mutex<Server>>, Arc<Network>) {
     let host = Host::alone().await;
-    host.kernel.put(eth0());
+    for name in ["eth0", "eth1"] {
+        host.kernel.put(interface(name));
+    }
     let server = Server::new();
     let answering = Arc::clone(&server);
     host.kernel
@@ -391,6 +393,7 @@ async fn only_segments_with_room_for_a_server_have_one() {
     let mut routed = wanted("net-c");
     routed.driver = Some(model::DriverName::new("ipvlan").unwrap());
     routed.options.insert("ipvlan_mode".to_owned(), "l3".to_owned());
+    routed.options.insert("parent".to_owned(), "eth1".to_owned());
     for request in [without, bridge, routed] {
         let name = request.name.to_string();
         let refused = networks.create(request).await.unwrap_err();
@@ -400,4 +403,27 @@ async fn only_segments_with_room_for_a_server_have_one() {
         );
         assert!(networks.find(&name).is_err());
     }
+}
+
+#[tokio::test]
+async fn who_wears_his_parents_ethernet_address_has_none_of_his_own() {
+    let (host, _server, _lan) = segment().await;
+    let mut request = create("shared", "ipvlan", Some("10.6.0.0/24"));
+    request.options.insert("parent".to_owned(), "eth1".to_owned());
+    let created = host.controller().networks.create(request).await.unwrap();
+    let one = host.sandbox("one").await.unwrap();
+    let asked = Connect {
+        mac: "02:00:00:00:00:05".parse().ok(),
+        ..Connect::new(created.id, one.id, "one")
+    };
+    let refused = host.controller().endpoints.connect(asked).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("do not support custom mac address"),
+        "{refused}"
+    );
+    let endpoint = host.connect(created.id, &one).await.unwrap();
+    assert_eq!(
+        (endpoint.addresses.mac, v4(&endpoint).as_str()),
+        (None, "10.6.0.1/24")
+    );
 }

@@ -3,7 +3,7 @@
 use crate::{
     Error,
     lab::{command, pings},
-    parent::segment::{Segment, ip, mac},
+    parent::segment::{Segment, hears_a_server, ip, is_believed, mac},
 };
 
 const ETH0: (&str, &str) = ("parent", "eth0");
@@ -123,4 +123,15 @@ fn a_tagged_sub_interface_is_made_and_removed() {
     assert!(pings(&one, "10.0.0.101") && !pings(&one, "10.0.0.254"));
     segment.delete(0, &network);
     assert!(!segment.has(0, "eth0.50"));
+}
+
+#[test]
+fn a_server_of_the_segment_is_heard_and_neighbours_are_told() {
+    let segment = Segment::new("ipvlan");
+    let network = segment.network(1, &[ETH0]);
+    segment.create(0, &network);
+    let one = segment.container(0, &network, 100);
+    let _beside = segment.container(0, &network, 101);
+    assert!(hears_a_server(&one, &segment.router, [10, 0, 0, 100], [10, 0, 0, 254]));
+    assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
 }

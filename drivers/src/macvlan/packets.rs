@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     Access, Error, Local, NetworkView,
     lab::{command, pings},
-    parent::segment::{Segment, ip, mac, wearing},
+    parent::segment::{Segment, hears_a_server, ip, is_believed, mac, wearing},
     samples::target,
 };
 
@@ -78,7 +78,7 @@ fn what_passes_through_has_its_parent_for_itself() {
         let Err(Error::Forbidden { message, .. }) = refused else {
             panic!("{other} is refused");
         };
-        assert!(message.contains("\"net1\" has the parent \"eth0\""), "{message}");
+        assert!(message.contains("\"net1\" is already using parent interface \"eth0\""), "{message}");
     }
     let elsewhere = segment.network(2, &[]);
     segment.check(&elsewhere).expect("it has a link of its own");
@@ -213,4 +213,14 @@ fn a_parent_that_vanished_and_is_back_has_its_interfaces_again() {
     // The controller's part.
     ip(&one, "address add 10.0.0.100/24 dev eth0");
     assert!(pings(&one, "10.0.0.254"));
+}
+
+#[test]
+fn a_server_of_the_segment_is_heard_and_neighbours_are_told() {
+    let segment = Segment::new("macvlan");
+    let network = segment.network(1, &[ETH0]);
+    segment.create(0, &network);
+    let one = segment.container(0, &network, 100);
+    assert!(hears_a_server(&one, &segment.router, [10, 0, 0, 100], [10, 0, 0, 254]));
+    assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
 }

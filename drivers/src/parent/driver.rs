@@ -128,7 +128,11 @@ impl<P: Stacked + Clone> OnParent<P> {
     async fn refuse_parent(&self, id: NetworkId, parent: InterfaceName, stack: &Stack) -> Result<()> {
         if let Some(other) = self.parents.tenants.in_the_way(id, &parent, stack.kind) {
             return Err(Error::Forbidden {
-                message: format!("network {:?} has the parent {:?}", other.name, parent.as_str()),
+                message: format!(
+                    "network {:?} is already using parent interface {:?}",
+                    other.name,
+                    parent.as_str()
+                ),
                 hint: Some(format!(
                     "{} and {} can't share one; choose another parent, or the same driver and mode",
                     told(other.kind),

@@ -1,8 +1,14 @@
 //! A segment for tests: a switch, a router and two hosts on it, each by an interface `eth0`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
-use model::{Endpoint, Network};
+use kernel::{Datagram, Kernel as _, Linux, Netns, netns};
+use model::{Endpoint, InterfaceName, Network};
 
 use crate::{
     Draft, Needs, Result,
@@ -126,4 +132,82 @@ pub(crate) fn mac(netns: &Path) -> String {
     let told = command(netns, &["ip", "-o", "link", "show", "dev", "eth0"]).expect("it has one");
     let (_, from) = told.split_once("link/ether ").expect("an address");
     from.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn eth0() -> InterfaceName {
+    InterfaceName::new("eth0").expect("a name")
+}
+
+/// Whether somebody in `client` without an address hears what a server of the segment in `server` says to everybody, and one
+/// with this address what it says to it.
+pub(crate) fn hears_a_server(client: &Path, server: &Path, own: [u8; 4], theirs: [u8; 4]) -> bool {
+    let socket = netns::udp_in(server, "0.0.0.0:67".parse().expect("an address")).expect("a socket");
+    socket.set_broadcast(true).expect("it may");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("a limit");
+    command(
+        server,
+        &["ip", "route", "replace", "255.255.255.255/32", "dev", "eth0"],
+    )
+    .expect("a way to everybody");
+    let serving = thread::spawn(move || {
+        let mut heard = [0; 64];
+        for _ in 0..2 {
+            let (length, from) = socket.recv_from(&mut heard).expect("a question");
+            let to = match from.ip().is_unspecified() {
+                true => (Ipv4Addr::BROADCAST, 68).into(),
+                false => from,
+            };
+            socket.send_to(&heard[..length], to).expect("it is said");
+        }
+    });
+    let kernel = Linux::here().expect("a kernel");
+    let ask = |from: Option<Ipv4Addr>| {
+        let datagram = Datagram {
+            netns: Netns::Pinned(client.to_owned()),
+            link: eth0(),
+            from,
+            to: from.map_or(Ipv4Addr::BROADCAST, |_| theirs.into()),
+            own_port: 68,
+            port: 67,
+            payload: b"who has an address?".to_vec(),
+        };
+        let mut heard = |said: &[u8]| said == b"who has an address?";
+        kernel
+            .converse(&datagram, Duration::from_secs(20), &mut heard)
+            .expect("it is asked")
+    };
+    let heard = ask(None) && ask(Some(own.into()));
+    heard && serving.join().is_ok()
+}
+
+/// Whether the router forgets what it believed of these addresses once a container has said who has them.
+pub(crate) fn is_believed(segment: &Segment, container: &Path, addresses: &[&str]) -> bool {
+    for address in addresses {
+        ip(
+            &segment.router,
+            &format!("neigh replace {address} lladdr 02:00:00:00:00:99 dev eth0 nud stale"),
+        );
+    }
+    let kernel = Linux::here().expect("a kernel");
+    let own = mac(container);
+    let all: Vec<_> = addresses
+        .iter()
+        .map(|text| text.parse().expect("an address"))
+        .collect();
+    let knows = |address: &&str| {
+        let told = command(&segment.router, &["ip", "neigh", "show", address, "dev", "eth0"]);
+        told.is_some_and(|told| told.contains(&own))
+    };
+    // What was heard of a neighbour a moment ago is not overridden.
+    (0..50).any(|_| {
+        kernel
+            .announce(&Netns::Pinned(container.to_owned()), &eth0(), &all)
+            .expect("it is told");
+        addresses.iter().all(|address| knows(&address)) || {
+            thread::sleep(Duration::from_millis(100));
+            false
+        }
+    })
 }

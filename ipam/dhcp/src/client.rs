@@ -150,9 +150,11 @@ impl Client {
     /// What to do now.
     pub fn next(&mut self, now: Timestamp) -> Next {
         self.pass_time(now);
-        if let (State::Init(_), Some(until)) = (&self.state, self.not_before)
-            && now < until
-        {
+        let looks = matches!(
+            self.state,
+            State::Init(_) | State::Requesting { .. } | State::Rebooting(_)
+        );
+        if let Some(until) = self.not_before.filter(|until| looks && now < *until) {
             return Next::Rest(Some(until));
         }
         let everybody = |question, wait| {

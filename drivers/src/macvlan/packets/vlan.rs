@@ -56,7 +56,7 @@ fn one_that_a_crash_left_is_removed_at_the_next_start_and_the_users_is_not() {
     segment.create(0, &segment.network(1, &[SUB]));
     ip(&host.pin, "link add link eth0 name eth0.60 up type vlan id 60");
     // Another process, which knows of no network.
-    let next = segment.lab.host_in(host.pin.clone(), "10.0.0.1");
+    let next = host.again("10.0.0.1");
     segment
         .lab
         .run(next.driver("macvlan").tidy())
@@ -93,4 +93,15 @@ fn a_link_that_is_back_has_its_sub_interface_again() {
     assert!(segment.has(0, "eth0.50"));
     let names: Vec<_> = driver.links(&network).iter().map(ToString::to_string).collect();
     assert_eq!(names, ["eth0", "eth0.50"], "both are listened for");
+}
+
+#[test]
+fn a_server_of_a_tagged_segment_is_heard() {
+    let segment = Segment::new("macvlan");
+    let network = segment.network(1, &[SUB]);
+    segment.create(0, &network);
+    segment.create(1, &network);
+    let one = segment.container(0, &network, 100);
+    let server = segment.container(1, &network, 101);
+    assert!(hears_a_server(&one, &server, [10, 0, 0, 100], [10, 0, 0, 101]));
 }

@@ -282,5 +282,11 @@ fn what_somebody_else_uses_is_declined() {
     );
     assert_eq!(client.decline(), None);
     client.pause(at(10));
+    for mut paused in [Client::with(lease(), at(200)), Client::with(lease(), at(50))] {
+        let _ = paused.next(at(200));
+        paused.pause(at(210));
+        let next = paused.next(at(201));
+        assert!(!matches!(next, Next::Ask(_)), "{next:?}");
+    }
     assert_eq!(client.next(at(2)), Next::Rest(Some(at(10))));
 }
