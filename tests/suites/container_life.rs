@@ -56,17 +56,17 @@ fn health_is_asked_told_and_waited_for() -> Test {
     docker.ok("exec one rm /well")?;
     comes_to(docker, "one", "{{.State.Health.Status}}", "unhealthy")?;
     assert_eq!(docker.ok("ps -q --filter health=healthy")?, "");
-    let events = docker
-        .docker(&[
-            "events",
-            "--since",
-            "1",
-            "--until",
-            "0s",
-            "--filter",
-            "container=one",
-        ])?
-        .ok()?;
+    let until = docker.docker(&["info", "--format", "{{.SystemTime}}"])?.ok()?;
+    let asked = [
+        "events",
+        "--since",
+        "1",
+        "--until",
+        &until,
+        "--filter",
+        "container=one",
+    ];
+    let events = docker.docker(&asked)?.ok()?;
     contains(&events, "health_status: healthy");
     contains(&events, "health_status: unhealthy");
     // A daemon that comes back asks again.

@@ -5,6 +5,10 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, SystemTime},
 };
@@ -16,9 +20,10 @@ use serde_json::{Value, json};
 type Test = anyhow::Result<()>;
 
 const CONTAINERS: u64 = 30;
-const ROUNDS: u64 = 50;
-const THREADS: u64 = 2;
-const OPERATIONS: u64 = 5;
+const OPERATIONS: u64 = 500;
+const KILLS: u64 = 50;
+const THREADS: u64 = 3;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A small generator of our own: the seed tells the whole run again.
 #[derive(Debug, Clone)]
@@ -35,10 +40,12 @@ impl Dice {
 
 /// One operation. However it ends, also in the middle: the daemon may be killed at any moment, and another thread may
 /// have been quicker.
-fn operate(api: &Api, dice: &mut Dice) {
+///
+/// Whether it was done; nothing when nobody answered.
+fn operate(api: &Api, dice: &mut Dice) -> Option<bool> {
     let name = format!("c{}", dice.below(CONTAINERS));
     let at = |rest: &str| format!("/containers/{name}{rest}");
-    let _ = match dice.below(12) {
+    let answer = match dice.below(12) {
         0..=2 => {
             let network = ["none", "bridge", "storm"][usize::try_from(dice.below(3)).unwrap_or_default()];
             let policy = ["no", "always", "on-failure"][usize::try_from(dice.below(3)).unwrap_or_default()];
@@ -65,6 +72,36 @@ fn operate(api: &Api, dice: &mut Dice) {
         10 => api.call(Method::DELETE, &at("?force=1&v=1"), None),
         _ => api.call(Method::GET, &at("/archive?path=/etc"), None),
     };
+    answer.ok().map(|answer| answer.status.is_success())
+}
+
+/// What all clients together have done.
+#[derive(Debug, Default)]
+struct Count {
+    answered: AtomicU64,
+    done: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Count {
+    fn reached(&self, wanted: u64) -> Test {
+        let answered = self.answered.load(Ordering::SeqCst);
+        anyhow::ensure!(answered >= wanted, "{answered} of {wanted} were");
+        Ok(())
+    }
+}
+
+fn work(api: &Api, mut dice: Dice, count: &Count) {
+    while !count.over.load(Ordering::SeqCst) {
+        match operate(api, &mut dice) {
+            Some(done) => {
+                count.answered.fetch_add(1, Ordering::SeqCst);
+                count.done.fetch_add(u64::from(done), Ordering::SeqCst);
+            }
+            // The daemon is being started: others need the processor more.
+            None => thread::yield_now(),
+        }
+    }
 }
 
 /// The names in a folder; none when it is not there.
@@ -181,25 +218,31 @@ fn whatever_is_done_and_killed_everything_agrees_at_the_end() -> Test {
     let docker = &mut host.daemon;
     docker.api().post("/networks/create", &json!({"Name": "storm"}))?;
     let mut dice = Dice(seed);
-    for _ in 0..ROUNDS {
-        let workers: Vec<_> = (0..THREADS)
-            .map(|_| {
-                let (api, mut dice) = (docker.api(), Dice(dice.below(u64::MAX) | 1));
-                thread::spawn(move || (0..OPERATIONS).for_each(|_| operate(&api, &mut dice)))
-            })
-            .collect();
+    let count = Arc::new(Count::default());
+    let workers: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (api, count, dice) = (docker.api(), Arc::clone(&count), Dice(dice.below(u64::MAX) | 1));
+            thread::spawn(move || work(&api, dice, &count))
+        })
+        .collect();
+    for killed in 1..=KILLS {
         // Somewhere in the middle of it all: the moment is the test.
-        let moment = Duration::from_millis(dice.below(400));
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < moment && !workers.iter().all(thread::JoinHandle::is_finished) {
-            thread::yield_now();
-        }
+        let moment = killed * OPERATIONS / KILLS - dice.below(5);
+        wait_for("operations to be answered", PATIENCE, || count.reached(moment))?;
         docker.kill()?;
-        for worker in workers {
-            anyhow::ensure!(worker.join().is_ok(), "a client failed");
-        }
         docker.start_again()?;
     }
+    wait_for("the last operations", PATIENCE, || count.reached(OPERATIONS))?;
+    count.over.store(true, Ordering::SeqCst);
+    for worker in workers {
+        anyhow::ensure!(worker.join().is_ok(), "a client failed");
+    }
+    let done = count.done.load(Ordering::SeqCst);
+    anyhow::ensure!(
+        done > OPERATIONS / 4,
+        "only {done} operations were done (seed {seed})"
+    );
+    println!("{done} operations were done");
     // Those that restart for ever never come to rest.
     for row in docker
         .api()

@@ -90,23 +90,37 @@ impl Hijack {
 }
 
 impl Hijack {
-    /// Answers with nothing but this text on standard output: why a command could not be run, where the client
-    /// expects the command's own words.
-    pub(crate) fn say(self, text: &str, tty: bool, kind: &'static str) -> Response {
-        let text = on_stdout(text, tty);
+    /// Answers first and starts then: a client that reads its headers through a buffer would lose what comes with them.
+    /// Why nothing was started is said where the client expects output.
+    pub(crate) async fn start(
+        self,
+        tty: bool,
+        kind: &'static str,
+        leave: Option<Leave>,
+        starting: impl Future<Output = Result<Streams, String>> + Send + 'static,
+    ) -> Response {
         match self {
             Self::Upgrade(upgrade) => {
                 tokio::spawn(async move {
-                    if let Ok(connection) = upgrade.await {
-                        let mut connection = TokioIo::new(connection);
-                        // A client that left doesn't want to know.
-                        let _ = connection.write_all(&text).await;
-                        let _ = connection.shutdown().await;
+                    // A client that left is no reason not to start.
+                    let (connection, started) = (upgrade.await, starting.await);
+                    let Ok(connection) = connection else { return };
+                    let mut connection = TokioIo::new(connection);
+                    match started {
+                        Ok(streams) => copy(connection, Bytes::new(), streams, leave).await,
+                        Err(text) => {
+                            // A client that left doesn't want to know.
+                            let _ = connection.write_all(&on_stdout(&text, tty)).await;
+                            let _ = connection.shutdown().await;
+                        }
                     }
                 });
                 switching(kind)
             }
-            Self::Bodies(_) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+            Self::Bodies(input) => match starting.await {
+                Ok(streams) => Self::Bodies(input).answer(Bytes::new(), streams, kind, leave),
+                Err(text) => ([(header::CONTENT_TYPE, kind)], on_stdout(&text, tty)).into_response(),
+            },
         }
     }
 }

@@ -9,8 +9,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use bytes::Bytes;
-use engine::{CreateExec, Engine, Error, ExecView, run::ExecConfig};
+use engine::{CreateExec, Engine, Error, ExecView, Streams, run::ExecConfig};
 
 use super::containers::size;
 use crate::{
@@ -62,17 +61,20 @@ pub(crate) async fn start(
     let leave = if tty { Some(Leave::by(keys, || {})?) } else { None };
     let kind = media_type(version, tty);
     let hijack = Hijack::without_body(upgrade);
-    match engine.containers.start_exec(&id, !asked.detach, size).await {
-        Ok(Some(streams)) => Ok(hijack.answer(Bytes::new(), streams, kind, leave)),
-        Ok(None) => Ok(StatusCode::OK.into_response()),
-        // Attached clients read the reason as the command's output, and its exit status from `inspect`.
-        Err(error @ (Error::Command { .. } | Error::Invalid { .. } | Error::Internal { .. }))
-            if !asked.detach =>
-        {
-            Ok(hijack.say(&format!("{error}\r\n"), tty, kind))
-        }
-        Err(error) => Err(error.into()),
+    if asked.detach {
+        engine.containers.start_exec(&id, false, size).await?;
+        return Ok(StatusCode::OK.into_response());
     }
+    let starting = async move {
+        let started = engine.containers.start_exec(&id, true, size).await;
+        let started = started.and_then(|streams| match streams {
+            Some(streams) => Ok(streams),
+            None => Streams::ended().map_err(Error::internal("making streams")),
+        });
+        // Attached clients read the reason as the command's output, and its exit status from `inspect`.
+        started.map_err(|error| format!("{error}\r\n"))
+    };
+    Ok(hijack.start(tty, kind, leave, starting).await)
 }
 
 pub(crate) async fn resize(
