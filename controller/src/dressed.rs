@@ -160,7 +160,12 @@ impl Dressed {
         enter::enter(&self.core, sandbox).await
     }
 
-    /// Sandboxes of a manager with their endpoints, and whether nothing is left to be done for them.
+    /// What an endpoint's interface is called on the host, until it is taken and when it is back.
+    pub fn name_on_host(id: EndpointId) -> InterfaceName {
+        name_on_host(id)
+    }
+
+    /// Sandboxes of a manager with their endpoints.
     pub fn list(&self, manager: &str) -> Vec<(Arc<Sandbox>, Vec<Arc<Endpoint>>)> {
         let snapshot = self.core.records.snapshot();
         let of = |sandbox: &&Arc<Sandbox>| is_dressed(sandbox) && managed_by(sandbox, manager);

@@ -51,7 +51,7 @@ impl Daemon {
 
     /// Lets go of what runs on: watches end, the lease is given up, the name helper and the containers stay.
     pub async fn stop(&self) {
-        self.controller.stop().await;
+        self.controller.pause().await;
         if let Some(client) = self.names.client() {
             client.stop().await;
         }
@@ -81,6 +81,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
     let plugins = Plugins::new(plugin_places(config), Limits::default());
+    let volume_plugins = plugins.clone();
     let parts = Parts {
         node: this_node(node, address),
         ipam: Arc::new(address_management(config, node, &stores, host_routes(&kernel))?),
@@ -121,6 +122,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
             options: config.dns_options.clone(),
         },
         host_gateway: config.host_gateways.clone(),
+        plugins: volume_plugins,
         about: about(config, node, address),
     });
     let engine = engine.await.context("starting the containers")?;

@@ -52,6 +52,6 @@ async fn look(shared: &Shared) -> bool {
 
 /// Whether an endpoint's interface is not known in its sandbox.
 fn is_outside(endpoint: &Arc<Endpoint>) -> bool {
-    let name = endpoint.interface.as_ref();
-    name.is_none_or(|name| name.as_str().starts_with("cnm"))
+    let on_host = controller::Dressed::name_on_host(endpoint.id);
+    endpoint.interface.as_ref().is_none_or(|name| *name == on_host)
 }

@@ -22,6 +22,8 @@ mod pool_id;
 mod ports;
 mod records;
 mod refusal;
+#[cfg(test)]
+mod replays;
 mod wanted;
 
 use std::{

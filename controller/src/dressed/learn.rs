@@ -23,11 +23,12 @@ pub(super) async fn publish(
 ) -> Result<Vec<PublishedPorts>> {
     let (_, sandbox, _) = find(core, id)?;
     give_back(core, &sandbox).await?;
-    elect(core, id, GATEWAY).await?;
-    match ports.is_empty() {
-        true => Ok(Vec::new()),
-        false => sandboxes::publish(core, sandbox.id, ports).await,
+    if ports.is_empty() {
+        // Routes are the engine's, so the choice of the gateway matters for ports alone.
+        return Ok(Vec::new());
     }
+    elect(core, id, GATEWAY).await?;
+    sandboxes::publish(core, sandbox.id, ports).await
 }
 
 pub(super) async fn unpublish(core: &Arc<Core>, id: EndpointId) -> Result<()> {

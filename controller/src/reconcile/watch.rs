@@ -71,7 +71,23 @@ async fn keep_alive(core: Arc<Core>, store: Arc<dyn Store>, mut stopped: Receive
             _ = tick.tick() => liveness.keep(&core, &*store).await,
         }
     }
-    liveness.end(&*store).await;
+    // Containers go on: to others this host is gone only when nobody takes the lease up again in time.
+    if !(core.comes_back() && is_used(&core)) {
+        liveness.end(&*store).await;
+    }
+}
+
+/// Whether other hosts send to endpoints of this one.
+fn is_used(core: &Core) -> bool {
+    let snapshot = core.records.snapshot();
+    let mut own = snapshot
+        .endpoints
+        .values()
+        .filter(|endpoint| endpoint.node == core.node.id);
+    own.any(|endpoint| {
+        let network = snapshot.networks.get(&endpoint.network);
+        network.is_some_and(|network| core.records.shared(network.scope))
+    })
 }
 
 async fn open(store: &dyn Store, prefix: &Key) -> Box<dyn Watch> {

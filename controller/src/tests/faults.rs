@@ -1,5 +1,6 @@
 //! Every operation, failed at every step of the kernel and at every commit: nothing is left behind.
 
+mod dressed;
 mod foreign;
 mod ports;
 

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout)]
 
 mod containers;
+mod docker;
 mod floor;
 mod inside;
 mod loopback;
@@ -67,6 +68,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("scale of endpoints") {
         scale::among_endpoints(&setup, scale, samples, &mut report)?;
+    }
+    if wanted("docker") {
+        docker::beside_its_own_bridge(samples, &mut report)?;
     }
     if wanted("plugins") {
         plugins::calls(samples, &mut report)?;
