@@ -16,7 +16,7 @@ use model::{Lifecycle, Network, NetworkId, Sandbox, SandboxId, Snapshot};
 use tokio::sync::Notify;
 
 use super::repair::{self, Looked};
-use crate::{core::Core, error::Result, locks::LockKey, sandboxes};
+use crate::{core::Core, locks::LockKey, sandboxes};
 
 /// What is heard within it is repaired together.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -133,16 +133,21 @@ async fn leave_whole_ones(core: &Arc<Core>, damage: &mut Damage, snapshot: &Snap
         // Not in the middle of a change of ours.
         let _sandbox = core.locks.exclusive(LockKey::Sandbox(id)).await;
         // Where it can't be told, it is repaired.
-        if matches!(is_whole(core, sandbox).await, Ok(true)) {
+        if core.insides.is_given_up(id, Instant::now())
+            || matches!(sandboxes::is_whole(core, sandbox).await, Ok(true))
+        {
             damage.owners.remove(&owner);
         }
     }
 }
 
-async fn is_whole(core: &Core, sandbox: &Sandbox) -> Result<bool> {
-    let wanted = sandboxes::wanted(core, sandbox)?;
-    let routeless = sandboxes::routeless(core, &wanted).await?;
-    Ok(routeless.is_empty() && core.worker.holds("looking into the sandbox", wanted).await?)
+/// Whether a repair has done what it should. What is undone of one that fails is heard like anybody's doing, so that there
+/// must be an end of it.
+async fn came_back(core: &Core, sandbox: &Sandbox) -> bool {
+    // One that is being removed is nobody's concern any more.
+    let is_whole = sandboxes::is_whole(core, sandbox).await.unwrap_or(true);
+    core.insides.tried(sandbox.id, is_whole, Instant::now());
+    is_whole
 }
 
 async fn repair_concerned(core: &Arc<Core>, heard: &Heard, snapshot: &Snapshot, concerned: Concerned) {
@@ -164,6 +169,9 @@ async fn repair_concerned(core: &Arc<Core>, heard: &Heard, snapshot: &Snapshot, 
     for (id, again) in &concerned.sandboxes {
         if let Some(sandbox) = snapshot.sandboxes.get(id) {
             repair_sandbox(core, sandbox, *again).await;
+            if *again && !came_back(core, sandbox).await {
+                busy.owners.insert(Owner::Sandbox(*id));
+            }
         }
     }
     if !busy.is_none() {

@@ -309,8 +309,8 @@ pub(super) async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, aga
     if again {
         core.attachments.forget(sandbox.id);
         join_late(core, sandbox).await;
-        let dropped = sandboxes::drop_routeless(core, sandbox).await;
-        report(core, "sandbox", &sandbox.id.short(), dropped);
+        let ready = sandboxes::make_ready(core, sandbox).await;
+        report(core, "sandbox", &sandbox.id.short(), ready);
     }
     let refreshed = sandboxes::refresh(core, sandbox).await;
     report(core, "sandbox", &sandbox.id.short(), refreshed);

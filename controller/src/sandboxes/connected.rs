@@ -1,39 +1,78 @@
 //! The route to its subnet that the kernel makes with an address, and only then: who flushes routes takes it away, and
 //! without it no gateway can be reached. Nobody but the address brings it back.
 
-use kernel::{KernelState, Key, Object, Owner, object::Address};
+use kernel::{
+    KernelState, Key, Object, Owner,
+    object::{Address, Link, LinkKind},
+};
 use model::{IpNet, Sandbox, Subnet};
 
 use super::refresh::wanted;
 use crate::{core::Core, error::Result, locks::LockKey};
 
-/// Takes out of a sandbox the addresses that have lost their routes. Whoever refreshes it next gives it both.
-pub(crate) async fn drop_routeless(core: &Core, sandbox: &Sandbox) -> Result<()> {
+/// Brings up a sandbox's interfaces that are down, and takes out the addresses that have lost their routes. Whoever
+/// refreshes it next gives it both.
+pub(crate) async fn make_ready(core: &Core, sandbox: &Sandbox) -> Result<()> {
     let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
-    let lost = routeless(core, &wanted(core, sandbox)?).await?;
+    let wanted = wanted(core, sandbox)?;
+    let owner = Owner::Sandbox(sandbox.id);
+    let raised = raised(&look(core, &wanted).await?);
+    if !raised.is_empty() {
+        core.worker
+            .ensure(owner, "bringing its interfaces up", raised)
+            .await?;
+    }
+    let lost = lost(&wanted, &look(core, &wanted).await?);
     let doing = "taking out addresses whose routes are gone";
-    core.worker.remove(Owner::Sandbox(sandbox.id), doing, lost).await
+    core.worker.remove(owner, doing, lost).await
 }
 
-/// The addresses that are there while their routes are not.
-pub(crate) async fn routeless(core: &Core, wanted: &KernelState) -> Result<KernelState> {
+/// Whether all that is wanted inside is there, and works.
+pub(crate) async fn is_whole(core: &Core, sandbox: &Sandbox) -> Result<bool> {
+    let wanted = wanted(core, sandbox)?;
+    let there = look(core, &wanted).await?;
+    let is_ready = raised(&there).is_empty() && lost(&wanted, &there).is_empty();
+    Ok(is_ready && core.worker.holds("looking into the sandbox", wanted).await?)
+}
+
+async fn look(core: &Core, wanted: &KernelState) -> Result<KernelState> {
     let keys = keys(wanted);
-    if keys.is_empty() {
-        return Ok(KernelState::new());
+    match keys.is_empty() {
+        true => Ok(KernelState::new()),
+        false => {
+            let doing = "looking at the sandbox's addresses";
+            core.worker.observe(doing, keys).await
+        }
     }
-    let there = core
-        .worker
-        .observe("looking at the sandbox's addresses", keys)
-        .await?;
-    Ok(lost(wanted, &there))
+}
+
+/// Pure: the links that are down, as they should be.
+fn raised(there: &KernelState) -> KernelState {
+    let up = |object: &Object| match object {
+        Object::Link(link) if !link.up => Some(Object::Link(Link {
+            kind: LinkKind::Existing,
+            mac: None,
+            mtu: None,
+            master: None,
+            up: true,
+            ..link.clone()
+        })),
+        _ => None,
+    };
+    there.objects().filter_map(up).collect()
 }
 
 /// Pure: what to look at.
 fn keys(wanted: &KernelState) -> Vec<Key> {
-    let pairs = wanted
-        .objects()
-        .filter_map(|object| Some([object.key(), route(object)?]));
-    pairs.flatten().collect()
+    let each = wanted.objects().filter_map(|object| {
+        let Object::Address(Address { netns, link, .. }) = object else {
+            return None;
+        };
+        let link = Key::Link(netns.clone(), link.clone());
+        Some([object.key(), route(object)?, link])
+    });
+    let keys: std::collections::BTreeSet<Key> = each.flatten().collect();
+    keys.into_iter().collect()
 }
 
 /// Pure: the addresses without routes.
@@ -83,6 +122,26 @@ mod tests {
             link: InterfaceName::new("eth0").unwrap(),
             source: None,
         })
+    }
+
+    #[test]
+    fn only_links_that_are_down_are_brought_up() {
+        let link = |name: &str, up| {
+            Object::Link(Link {
+                netns: Netns::Pinned(PathBuf::from("/pin")),
+                name: InterfaceName::new(name).unwrap(),
+                kind: LinkKind::VethPeer,
+                mac: None,
+                mtu: Some(1400),
+                master: None,
+                up,
+            })
+        };
+        let raised = raised(&[link("eth0", true), link("eth1", false)].into_iter().collect());
+        let raised: Vec<_> = raised.objects().collect();
+        assert!(
+            matches!(raised[..], [Object::Link(link)] if link.name.as_str() == "eth1" && link.up && link.mtu.is_none())
+        );
     }
 
     #[test]

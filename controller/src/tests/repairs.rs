@@ -346,6 +346,7 @@ fn what_is_taken_away_inside_of_a_container_is_back_and_its_own_doings_stay() {
             &["ip", "route", "flush", "default"],
             &["ip", "route", "flush", "table", "main"],
             &["ip", "address", "flush", "dev", "eth0"],
+            &["ip", "link", "set", "dev", "eth0", "down"],
         ] {
             inside(&scene.one, damage);
             let took = scene.comes(&damage.join(" "), || seen() == before).await;

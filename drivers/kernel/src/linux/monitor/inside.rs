@@ -230,7 +230,7 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Pure: whether a message tells that somebody took something away. What goes with a link that ends, the kernel announces
-/// in nobody's name.
+/// in nobody's name; but that the link is downed first can't be told from somebody's doing.
 fn takes_away(message: &[u8]) -> bool {
     let (Some(kind), Some(by)) = (
         message
@@ -242,8 +242,11 @@ fn takes_away(message: &[u8]) -> bool {
     };
     match kind {
         DELETE_ADDRESS | DELETE_ROUTE => by != 0,
-        // Family, type and index are in front of its flags.
-        NEW_LINK => by != 0 && number(message, 24).is_some_and(|flags| flags & IFF_UP == 0),
+        // In nobody's name, whoever does it; behind the flags is which of them change.
+        NEW_LINK => {
+            let is_down = number(message, 24).is_some_and(|flags| flags & IFF_UP == 0);
+            is_down && number(message, 28).is_some_and(|changed| changed & IFF_UP != 0)
+        }
         kind => kind >> 8 == SUBSYSTEM && DELETE_RULES.contains(&(kind & 0xff)),
     }
 }
@@ -270,7 +273,7 @@ mod tests {
         message.extend(by.to_ne_bytes());
         message.extend([0; 8]);
         message.extend(flags.to_ne_bytes());
-        message.extend([0; 4]);
+        message.extend(IFF_UP.to_ne_bytes());
         message
     }
 
@@ -281,9 +284,9 @@ mod tests {
             ("a route by somebody", DELETE_ROUTE, 7, 0, true),
             ("a route with its link", DELETE_ROUTE, 0, 0, false),
             ("an address", DELETE_ADDRESS, 7, 0, true),
-            ("a link downed", NEW_LINK, 7, 0, true),
+            ("a link downed", NEW_LINK, 0, 0, true),
             ("a link that is up", NEW_LINK, 7, IFF_UP, false),
-            ("a link that ends", NEW_LINK, 0, 0, false),
+            ("a link that ends", 17, 0, 0, false),
             ("a new route", 24, 7, 0, false),
             ("a table", nft(2), 7, 0, true),
             ("a rule", nft(8), 7, 0, true),
