@@ -18,7 +18,7 @@ use rustix::{
 };
 
 /// So many visits make a mount as slow to use as a new one is to make.
-const VISITS: u32 = 64;
+const VISITS: u32 = 256;
 
 /// Gives out trees for visits.
 #[derive(Debug, Default)]
