@@ -56,115 +56,106 @@ fn is_optional(file: &str) -> bool {
     file.contains("memsw") || file.contains("swap") || file.contains("weight")
 }
 
-fn writes(wanted: &Resources, unified: &dyn Fn(&str) -> bool) -> Vec<Write> {
-    let mut all = Vec::new();
-    let mut put = |controller, old: &'static str, new: &'static str, old_value: String, new_value: String| {
-        let (file, value) = if unified(controller) {
-            (new, new_value)
-        } else {
-            (old, old_value)
-        };
-        all.push(Write {
+/// The files of each version, and what goes into them.
+struct Writes<'a> {
+    unified: &'a dyn Fn(&str) -> bool,
+    all: Vec<Write>,
+}
+
+impl Writes<'_> {
+    /// What version 1 and version 2 are told.
+    fn put(&mut self, controller: &'static str, old: (&'static str, String), new: (&'static str, String)) {
+        let (file, value) = if (self.unified)(controller) { new } else { old };
+        self.all.push(Write {
             controller,
             file,
             value,
         });
-    };
-    let amount = |bytes: i64| {
-        if bytes < 0 {
-            "max".to_owned()
-        } else {
-            bytes.to_string()
-        }
-    };
-    if let Some(memory) = wanted.memory {
-        put(
-            "memory",
-            "memory.limit_in_bytes",
-            "memory.max",
-            memory.to_string(),
-            amount(memory),
-        );
     }
-    if let Some(swap) = wanted.memory_swap {
-        // Version 2 counts swap alone.
-        let alone = if swap < 0 {
-            swap
-        } else {
-            swap - wanted.memory.unwrap_or_default()
+
+    fn memory(&mut self, wanted: &Resources) {
+        let amount = |bytes: i64| {
+            if bytes < 0 {
+                "max".to_owned()
+            } else {
+                bytes.to_string()
+            }
         };
-        put(
-            "memory",
-            "memory.memsw.limit_in_bytes",
-            "memory.swap.max",
-            swap.to_string(),
-            amount(alone),
-        );
-    }
-    if let Some(reservation) = wanted.memory_reservation {
-        put(
-            "memory",
-            "memory.soft_limit_in_bytes",
-            "memory.low",
-            reservation.to_string(),
-            amount(reservation),
-        );
-    }
-    if let Some(shares) = wanted.cpu_shares {
-        put(
-            "cpu",
-            "cpu.shares",
-            "cpu.weight",
-            shares.to_string(),
-            weight(shares).to_string(),
-        );
-    }
-    let (quota, period) = match wanted.nano_cpus {
-        Some(nano) => (Some(nano / 10_000), Some(PERIOD)),
-        None => (wanted.cpu_quota, wanted.cpu_period),
-    };
-    if unified("cpu") {
-        if quota.is_some() || period.is_some() {
-            let quota = quota
-                .filter(|quota| *quota > 0)
-                .map_or_else(|| "max".to_owned(), |quota| quota.to_string());
-            let both = format!("{quota} {}", period.unwrap_or(PERIOD));
-            put("cpu", "", "cpu.max", String::new(), both);
+        if let Some(memory) = wanted.memory {
+            let old = ("memory.limit_in_bytes", memory.to_string());
+            self.put("memory", old, ("memory.max", amount(memory)));
         }
-    } else {
+        if let Some(swap) = wanted.memory_swap {
+            // Version 2 counts swap alone.
+            let alone = if swap < 0 {
+                swap
+            } else {
+                swap - wanted.memory.unwrap_or_default()
+            };
+            let old = ("memory.memsw.limit_in_bytes", swap.to_string());
+            self.put("memory", old, ("memory.swap.max", amount(alone)));
+        }
+        if let Some(reservation) = wanted.memory_reservation {
+            let old = ("memory.soft_limit_in_bytes", reservation.to_string());
+            self.put("memory", old, ("memory.low", amount(reservation)));
+        }
+    }
+
+    fn processors(&mut self, wanted: &Resources) {
+        if let Some(shares) = wanted.cpu_shares {
+            let new = ("cpu.weight", weight(shares).to_string());
+            self.put("cpu", ("cpu.shares", shares.to_string()), new);
+        }
+        let (quota, period) = match wanted.nano_cpus {
+            Some(nano) => (Some(nano / 10_000), Some(PERIOD)),
+            None => (wanted.cpu_quota, wanted.cpu_period),
+        };
+        // Version 2 has both in one file.
+        let most = quota.filter(|quota| *quota > 0);
+        let most = most.map_or_else(|| "max".to_owned(), |quota| quota.to_string());
+        let both = || ("cpu.max", format!("{most} {}", period.unwrap_or(PERIOD)));
         if let Some(period) = period {
-            put("cpu", "cpu.cfs_period_us", "", period.to_string(), String::new());
+            self.put("cpu", ("cpu.cfs_period_us", period.to_string()), both());
         }
         if let Some(quota) = quota {
-            put("cpu", "cpu.cfs_quota_us", "", quota.to_string(), String::new());
+            self.put("cpu", ("cpu.cfs_quota_us", quota.to_string()), both());
+        }
+        for (list, file) in [
+            (&wanted.cpuset_cpus, "cpuset.cpus"),
+            (&wanted.cpuset_mems, "cpuset.mems"),
+        ] {
+            if let Some(list) = list {
+                self.put("cpuset", (file, list.clone()), (file, list.clone()));
+            }
         }
     }
-    for (list, file) in [
-        (&wanted.cpuset_cpus, "cpuset.cpus"),
-        (&wanted.cpuset_mems, "cpuset.mems"),
-    ] {
-        if let Some(list) = list {
-            put("cpuset", file, file, list.clone(), list.clone());
-        }
-    }
+}
+
+fn writes(wanted: &Resources, unified: &dyn Fn(&str) -> bool) -> Vec<Write> {
+    let mut writes = Writes {
+        unified,
+        all: Vec::new(),
+    };
+    writes.memory(wanted);
+    writes.processors(wanted);
     if let Some(limit) = wanted.pids_limit {
         let limit = if limit > 0 {
             limit.to_string()
         } else {
             "max".to_owned()
         };
-        put("pids", "pids.max", "pids.max", limit.clone(), limit);
+        writes.put("pids", ("pids.max", limit.clone()), ("pids.max", limit));
     }
     if let Some(weight) = wanted.blkio_weight {
-        put(
+        let weight = weight.to_string();
+        writes.put(
             "blkio",
-            "blkio.bfq.weight",
-            "io.bfq.weight",
-            weight.to_string(),
-            weight.to_string(),
+            ("blkio.bfq.weight", weight.clone()),
+            ("io.bfq.weight", weight),
         );
     }
-    all
+    writes.all.dedup();
+    writes.all
 }
 
 /// Shares of version 1 (2 to 262144) as a weight of version 2 (1 to 10000), as container runtimes convert them.

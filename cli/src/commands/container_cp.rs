@@ -111,10 +111,10 @@ impl ContainerCp {
         let client = context.client()?;
         match (side(&self.source), side(&self.target)) {
             (Side::Container(container, from), Side::Host(to)) => {
-                self.out(client, &container, &from, &to).await?
+                self.out(client, &container, &from, &to).await?;
             }
             (Side::Host(from), Side::Container(container, to)) => {
-                self.put(client, &from, &container, &to).await?
+                self.put(client, &from, &container, &to).await?;
             }
             (Side::Container(..), Side::Container(..)) => {
                 return Err(CommandError::new("copying between containers is not supported")
