@@ -2,8 +2,11 @@
 
 pub(crate) mod completion;
 pub(crate) mod container_attach;
+pub(crate) mod container_cp;
 pub(crate) mod container_create;
+pub(crate) mod container_diff;
 pub(crate) mod container_exec;
+pub(crate) mod container_export;
 pub(crate) mod container_inspect;
 pub(crate) mod container_kill;
 pub(crate) mod container_logs;
@@ -17,7 +20,10 @@ pub(crate) mod container_restart;
 pub(crate) mod container_rm;
 pub(crate) mod container_run;
 pub(crate) mod container_start;
+pub(crate) mod container_stats;
 pub(crate) mod container_stop;
+pub(crate) mod container_top;
+pub(crate) mod container_update;
 pub(crate) mod container_wait;
 pub(crate) mod demo;
 pub(crate) mod exit_status;
@@ -46,6 +52,7 @@ pub(crate) mod system_events;
 pub(crate) mod system_info;
 pub(crate) mod system_prune;
 pub(crate) mod system_reset;
+pub(crate) mod system_stop;
 pub(crate) mod version;
 pub(crate) mod volume_create;
 pub(crate) mod volume_inspect;
@@ -120,6 +127,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::System(SystemCommand::Df(args)) => args.run(context).await,
         Command::System(SystemCommand::Prune(args)) => args.run(context).await,
         Command::System(SystemCommand::Reset(args)) => args.run(context).await,
+        Command::System(SystemCommand::Stop(args)) => args.run(context).await,
         Command::Inspect(args) => args.run(context).await,
         Command::Version(args) => args.run(context).await,
         Command::Ping(args) => args.run(context).await,
@@ -155,6 +163,12 @@ async fn volume(command: VolumeCommand, context: &Context) -> Outcome {
 async fn container(command: ContainerCommand, context: &Context) -> Outcome {
     match command {
         ContainerCommand::Run(args) => Box::pin(args.run(context)).await,
+        ContainerCommand::Cp(args) => args.run(context).await,
+        ContainerCommand::Diff(args) => args.run(context).await,
+        ContainerCommand::Export(args) => args.run(context).await,
+        ContainerCommand::Stats(args) => args.run(context).await,
+        ContainerCommand::Top(args) => args.run(context).await,
+        ContainerCommand::Update(args) => args.run(context).await,
         ContainerCommand::Create(args) => args.run(context).await,
         ContainerCommand::Start(args) => Box::pin(args.run(context)).await,
         ContainerCommand::Stop(args) => args.run(context).await,

@@ -17,8 +17,11 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::completion::Completion;
 use crate::commands::container_attach::ContainerAttach;
+use crate::commands::container_cp::ContainerCp;
 use crate::commands::container_create::ContainerCreate;
+use crate::commands::container_diff::ContainerDiff;
 use crate::commands::container_exec::ContainerExec;
+use crate::commands::container_export::ContainerExport;
 use crate::commands::container_inspect::ContainerInspect;
 use crate::commands::container_kill::ContainerKill;
 use crate::commands::container_logs::ContainerLogs;
@@ -30,7 +33,10 @@ use crate::commands::container_restart::ContainerRestart;
 use crate::commands::container_rm::ContainerRm;
 use crate::commands::container_run::ContainerRun;
 use crate::commands::container_start::ContainerStart;
+use crate::commands::container_stats::ContainerStats;
 use crate::commands::container_stop::ContainerStop;
+use crate::commands::container_top::ContainerTop;
+use crate::commands::container_update::ContainerUpdate;
 use crate::commands::container_wait::ContainerWait;
 use crate::commands::demo::Demo;
 use crate::commands::image_import::ImageImport;
@@ -58,6 +64,7 @@ use crate::commands::system_events::SystemEvents;
 use crate::commands::system_info::SystemInfo;
 use crate::commands::system_prune::SystemPrune;
 use crate::commands::system_reset::SystemReset;
+use crate::commands::system_stop::SystemStop;
 use crate::commands::version::Version;
 use crate::commands::volume_create::VolumeCreate;
 use crate::commands::volume_inspect::VolumeInspect;
@@ -135,6 +142,12 @@ pub(crate) enum Command {
     Attach(ContainerAttach),
     Exec(ContainerExec),
     Rename(ContainerRename),
+    Cp(ContainerCp),
+    Diff(ContainerDiff),
+    Export(ContainerExport),
+    Stats(ContainerStats),
+    Top(ContainerTop),
+    Update(Box<ContainerUpdate>),
     Port(ContainerPort),
     Images(ImageLs),
     Rmi(ImageRm),
@@ -166,6 +179,12 @@ impl Command {
             Self::Attach(args) => Self::Container(ContainerCommand::Attach(args)),
             Self::Exec(args) => Self::Container(ContainerCommand::Exec(args)),
             Self::Rename(args) => Self::Container(ContainerCommand::Rename(args)),
+            Self::Cp(args) => Self::Container(ContainerCommand::Cp(args)),
+            Self::Diff(args) => Self::Container(ContainerCommand::Diff(args)),
+            Self::Export(args) => Self::Container(ContainerCommand::Export(args)),
+            Self::Stats(args) => Self::Container(ContainerCommand::Stats(args)),
+            Self::Top(args) => Self::Container(ContainerCommand::Top(args)),
+            Self::Update(args) => Self::Container(ContainerCommand::Update(args)),
             Self::Port(args) => Self::Container(ContainerCommand::Port(args)),
             Self::Images(args) => Self::Image(ImageCommand::Ls(args)),
             Self::Rmi(args) => Self::Image(ImageCommand::Rm(args)),
@@ -213,6 +232,12 @@ pub(crate) enum ContainerCommand {
     Attach(ContainerAttach),
     Exec(ContainerExec),
     Rename(ContainerRename),
+    Cp(ContainerCp),
+    Diff(ContainerDiff),
+    Export(ContainerExport),
+    Stats(ContainerStats),
+    Top(ContainerTop),
+    Update(Box<ContainerUpdate>),
     Port(ContainerPort),
     Prune(ContainerPrune),
 }
@@ -261,6 +286,7 @@ pub(crate) enum SystemCommand {
     Info(SystemInfo),
     Prune(SystemPrune),
     Reset(SystemReset),
+    Stop(SystemStop),
 }
 
 /// The grammar as it is parsed.

@@ -18,6 +18,7 @@ use std::{
 
 use rustix::{io::Errno, mount::UnmountFlags};
 
+pub use fill::{fill, offers};
 pub use local::{LocalMount, OptionError};
 pub use pin::{pin, unpin};
 
@@ -93,7 +94,7 @@ impl Folder {
         }
         let mark = self.mark();
         fs::write(&mark, "").map_err(Error::file("writing", &mark))?;
-        let filled = fill::fill(root, path, &self.data());
+        let filled = fill(root, path, &self.data());
         if filled.is_err() {
             clear(&self.data())?;
         }

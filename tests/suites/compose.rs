@@ -257,3 +257,52 @@ fn services_are_scaled_followed_and_made_anew_when_they_change() -> Test {
     assert_eq!(docker.ok("ps -aq")?, "");
     Ok(())
 }
+
+const HEALTH: &str = r#"
+services:
+  db:
+    image: busybox
+    command: sh -c 'sleep 2; touch /ready; exec sleep 600'
+    stop_grace_period: 1s
+    healthcheck:
+      test: ["CMD", "test", "-e", "/ready"]
+      interval: 1s
+      timeout: 5s
+      retries: 30
+  job:
+    image: busybox
+    command: echo done
+  web:
+    image: busybox
+    command: sleep 600
+    stop_grace_period: 1s
+    depends_on:
+      db:
+        condition: service_healthy
+      job:
+        condition: service_completed_successfully
+"#;
+
+#[test]
+fn who_depends_on_a_healthy_service_waits_for_its_health() -> Test {
+    let host = Single::start(&[])?;
+    let docker = &host.daemon;
+    let project = Project::new(&host, "health", HEALTH)?;
+    let up = project.line("up -d")?;
+    assert_eq!(up.code, 0, "{up:?}");
+    let state = [
+        "inspect",
+        "-f",
+        "{{.State.Health.Status}} {{.State.StartedAt}}",
+        "health-db-1",
+    ];
+    contains(&docker.docker(&state)?.ok()?, "healthy");
+    let started = |name: &str| docker.ok(&format!("inspect -f {{{{.State.StartedAt}}}} {name}"));
+    assert!(started("health-web-1")? > started("health-db-1")?);
+    contains(
+        &docker.ok("ps --format {{.Status}} -f name=health-db-1")?,
+        "(healthy)",
+    );
+    project.ok("down -v")?;
+    Ok(())
+}

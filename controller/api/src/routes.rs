@@ -45,6 +45,7 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/info", get(system::info))
         .route("/events", get(events::follow))
         .route("/system/df", get(system::disk_usage))
+        .route("/system/stop", post(system::stop))
         .route("/build/prune", post(system::prune_build))
         .route("/plugins", get(system::plugins))
 }

@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) events: Arc<Events>,
     pub(crate) registry: Registry,
     pub(crate) volumes: volumes::Registry,
+    /// Volume drivers of others.
+    pub(crate) plugins: Arc<plugin_proto::Plugins>,
     pub(crate) data_root: PathBuf,
     /// The host's name, which containers in its network have too.
     pub(crate) hostname: String,
@@ -83,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) dns: model::DnsConfig,
     /// What `host-gateway` is; empty for the default bridge's gateways.
     pub(crate) host_gateway: Vec<std::net::IpAddr>,
+    /// All containers are being stopped, as before a shutdown: none is started again by its policy.
+    stopping: std::sync::atomic::AtomicBool,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
 }
 
@@ -95,10 +99,12 @@ impl Core {
             events,
             registry: Registry::open(parts.store.clone()).await?,
             volumes: volumes::Registry::open(parts.store.clone()).await?,
+            plugins: parts.plugins.clone(),
             data_root: parts.data_root.clone(),
             hostname: parts.hostname.clone(),
             dns: parts.dns.clone(),
             host_gateway: parts.host_gateway.clone(),
+            stopping: std::sync::atomic::AtomicBool::new(false),
             execs: Mutex::default(),
         }))
     }
@@ -175,6 +181,12 @@ impl Containers {
     pub async fn stop(&self, container: &str, options: &StopOptions) -> Result<()> {
         let container = self.find(container)?;
         stop::stop(&self.core, &container, options.signal.as_deref(), options.timeout).await
+    }
+
+    /// Stops all that run, each as its own settings say, and leaves to be known which of them their policies start with
+    /// the daemon: for a shutdown of the host. What failed for one is logged.
+    pub async fn stop_all(&self) {
+        stop::stop_all(&self.core).await;
     }
 
     /// Stops it if it runs, and starts it.

@@ -77,6 +77,8 @@ pub struct EngineParts {
     pub dns: model::DnsConfig,
     /// What `host-gateway` is in containers' hosts files, one for each family; empty for the default bridge's gateways.
     pub host_gateway: Vec<std::net::IpAddr>,
+    /// Volume drivers of others.
+    pub plugins: Arc<plugin_proto::Plugins>,
     /// What `info` and `version` say of this daemon.
     pub about: About,
 }

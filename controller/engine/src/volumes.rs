@@ -16,6 +16,8 @@ mod sweep;
 
 use std::sync::Arc;
 
+use plugin_proto::activation::VOLUME_DRIVER;
+
 pub use change::PrunedVolumes;
 pub use decide::{AskedVolume, AskedVolumes};
 pub use find::{VolumePrune, VolumeQuery, VolumeUsage};
@@ -110,6 +112,10 @@ impl Volumes {
 
     /// Names of the drivers.
     pub fn drivers(&self) -> Vec<String> {
-        vec![LOCAL.to_owned()]
+        let active = self.core.plugins.active().into_iter();
+        let plugins = active.filter(|(_, kinds)| kinds.iter().any(|kind| kind == VOLUME_DRIVER));
+        std::iter::once(LOCAL.to_owned())
+            .chain(plugins.map(|(name, _)| name))
+            .collect()
     }
 }

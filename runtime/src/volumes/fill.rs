@@ -25,8 +25,11 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Copies the folder `path` of `root` into the folder `data`. Whether `root` has it.
-pub(super) fn fill(root: &Path, path: &Path, data: &Path) -> Result<bool> {
+/// Copies the folder `path` of `root` into the folder `data`, which is empty. Whether `root` has it.
+///
+/// # Errors
+/// Those of the file system.
+pub fn fill(root: &Path, path: &Path, data: &Path) -> Result<bool> {
     let failed = |errno: Errno| Error::file("copying the image's content of", path)(errno.into());
     let base = rootfs::open_root(root)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -40,6 +43,20 @@ pub(super) fn fill(root: &Path, path: &Path, data: &Path) -> Result<bool> {
     copy_folder(&from, &to, &to, &mut links)
         .map_err(|error| Error::file("copying the image's content of", path)(error))?;
     Ok(true)
+}
+
+/// Whether a root has anything at a path.
+///
+/// # Errors
+/// Those of the file system.
+pub fn offers(root: &Path, path: &Path) -> Result<bool> {
+    let base = rootfs::open_root(root)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match openat2(&base, path, flags, Mode::empty(), rootfs::inside()) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(Error::file("looking at", path)(errno.into())),
+    }
 }
 
 /// Files with several names: where their first one was copied to.

@@ -110,6 +110,39 @@ fn what_dockerd_tells_a_plugin_of_volumes() -> Test {
     Ok(())
 }
 
+/// Repeated questions apart, which this daemon asks less often.
+#[test]
+fn this_daemon_tells_a_plugin_of_volumes_the_same() -> Test {
+    let single = Single::start(&[])?;
+    let socket = single.daemon.exec_root().join("plugins/store.sock");
+    let store = Store::serve(single.daemon.host(), socket)?;
+    let mut text = Text::default();
+    for line in recorded::LIFE_OF_VOLUMES {
+        single.daemon.ok(line)?;
+        text.part(&format!("docker {line}"), &store.calls());
+    }
+    let deeds = |text: &str| {
+        let asks = [
+            "Plugin.Activate",
+            "VolumeDriver.Capabilities",
+            "VolumeDriver.Get",
+            "VolumeDriver.List",
+        ];
+        let told = text
+            .lines()
+            .filter(|line| !asks.iter().any(|ask| line.starts_with(ask)));
+        told.map(|line| line.replace("\"Opts\":null", "\"Opts\":{}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(
+        deeds(text.as_str()),
+        deeds(&recorded::golden("volumes.txt")?),
+        "dockerd on the right"
+    );
+    Ok(())
+}
+
 /// etcd as dockerd 20.10 speaks with it.
 fn old_etcd(host: &Host) -> anyhow::Result<Process> {
     let url = format!("http://{}:2379", host.address());

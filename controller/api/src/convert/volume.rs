@@ -42,7 +42,7 @@ pub(crate) fn volume(view: &VolumeView) -> Volume {
         mountpoint: view.mountpoint.clone(),
         name: record.name.to_string(),
         options: some(&record.options),
-        scope: "local".to_owned(),
+        scope: if record.global { "global" } else { "local" }.to_owned(),
         status: view.status.clone(),
         usage_data: None,
     }

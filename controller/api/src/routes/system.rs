@@ -6,7 +6,7 @@ use api_types::{BuildPruned, DiskUsage, Info, SystemVersion};
 use axum::{
     Extension, Json,
     extract::State,
-    http::{HeaderName, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use engine::{Engine, Query};
@@ -76,6 +76,12 @@ pub(crate) async fn disk_usage(
     }
     usage.builder_size = (version < ApiVersion(1, 42)).then_some(0);
     Ok(Json(usage))
+}
+
+/// Ours: stops all containers, as before the host's shutdown.
+pub(crate) async fn stop(State(engine): State<Arc<Engine>>) -> StatusCode {
+    engine.containers.stop_all().await;
+    StatusCode::NO_CONTENT
 }
 
 /// Builds leave nothing to prune, which is no failure: `system prune` asks for everything there could be.

@@ -1,6 +1,8 @@
 //! The daemon's start: containers that run are taken over, those that ended meanwhile get their exit status, and what
 //! a crash left half done is undone.
 
+mod order;
+
 use std::{fs, sync::Arc};
 
 use runtime::{Exit, Shim, Status};
@@ -27,68 +29,79 @@ pub(super) async fn adopt_all(core: &Arc<Core>) {
             volumes::mark_attached(core, &record);
         }
     }
+    let mut wanted = Vec::new();
     for container in &containers {
-        if let Err(error) = Box::pin(adopt(core, container)).await {
-            tracing::warn!(container = %container.record().name, error = %error, "taking over a container");
+        match Box::pin(adopt(core, container)).await {
+            Ok(Then::Start) => wanted.push(container.clone()),
+            Ok(Then::Rest) if starts_with_the_daemon(container) => wanted.push(container.clone()),
+            Ok(Then::Rest) => {}
+            Err(error) => {
+                tracing::warn!(container = %container.record().name, error = %error, "taking over a container");
+            }
         }
     }
     sweep_homes(core);
     volumes::sweep(core).await;
-    for container in &containers {
-        autostart(core, container);
-    }
+    tokio::spawn(start_in_order(core.clone(), wanted));
 }
 
-async fn adopt(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
+/// What becomes of a container that was looked at.
+enum Then {
+    /// It stays as it is.
+    Rest,
+    /// Its policy starts it again.
+    Start,
+}
+
+async fn adopt(core: &Arc<Core>, container: &Arc<Container>) -> Result<Then> {
+    let rest = |()| Then::Rest;
     match container.record().state.phase {
         Phase::Running | Phase::Paused => take_over(core, container).await,
         Phase::Removing | Phase::Dead => {
             let volumes = container.record().state.with_volumes;
-            remove::remove(core, container, true, volumes).await
+            remove::remove(core, container, true, volumes).await.map(rest)
         }
         // It exited, and the daemon ended before it was removed.
         Phase::Exited if container.record().settings.auto_remove => {
-            remove::remove(core, container, true, true).await
+            remove::remove(core, container, true, true).await.map(rest)
         }
         // Its creation was never answered.
         Phase::Created if container.record().state.filling => {
-            remove::remove(core, container, true, true).await
+            remove::remove(core, container, true, true).await.map(rest)
         }
         Phase::Restarting => {
             release::release(core, container).await?;
-            supervise::restart_later(core, container, std::time::Duration::ZERO);
-            Ok(())
+            Ok(Then::Start)
         }
-        Phase::Created | Phase::Exited => release::release(core, container).await,
+        Phase::Created | Phase::Exited => release::release(core, container).await.map(rest),
     }
 }
 
-async fn take_over(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
+async fn take_over(core: &Arc<Core>, container: &Arc<Container>) -> Result<Then> {
     let id = container.id();
-    let shim = core.runtime.adopt(id, &core.paths(&id).bundle).await?;
-    let exit = match &shim {
-        Some(shim) => ended(shim).await?,
-        None => Some(supervise::unseen()),
+    let Some(shim) = core.runtime.adopt(id, &core.paths(&id).bundle).await? else {
+        // The host was started anew.
+        let again = supervise::lost(core, container).await;
+        return Ok(if again { Then::Start } else { Then::Rest });
     };
+    let exit = ended(&shim).await?;
     let sandboxes = core.controller.sandboxes.list();
     let sandbox = sandboxes
         .iter()
         .find(|sandbox| sandbox.container == Some(id))
         .map(|sandbox| sandbox.id);
-    if let Some(shim) = shim {
-        container.set_prepared(Some(Prepared {
-            shim: shim.clone(),
-            sandbox,
-        }));
-        if exit.is_none() {
+    container.set_prepared(Some(Prepared {
+        shim: shim.clone(),
+        sandbox,
+    }));
+    match exit {
+        None => {
             health::watch(core, container);
             supervise::watch(core, container, shim);
         }
+        Some(exit) => supervise::exited(core, container, exit).await,
     }
-    if let Some(exit) = exit {
-        supervise::exited(core, container, exit).await;
-    }
-    Ok(())
+    Ok(Then::Rest)
 }
 
 /// How it ended, if it did.
@@ -102,23 +115,34 @@ async fn ended(shim: &Shim) -> Result<Option<Exit>> {
     })
 }
 
-/// Starts what is to run whenever the daemon does.
-fn autostart(core: &Arc<Core>, container: &Arc<Container>) {
+/// Whether it is to run whenever the daemon does.
+fn starts_with_the_daemon(container: &Container) -> bool {
     let record = container.record();
     let wanted = match record.settings.restart {
         RestartPolicy::Always => true,
         RestartPolicy::UnlessStopped => !record.state.stopped,
         RestartPolicy::No | RestartPolicy::OnFailure(_) => false,
     };
-    if !wanted || record.state.phase != Phase::Exited {
-        return;
+    wanted && record.state.phase == Phase::Exited
+}
+
+/// Starts them, the oldest first, and none before those that it needs.
+async fn start_in_order(core: Arc<Core>, wanted: Vec<Arc<Container>>) {
+    let needs: Vec<_> = wanted
+        .iter()
+        .map(|container| (container.id(), order::needs(&container.record())))
+        .collect();
+    for wave in order::waves(&needs) {
+        let starts = wave.iter().filter_map(|id| core.registry.get(id)).map(|container| {
+            let core = &core;
+            async move {
+                if let Err(error) = Box::pin(start::start(core, &container)).await {
+                    tracing::warn!(container = %container.record().name, error = %error, "starting a container with the daemon");
+                }
+            }
+        });
+        futures::future::join_all(starts).await;
     }
-    let (core, container) = (core.clone(), container.clone());
-    tokio::spawn(async move {
-        if let Err(error) = start::start(&core, &container).await {
-            tracing::warn!(container = %container.record().name, error = %error, "starting a container with the daemon");
-        }
-    });
 }
 
 /// Folders without a record are from a creation or a removal that a crash cut short.

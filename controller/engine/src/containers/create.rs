@@ -117,6 +117,7 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
             Ok(container)
         }
         Err(error) => {
+            reserved.give_back(core).await;
             let home = core.paths(&id).home;
             if let Err(undo) = fs::remove_dir_all(&home) {
                 tracing::warn!(path = %home.display(), error = %undo, "undoing a creation");

@@ -1,6 +1,9 @@
 //! `stop`, `kill`, `restart`, `pause` and `unpause`: signals, and the wait for what they do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::{Core, container::Container, signal, start};
 use crate::{
@@ -24,17 +27,41 @@ pub(super) async fn stop(
     signal: Option<&str>,
     timeout: Option<i64>,
 ) -> Result<()> {
-    let record = container.record();
-    if record.state.phase == Phase::Restarting {
+    if container.record().state.phase == Phase::Restarting {
         return cancel_restart(core, container).await;
     }
+    if container.record().state.phase.has_process() {
+        core.registry
+            .update(container, |record| record.state.stopped = true)
+            .await?;
+    }
+    end_politely(core, container, signal, timeout).await
+}
+
+/// Stops everything for a shutdown.
+pub(super) async fn stop_all(core: &Core) {
+    core.stopping.store(true, Ordering::SeqCst);
+    let stops = core.registry.all().into_iter().map(|container| async move {
+        match end_politely(core, &container, None, None).await {
+            Ok(()) | Err(Error::NotModified(_)) => {}
+            Err(error) => tracing::warn!(container = %container.record().name, %error, "stopping a container"),
+        }
+    });
+    futures::future::join_all(stops).await;
+    core.stopping.store(false, Ordering::SeqCst);
+}
+
+async fn end_politely(
+    core: &Core,
+    container: &Container,
+    signal: Option<&str>,
+    timeout: Option<i64>,
+) -> Result<()> {
+    let record = container.record();
     if !record.state.phase.has_process() {
         return Err(Error::NotModified("the container does not run".to_owned()));
     }
     let signal = signal::parse(signal.unwrap_or(&record.settings.stop_signal))?;
-    core.registry
-        .update(container, |record| record.state.stopped = true)
-        .await?;
     let timeout = timeout
         .or(record.settings.stop_timeout)
         .unwrap_or(DEFAULT_TIMEOUT);

@@ -1,6 +1,9 @@
 //! What happens when a container exits: it is cleaned up, recorded, and its policy decides how it goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use model::Timestamp;
 use runtime::{Exit, Shim};
@@ -79,7 +82,10 @@ pub(super) async fn exited(core: &Arc<Core>, container: &Arc<Container>, exit: E
         tracing::warn!(container = %before.name, error = %error, "cleaning up after an exit");
     }
     let auto_remove = before.settings.auto_remove && !container.is_kept();
-    let next = next(before.settings.restart, auto_remove, &before.state, &exit);
+    let next = match next(before.settings.restart, auto_remove, &container.record().state, &exit) {
+        Next::Restart(_) if core.stopping.load(Ordering::SeqCst) => Next::Rest,
+        next => next,
+    };
     record(core, container, &exit, next).await;
     drop(operation);
     match next {
@@ -87,6 +93,25 @@ pub(super) async fn exited(core: &Arc<Core>, container: &Arc<Container>, exit: E
         Next::Remove => remove_quietly(core, container).await,
         Next::Restart(delay) => restart_later(core, container, delay),
     }
+}
+
+/// Records the end of a container whose host ended under it. Whether its policy starts it again, which is left to the
+/// caller: others may have to be there first.
+pub(super) async fn lost(core: &Arc<Core>, container: &Arc<Container>) -> bool {
+    let (operation, exit) = (container.operation.lock().await, unseen());
+    let before = container.record();
+    core.events
+        .send(container.event("die", &[("exitCode", exit.code.to_string())]));
+    if let Err(error) = release::release(core, container).await {
+        tracing::warn!(container = %before.name, error = %error, "cleaning up after the host's end");
+    }
+    let next = next(before.settings.restart, before.settings.auto_remove, &before.state, &exit);
+    record(core, container, &exit, Next::Rest).await;
+    drop(operation);
+    if next == Next::Remove {
+        remove_quietly(core, container).await;
+    }
+    matches!(next, Next::Restart(_))
 }
 
 async fn record(core: &Core, container: &Container, exit: &Exit, next: Next) {

@@ -56,6 +56,7 @@ impl Bench {
             hostname: "host".to_owned(),
             dns: DnsConfig::default(),
             host_gateway: Vec::new(),
+            plugins: plugin_proto::Plugins::new(Default::default(), Default::default()),
             about: About {
                 version: "0.0.0".to_owned(),
                 ..About::default()

@@ -41,16 +41,17 @@ pub(super) async fn create(core: &Core, request: CreateVolume) -> Result<VolumeV
         same_driver(&known, request.driver.as_deref())?;
         return Ok(find::view(core, known));
     }
-    let record = VolumeRecord {
+    let mut record = VolumeRecord {
         driver: request.driver.unwrap_or_else(|| LOCAL.to_owned()),
         options: request.options,
         created: Timestamp::now(),
+        global: false,
         removing: false,
         name: name.clone(),
         labels,
     };
-    drivers::check(&record)?;
     finish_removal(core, &name).await?;
+    drivers::prepare(core, &mut record).await?;
     core.volumes.put(record.clone()).await?;
     if let Err(error) = drivers::make(core, &record).await {
         if let Err(undo) = core.volumes.remove(&name).await {
@@ -110,12 +111,15 @@ pub(crate) async fn reserve(core: &Core, wanted: Vec<Wanted>) -> Result<Reserved
         if reserved.new.iter().any(|new| new.name == *name) {
             continue;
         }
-        let Some(record) = wanted.new else {
+        let Some(mut record) = wanted.new else {
             return Err(Error::invalid(format!("get {name}: no such volume"))
                 .with_hint("the container whose volumes were asked for has just lost it"));
         };
-        drivers::check(&record).map_err(crate::containers::as_invalid)?;
         finish_removal(core, name).await?;
+        if let Err(error) = drivers::prepare(core, &mut record).await {
+            reserved.give_back(core).await;
+            return Err(crate::containers::as_invalid(error));
+        }
         reserved.new.push(record);
     }
     Ok(reserved)
@@ -145,6 +149,15 @@ impl Reserved {
     /// Whether this one is made now.
     pub(crate) fn is_new(&self, name: &VolumeName) -> bool {
         self.new.iter().any(|record| record.name == *name)
+    }
+
+    /// Has plugins remove what they made for a container that is not recorded.
+    pub(crate) async fn give_back(&self, core: &Core) {
+        for record in self.new.iter().filter(|record| record.driver != LOCAL) {
+            if let Err(error) = drivers::remove(core, record).await {
+                tracing::warn!(volume = %record.name, %error, "undoing the making of a volume");
+            }
+        }
     }
 
     /// Takes the new ones away again.

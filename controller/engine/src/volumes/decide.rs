@@ -176,6 +176,7 @@ fn named(asked: AskedVolume, now: Timestamp) -> Result<Wanted> {
             options: asked.options,
             labels,
             created: now,
+            global: false,
             removing: false,
         }),
         mount: VolumeMount {

@@ -1,26 +1,35 @@
 //! An empty volume starts with what the image has at its place.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use images::Image;
+use model::VolumeName;
+use runtime::volumes::Folder;
 
-use super::{change::Reserved, drivers, record::VolumeMount};
+use super::{
+    change::Reserved,
+    drivers,
+    record::{LOCAL, VolumeMount, VolumeRecord},
+};
 use crate::{
     containers::{Core, blocking},
-    error::Result,
+    error::{Error, Result},
     record::Record,
 };
 
 /// Whether any volume of a new container may have to be filled: those that are made with it, and known ones that are
-/// empty.
+/// empty, as far as that is seen without asking their driver.
 ///
 /// # Errors
 /// Those of the file system.
-pub(crate) async fn needs_fill(core: &Core, record: &[VolumeMount], reserved: &Reserved) -> Result<bool> {
-    let candidates = record.iter().filter(|mount| mount.copy);
+pub(crate) async fn needs_fill(core: &Core, mounts: &[VolumeMount], reserved: &Reserved) -> Result<bool> {
     let mut known = Vec::new();
-    for mount in candidates {
-        if reserved.is_new(&mount.volume) {
+    for mount in mounts.iter().filter(|mount| mount.copy) {
+        if reserved.is_new(&mount.volume) || mount.driver != LOCAL {
             return Ok(true);
         }
         known.push(core.volume_folder(&mount.volume));
@@ -33,58 +42,87 @@ pub(crate) async fn needs_fill(core: &Core, record: &[VolumeMount], reserved: &R
 /// # Errors
 /// Those of the file system: a full disk, or a file where the volume is to appear.
 pub(crate) async fn fill(core: &Core, record: &Record, image: &Image) -> Result<()> {
-    let mut mounted = Vec::new();
-    let filled = fill_mounted(core, record, image, &mut mounted).await;
-    for volume in mounted {
-        core.volumes.detach(&volume, record.id);
-        let last = !core.volumes.is_attached(&volume);
-        if let Some(volume) = core.volumes.get(&volume)
-            && let Err(error) = drivers::unmount(core, &volume, record.id, last).await
-        {
-            tracing::warn!(volume = %volume.name, %error, "unmounting a volume that was filled");
+    let mounts = record.settings.volumes.iter().filter(|mount| mount.copy);
+    let places: Vec<_> = mounts
+        .map(|mount| (mount.volume.clone(), mount.destination.clone()))
+        .collect();
+    let (layers, home) = (image.layers.clone(), core.paths(&record.id).home);
+    let root = home.clone();
+    let mounted = blocking(move || {
+        let root = runtime::rootfs::mount(&layers, &root)?;
+        let mut offered = Vec::new();
+        for (volume, place) in places {
+            if runtime::volumes::offers(&root, &place)? {
+                offered.push((volume, place));
+            }
         }
-    }
-    filled
+        Ok((root, offered))
+    });
+    let filled = match mounted.await {
+        Ok((root, offered)) => fill_all(core, record, root, offered).await,
+        Err(error) => Err(error),
+    };
+    let unmounted = blocking(move || Ok(runtime::rootfs::unmount(&home)?)).await;
+    filled.and(unmounted)
 }
 
-async fn fill_mounted(
+async fn fill_all(
     core: &Core,
     record: &Record,
-    image: &Image,
-    mounted: &mut Vec<model::VolumeName>,
+    root: PathBuf,
+    offered: Vec<(VolumeName, PathBuf)>,
 ) -> Result<()> {
-    let mut folders = Vec::new();
-    for mount in record.settings.volumes.iter().filter(|mount| mount.copy) {
-        let Some(volume) = core.volumes.get(&mount.volume) else {
+    for (name, from) in offered {
+        let Some(volume) = core.volumes.get(&name) else {
             continue;
         };
-        core.volumes.attach(&mount.volume, record.id);
-        mounted.push(mount.volume.clone());
-        drivers::mount(core, &volume, record.id).await?;
-        folders.push((core.volume_folder(&mount.volume), mount.destination.clone()));
+        core.volumes.attach(&name, record.id);
+        let filled = fill_one(core, record, &volume, root.clone(), from).await;
+        core.volumes.detach(&name, record.id);
+        let last = !core.volumes.is_attached(&name);
+        if let Err(error) = drivers::unmount(core, &volume, record.id, last).await {
+            tracing::warn!(volume = %name, %error, "unmounting a volume that was filled");
+        }
+        filled?;
     }
-    let (layers, home) = (image.layers.clone(), core.paths(&record.id).home);
-    blocking(move || copy_all(&folders, &layers, &home)).await
+    Ok(())
 }
 
-fn copy_all(
-    folders: &[(runtime::volumes::Folder, PathBuf)],
-    layers: &[PathBuf],
-    home: &std::path::Path,
+async fn fill_one(
+    core: &Core,
+    record: &Record,
+    volume: &Arc<VolumeRecord>,
+    root: PathBuf,
+    from: PathBuf,
 ) -> Result<()> {
-    let mut empty = Vec::new();
-    for one in folders {
-        if one.0.is_empty()? {
-            empty.push(one);
+    let theirs = drivers::mount(core, volume, record.id).await?;
+    let place = match volume.driver == LOCAL {
+        true => Place::Ours(core.volume_folder(&volume.name)),
+        false => Place::Theirs(theirs),
+    };
+    blocking(move || place.fill(&root, &from)).await
+}
+
+/// Where an image's content is copied to.
+enum Place {
+    /// A volume of the local driver.
+    Ours(Folder),
+    /// Where a plugin has a volume.
+    Theirs(PathBuf),
+}
+
+impl Place {
+    fn fill(&self, root: &Path, from: &Path) -> Result<()> {
+        match self {
+            Self::Ours(folder) => drop(folder.fill(root, from)?),
+            Self::Theirs(path) => {
+                let entries = fs::read_dir(path);
+                let mut entries = entries.map_err(Error::internal(format!("reading {}", path.display())))?;
+                if entries.next().is_none() {
+                    runtime::volumes::fill(root, from, path)?;
+                }
+            }
         }
+        Ok(())
     }
-    if empty.is_empty() {
-        return Ok(());
-    }
-    let root = runtime::rootfs::mount(layers, home)?;
-    let filled = empty
-        .iter()
-        .try_for_each(|(folder, place)| folder.fill(&root, place).map(drop));
-    runtime::rootfs::unmount(home)?;
-    Ok(filled?)
 }

@@ -88,7 +88,15 @@ pub(super) async fn inspect(core: &Core, name: &str) -> Result<VolumeView> {
         .ok()
         .and_then(|name| core.volumes.get(&name));
     match found {
-        Some(record) => Ok(view(core, record)),
+        Some(record) => {
+            let told = drivers::status(core, &record).await;
+            let mut view = view(core, record);
+            if let Some((mountpoint, status)) = told {
+                view.mountpoint = mountpoint;
+                view.status = status;
+            }
+            Ok(view)
+        }
         None => Err(Error::not_found(format!("get {name}: no such volume"))),
     }
 }

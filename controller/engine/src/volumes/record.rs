@@ -23,6 +23,9 @@ pub struct VolumeRecord {
     pub labels: Labels,
     /// When it was made.
     pub created: Timestamp,
+    /// Every host has it: its driver says so.
+    #[serde(default)]
+    pub global: bool,
     /// It is being removed: a start of the daemon finishes that.
     #[serde(default)]
     pub removing: bool,

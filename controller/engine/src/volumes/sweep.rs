@@ -33,6 +33,6 @@ async fn settle(core: &Core, record: &VolumeRecord) -> Result<()> {
     }
     match attached {
         true => Ok(()),
-        false => drivers::unmount(core, record, model::ContainerId::random(), true).await,
+        false => drivers::unmount_leftover(core, record).await,
     }
 }
