@@ -224,7 +224,7 @@ async fn bound(
     }
     let place = place.clone();
     change(core, endpoint.id, move |endpoint| {
-        wear(endpoint, &place, Some(lease))
+        wear(endpoint, &place, Some(lease));
     })
     .await
 }

@@ -205,7 +205,7 @@ pub(crate) fn is_believed(segment: &Segment, container: &Path, addresses: &[&str
         kernel
             .announce(&Netns::Pinned(container.to_owned()), &eth0(), &all)
             .expect("it is told");
-        addresses.iter().all(|address| knows(&address)) || {
+        addresses.iter().all(&knows) || {
             thread::sleep(Duration::from_millis(100));
             false
         }

@@ -239,6 +239,84 @@ fn only_what_names_need_and_what_changed_is_told() {
     );
 }
 
+fn lease(server: [u8; 4]) -> model::Lease {
+    model::Lease {
+        address: "10.5.0.9/24".parse().expect("an address"),
+        server: [10, 5, 0, 1].into(),
+        obtained: Timestamp::ZERO,
+        renew_after: 1,
+        rebind_after: 2,
+        lasts: 3,
+        gateway: None,
+        routes: Vec::new(),
+        name_servers: vec![server.into()],
+        domain: None,
+        mtu: None,
+    }
+}
+
+fn leasing(server: [u8; 4]) -> Arc<Endpoint> {
+    Arc::new(Endpoint {
+        lease: Some(lease(server)),
+        ..endpoint(1, HERE)
+    })
+}
+
+#[test]
+fn the_servers_of_a_lease_are_its_sandboxes_unless_that_has_its_own() {
+    let servers = |changes: &[Change]| {
+        changes.iter().find_map(|change| match change {
+            Change::Sandbox(sandbox) => Some(sandbox.servers.clone()),
+            _ => None,
+        })
+    };
+    let with = |server| {
+        let mut snapshot = world();
+        snapshot.insert_endpoint(leasing(server));
+        snapshot
+    };
+    let (first, second) = (with([10, 5, 0, 53]), with([10, 5, 0, 54]));
+    assert_eq!(
+        servers(&difference(&world(), &first)),
+        Some(vec![[10, 5, 0, 53].into()])
+    );
+    assert_eq!(
+        servers(&difference(&first, &second)),
+        Some(vec![[10, 5, 0, 54].into()])
+    );
+    assert_eq!(
+        servers(&difference(&second, &world())),
+        Some(Vec::new()),
+        "the lease is lost"
+    );
+    assert_eq!(servers(&difference(&first, &first.clone())), None);
+    let own = |mut snapshot: Snapshot| {
+        let mut sandbox = sandbox(1);
+        sandbox.dns.servers = vec![[9, 9, 9, 9].into()];
+        snapshot.sandboxes.insert(sandbox.id, Arc::new(sandbox));
+        snapshot
+    };
+    assert_eq!(
+        servers(&difference(&own(first), &own(second))),
+        None,
+        "the user's come first"
+    );
+    let internal = |mut snapshot: Snapshot| {
+        let network = Network {
+            internal: true,
+            ..network(1)
+        };
+        snapshot.networks.insert(network.id, Arc::new(network));
+        snapshot
+    };
+    let apart = internal(with([10, 5, 0, 53]));
+    assert_eq!(
+        servers(&difference(&internal(world()), &apart)),
+        None,
+        "it leads nowhere"
+    );
+}
+
 #[test]
 fn a_host_that_comes_back_has_its_names_again() {
     let (mut old, new) = (world(), world());
