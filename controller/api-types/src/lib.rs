@@ -16,6 +16,8 @@ mod error;
 mod event;
 mod exec;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod image;
 mod network;
 mod progress;

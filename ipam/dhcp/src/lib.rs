@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod client;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod message;
 mod options;
