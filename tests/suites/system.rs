@@ -158,7 +158,7 @@ fn end_of_the_host(host: &mut Single, names: &[&str]) -> Test {
                 .parse::<i32>()?,
         );
     }
-    let place = host.daemon.data_root().display().to_string();
+    let place = host.daemon.host().folder().display().to_string();
     host.daemon.kill()?;
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry

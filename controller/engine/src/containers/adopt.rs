@@ -81,8 +81,7 @@ async fn take_over(core: &Arc<Core>, container: &Arc<Container>) -> Result<Then>
     let id = container.id();
     let Some(shim) = core.runtime.adopt(id, &core.paths(&id).bundle).await? else {
         // The host was started anew.
-        let again = supervise::lost(core, container).await;
-        return Ok(if again { Then::Start } else { Then::Rest });
+        return Ok(after(core, container, supervise::unseen()).await);
     };
     let exit = ended(&shim).await?;
     let sandboxes = core.controller.sandboxes.list();
@@ -99,9 +98,16 @@ async fn take_over(core: &Arc<Core>, container: &Arc<Container>) -> Result<Then>
             health::watch(core, container);
             supervise::watch(core, container, shim);
         }
-        Some(exit) => supervise::exited(core, container, exit).await,
+        Some(exit) => return Ok(after(core, container, exit).await),
     }
     Ok(Then::Rest)
+}
+
+async fn after(core: &Arc<Core>, container: &Arc<Container>, exit: Exit) -> Then {
+    match supervise::ended_meanwhile(core, container, exit).await {
+        true => Then::Start,
+        false => Then::Rest,
+    }
 }
 
 /// How it ended, if it did.

@@ -95,15 +95,15 @@ pub(super) async fn exited(core: &Arc<Core>, container: &Arc<Container>, exit: E
     }
 }
 
-/// Records the end of a container whose host ended under it. Whether its policy starts it again, which is left to the
-/// caller: others may have to be there first.
-pub(super) async fn lost(core: &Arc<Core>, container: &Arc<Container>) -> bool {
-    let (operation, exit) = (container.operation.lock().await, unseen());
+/// Records the end of a container that ended while there was no daemon. Whether its policy starts it again, which is left
+/// to the caller: others may have to be there first.
+pub(super) async fn ended_meanwhile(core: &Arc<Core>, container: &Arc<Container>, exit: Exit) -> bool {
+    let operation = container.operation.lock().await;
     let before = container.record();
     core.events
         .send(container.event("die", &[("exitCode", exit.code.to_string())]));
     if let Err(error) = release::release(core, container).await {
-        tracing::warn!(container = %before.name, error = %error, "cleaning up after the host's end");
+        tracing::warn!(container = %before.name, error = %error, "cleaning up after an exit");
     }
     let next = next(before.settings.restart, before.settings.auto_remove, &before.state, &exit);
     record(core, container, &exit, Next::Rest).await;
