@@ -386,6 +386,10 @@ fn what_makes_no_sense_is_refused_with_its_code_and_leaves_nothing() -> Test {
         assert!(!told.1.is_empty(), "{name}");
         assert!(pods.sandboxes()?.is_empty(), "{name} left a sandbox");
     }
+    pods.inside_ok(&netns, "ip link add eth0 type bridge")?;
+    let told = pods.refused(&good)?;
+    assert_eq!(told.0, 101, "somebody's interface is there: {told:?}");
+    pods.inside_ok(&netns, "ip link del eth0")?;
     pods.ok(&good)?;
     let mut other = good;
     other.container = "other".into();

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use kernel::{Key, Netns};
 use model::{Endpoint, ForeignNamespace, Network, PortBinding, PublishedPorts, Sandbox, Snapshot};
 
 use super::{AttachForeign, AttachedForeign, GROUP, by_key, detach, namespace, routes};
@@ -23,7 +24,14 @@ pub(super) async fn attach(core: &Arc<Core>, request: AttachForeign) -> Result<A
     let lock = LockKey::Foreign(request.manager.clone(), request.key.clone());
     let _whole = core.locks.exclusive(lock).await;
     let network = Networks { core: core.clone() }.find(&request.network)?;
+    if !core.driver(&network.driver)?.capabilities().addresses {
+        return Err(
+            Error::invalid(format!("network {} gives no interfaces", network.name))
+                .with_hint("a bridge, macvlan, ipvlan or overlay network does"),
+        );
+    }
     let asked = namespace::identify(core, &request.netns).await?;
+    refuse_present(core, &request).await?;
     let (sandbox, mut undo) = match existing(core, &request, &asked).await? {
         Some(sandbox) => (sandbox, UndoStack::new()),
         None => made(core, &request, &network, asked).await?,
@@ -60,6 +68,8 @@ async fn existing(core: &Arc<Core>, request: &AttachForeign, asked: &str) -> Res
     if let Some(other) = with_namespace(&snapshot, asked)
         && let Some(owner) = other.foreign()
         && (&owner.manager, &owner.key) != (&request.manager, &request.key)
+        // The kernel may have given its number again.
+        && namespace::is_there(core, owner).await?
     {
         return Err(Error::conflict(format!(
             "the namespace at {:?} is that of {:?} already",
@@ -106,6 +116,23 @@ fn refuse_twice(snapshot: &Snapshot, sandbox: &Sandbox, request: &AttachForeign)
             name.as_str()
         ))
         .with_hint("detach it first, or choose another name")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an interface that somebody else has put there.
+async fn refuse_present(core: &Core, request: &AttachForeign) -> Result<()> {
+    let Some(name) = request.interface.clone() else {
+        return Ok(());
+    };
+    let key = Key::Link(Netns::Pinned(request.netns.clone()), name.clone());
+    let doing = "looking for the interface";
+    match core.worker.observe(doing, vec![key.clone()]).await?.get(&key) {
+        Some(_) => Err(Error::conflict(format!(
+            "there is an interface {:?} in the namespace already",
+            name.as_str()
+        ))
+        .with_hint("remove it first, or choose another name")),
         None => Ok(()),
     }
 }

@@ -129,6 +129,13 @@ async fn what_is_no_namespace_of_somebodys_is_refused() {
         assert!(format!("{refused:?}").starts_with(code), "{path:?}: {refused:?}");
     }
     let path = namespace(&host, "pod");
+    for network in ["none", "host"] {
+        let refused = foreign
+            .attach(attach("pod", &path, network, "eth0"))
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
+    }
     for key in ["", "a/b"] {
         let refused = foreign
             .attach(attach(key, &path, "lab", "eth0"))

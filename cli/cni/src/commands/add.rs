@@ -38,10 +38,6 @@ fn request(environment: &Environment, config: &Config) -> Result<SandboxAttach, 
             .iter()
             .filter(|ip| !config.addresses.contains(ip)),
     );
-    let name = name(container, &arguments);
-    let mut aliases = config.aliases.clone();
-    // A pod is found by its name alone, too.
-    aliases.extend(arguments.pod.clone().filter(|pod| *pod != name));
     Ok(SandboxAttach {
         manager: MANAGER.to_owned(),
         key: container.to_owned(),
@@ -49,9 +45,10 @@ fn request(environment: &Environment, config: &Config) -> Result<SandboxAttach, 
         group: config.name.clone(),
         network: config.network.clone(),
         interface: interface(environment, config)?.to_owned(),
+        // A pod is found by its name alone, too.
         hostname: arguments.pod.clone().unwrap_or_default(),
-        name,
-        aliases,
+        name: name(container, &arguments),
+        aliases: config.aliases.clone(),
         addresses: addresses.iter().map(ToString::to_string).collect(),
         mac_address: config.mac.clone().or(arguments.mac).unwrap_or_default(),
         gw_priority: config.gateway_priority,
@@ -201,22 +198,19 @@ mod tests {
 
     #[test]
     fn a_container_is_called_what_is_unique_on_the_network() {
-        for (arguments, name, aliases) in [
-            ("", "0123456789ab", vec![]),
-            ("K8S_POD_NAME=web", "web", vec![]),
-            ("K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop", "web.shop", vec!["web"]),
-            ("K8S_POD_NAME=;K8S_POD_NAMESPACE=", "0123456789ab", vec![""]),
+        for (arguments, name, hostname) in [
+            ("", "0123456789ab", ""),
+            ("K8S_POD_NAME=web", "web", "web"),
+            ("K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop", "web.shop", "web"),
+            ("K8S_POD_NAME=;K8S_POD_NAMESPACE=", "0123456789ab", ""),
         ] {
             let request = request(&environment(arguments), &config(&json!({}))).unwrap();
-            assert_eq!(request.name, name, "{arguments}");
-            let named: Vec<_> = request.aliases.iter().filter(|alias| !alias.is_empty()).collect();
             assert_eq!(
-                named,
-                aliases
-                    .iter()
-                    .filter(|alias| !alias.is_empty())
-                    .collect::<Vec<_>>()
+                (&*request.name, &*request.hostname),
+                (name, hostname),
+                "{arguments}"
             );
+            assert!(request.aliases.is_empty(), "the default bridge refuses them");
         }
         let short = Environment::read(|name| (name == "CNI_CONTAINERID").then(|| "cnitool-1".to_owned()));
         assert_eq!(
