@@ -1,11 +1,11 @@
 //! Our networks for a stock Docker daemon: the driver and the address management `cnm` of Docker's plugin protocol.
 //!
 //! A Docker network is bound to one of ours by the option `cnm.network`: made with it, or joined where another host (or
-//! `cnm network create`) has made it. Everything that decides is pure and beside this: [`wanted`] reads what Docker asks
-//! for, [`pool_id`] what a pool is called, [`ports`] what is published. The calls themselves only translate, and end in
+//! `cnm network create`) has made it. Everything that decides is pure and beside this: `wanted` reads what Docker asks
+//! for, `pool_id` what a pool is called, `ports` what is published. The calls themselves only translate, and end in
 //! [`controller::Dressed`], since dockerd dresses its sandboxes itself.
 //!
-//! No call carries a container's name. Names are learnt from Docker's own API when a call has been answered ([`learn`]):
+//! No call carries a container's name. Names are learnt from Docker's own API when a call has been answered (`learn`):
 //! asking within one would wait for a daemon that waits for us.
 #![forbid(unsafe_code)]
 
