@@ -209,6 +209,7 @@ async fn what_does_not_run_can_be_neither_stopped_nor_killed_nor_entered() {
         stdin: false,
         stdout: true,
         stderr: true,
+        detach_keys: String::new(),
     };
     assert!(matches!(
         containers.create_exec("web", exec),

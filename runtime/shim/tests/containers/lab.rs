@@ -125,6 +125,7 @@ impl Lab {
             open_stdin: io.stdin,
             stdin_once: io.stdin,
             log: LogConfig::file(dir.join("log")),
+            init: false,
         };
         let shim = self.runtime.open(bundle).await?;
         Ok(Made {

@@ -73,22 +73,28 @@ fn what_makes_no_sense_is_refused_in_dockers_words() {
             "invalid value, range for oom score adj",
         ),
         (
-            json!({"PidMode": "container:x"}),
-            501,
-            "sharing another container's PID namespace",
+            json!({"UTSMode": "container:x"}),
+            400,
+            "invalid UTS mode: container:x",
         ),
         (json!({"UTSMode": "what"}), 400, "invalid UTS mode: what"),
         (json!({"SecurityOpt": ["what=1"]}), 400, "invalid --security-opt"),
-        (
-            json!({"VolumesFrom": ["x"]}),
-            501,
-            "with --volumes-from shared volumes are not supported yet",
-        ),
     ] {
         let refusal = applied(asked.clone()).expect_err("refused");
         assert_eq!(refusal.status().as_u16(), status, "{asked}");
         assert!(refusal.message().starts_with(says), "{}", refusal.message());
     }
+}
+
+#[test]
+fn the_containers_whose_namespaces_are_shared_are_named() {
+    let asked = json!({"PidMode": "container:a", "IpcMode": "container:b"});
+    let named = super::shares(&host(asked));
+    assert_eq!(
+        (named.pid.as_deref(), named.ipc.as_deref()),
+        (Some("a"), Some("b"))
+    );
+    assert!(!named.shareable && super::shares(&host(json!({"IpcMode": "shareable"}))).shareable);
 }
 
 #[test]
@@ -149,6 +155,9 @@ fn logs_have_a_size_and_a_number_of_files() {
         json!({"Config": {"max-size": "big"}}),
         json!({"Config": {"max-file": "0"}}),
     ] {
-        assert!(super::super::log::log(&host(json!({"LogConfig": bad.clone()}))).is_err(), "{bad}");
+        assert!(
+            super::super::log::log(&host(json!({"LogConfig": bad.clone()}))).is_err(),
+            "{bad}"
+        );
     }
 }
