@@ -132,6 +132,11 @@ fn a_server_of_the_segment_is_heard_and_neighbours_are_told() {
     segment.create(0, &network);
     let one = segment.container(0, &network, 100);
     let _beside = segment.container(0, &network, 101);
-    assert!(hears_a_server(&one, &segment.router, [10, 0, 0, 100], [10, 0, 0, 254]));
+    assert!(hears_a_server(
+        &one,
+        &segment.router,
+        [10, 0, 0, 100],
+        [10, 0, 0, 254]
+    ));
     assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
 }

@@ -78,7 +78,10 @@ fn what_passes_through_has_its_parent_for_itself() {
         let Err(Error::Forbidden { message, .. }) = refused else {
             panic!("{other} is refused");
         };
-        assert!(message.contains("\"net1\" is already using parent interface \"eth0\""), "{message}");
+        assert!(
+            message.contains("\"net1\" is already using parent interface \"eth0\""),
+            "{message}"
+        );
     }
     let elsewhere = segment.network(2, &[]);
     segment.check(&elsewhere).expect("it has a link of its own");
@@ -221,6 +224,11 @@ fn a_server_of_the_segment_is_heard_and_neighbours_are_told() {
     let network = segment.network(1, &[ETH0]);
     segment.create(0, &network);
     let one = segment.container(0, &network, 100);
-    assert!(hears_a_server(&one, &segment.router, [10, 0, 0, 100], [10, 0, 0, 254]));
+    assert!(hears_a_server(
+        &one,
+        &segment.router,
+        [10, 0, 0, 100],
+        [10, 0, 0, 254]
+    ));
     assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
 }
