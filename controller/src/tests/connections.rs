@@ -289,7 +289,7 @@ async fn an_overlay_endpoint_gets_its_way_out_over_the_gateway_bridge() {
 
 #[tokio::test]
 async fn many_connects_at_once_get_addresses_and_interfaces_of_their_own() {
-    let host = std::sync::Arc::new(Host::alone().await);
+    let host = Arc::new(Host::alone().await);
     let network = host.network("lab", "bridge", Some("10.1.0.0/24")).await.unwrap();
     let mut tasks = Vec::new();
     for n in 0..16 {
@@ -354,7 +354,7 @@ async fn the_hundredth_connection_costs_what_the_second_did() {
 
 #[tokio::test]
 async fn a_sandbox_that_goes_while_it_is_being_connected_takes_the_endpoint_along() {
-    let host = std::sync::Arc::new(Host::alone().await);
+    let host = Arc::new(Host::alone().await);
     let network = host.network("lab", "bridge", None).await.unwrap();
     let (kernel, store) = (host.kernel.state(), host.local.keys().await);
     for _ in 0..20 {

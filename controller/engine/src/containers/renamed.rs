@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_record_follows_its_networks_by_their_ids() {
         type Networks = &'static [(u8, &'static str)];
-        let rows: [(&str, Networks, Networks, Option<(&str, Networks)>); 6] = [
+        type Wanted = Option<(&'static str, Networks)>;
+        let rows: [(&str, Networks, Networks, Wanted); 6] = [
             ("lan", &[(1, "lan")], &[(1, "lan")], None),
             (
                 "lan",
