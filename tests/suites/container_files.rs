@@ -277,3 +277,54 @@ fn c4_limits_and_policies_are_changed_while_it_runs() -> Test {
     docker.ok("rm -f one")?;
     Ok(())
 }
+
+#[test]
+fn cnm_copies_shows_and_changes_as_docker_does() -> Test {
+    let host = Single::start(&[])?;
+    let docker = &host.daemon;
+    let cnm = |line: &str| docker.cnm(&line.split(' ').collect::<Vec<_>>());
+    docker.ok("run -d --name one --health-cmd true busybox sleep 600")?;
+    let tree = tree(docker)?;
+    let out = docker.host().folder().join("cnm-out").display().to_string();
+    cnm(&format!("cp {tree} one:/tmp"))?.ok()?;
+    cnm(&format!("cp {tree}/. one:/made"))?.ok()?;
+    cnm(&format!("cp {tree}/file one:/tmp/renamed"))?.ok()?;
+    assert_eq!(
+        shell(docker, "one", "cat /tmp/tree/link /made/below/file /tmp/renamed")?,
+        "two\ntwo\none"
+    );
+    cnm(&format!("cp one:/tmp/tree {out}"))?.ok()?;
+    cnm(&format!("cp one:/made/. {out}/contents"))?.ok()?;
+    cnm(&format!("cp -L one:/made/link {out}/followed"))?.ok()?;
+    for (path, wanted) in [
+        ("file", "one\n"),
+        ("link", "two\n"),
+        ("contents/below/file", "two\n"),
+        ("followed", "two\n"),
+    ] {
+        let text = fs::read_to_string(format!("{out}/{path}")).with_context(|| path.to_owned())?;
+        assert_eq!(text, wanted, "{path}");
+    }
+    contains(
+        &cnm(&format!("cp one:/nowhere {out}"))?.failed()?,
+        "Could not find the file /nowhere",
+    );
+    contains(&cnm("diff one")?.ok()?, "A /made");
+    contains(&cnm("top one")?.ok()?, "sleep 600");
+    contains(&cnm("top one -o pid,comm")?.ok()?, "sleep");
+    contains(
+        &cnm("stats --no-stream --format {{.Name}}:{{.PIDs}} one")?.ok()?,
+        "one:1",
+    );
+    assert_eq!(cnm("update --pids-limit 30 one")?.ok()?, "one");
+    assert_eq!(
+        docker
+            .docker(&["inspect", "-f", "{{.HostConfig.PidsLimit}}", "one"])?
+            .ok()?,
+        "30"
+    );
+    cnm(&format!("export -o {out}/all.tar one"))?.ok()?;
+    assert!(fs::metadata(format!("{out}/all.tar"))?.len() > 1000);
+    docker.ok("rm -f one")?;
+    Ok(())
+}

@@ -286,7 +286,9 @@ fn unpack(input: impl Read, landing: &Landing) -> io::Result<()> {
                 if !path.starts_with(".") {
                     parts.next();
                 }
-                Path::new(name).join(parts.collect::<PathBuf>())
+                std::iter::once(Path::new(name))
+                    .chain(parts.map(|part| Path::new(part.as_os_str())))
+                    .collect()
             }
         };
         if below
