@@ -219,6 +219,11 @@ impl Planner for Bridge {
         Ok(options.device.filter(|_| wears))
     }
 
+    fn adopts(&self, draft: &Draft<'_>) -> Result<Option<(InterfaceName, Vec<String>)>> {
+        let device = BridgeOptions::parse(draft.options)?.device;
+        Ok(device.map(|device| (device.clone(), links::changed_settings(&device))))
+    }
+
     fn adoptable(&self, network: &Network) -> Option<InterfaceName> {
         BridgeOptions::parse(&network.options).ok()?.device
     }
@@ -294,11 +299,6 @@ impl Planner for Bridge {
         Ok(state)
     }
 
-    fn attachment(&self, network: &Network, endpoint: &Endpoint) -> Attachment {
-        let gateway = |net: Option<IpNet>| {
-            let address = net?.addr();
-            let mut pools = network.pools_of(AddressFamily::of(address));
-            let pool = pools.find(|pool| pool.subnet.contains(&address))?;
     fn filters_ports(&self, network: &Network) -> bool {
         let icc = BridgeOptions::parse(&network.options).map_or(true, |options| options.icc);
         self.host.firewall && !icc
@@ -308,6 +308,11 @@ impl Planner for Bridge {
         Some(links::veth_name(endpoint))
     }
 
+    fn attachment(&self, network: &Network, endpoint: &Endpoint) -> Attachment {
+        let gateway = |net: Option<IpNet>| {
+            let address = net?.addr();
+            let mut pools = network.pools_of(AddressFamily::of(address));
+            let pool = pools.find(|pool| pool.subnet.contains(&address))?;
             let elsewhere = pool.aux_addresses.get(gateway_elsewhere(pool.subnet.family()));
             elsewhere.copied().or(pool.gateway).filter(|_| !network.internal)
         };

@@ -300,7 +300,7 @@ fn an_adopted_bridge_is_given_back_exactly_as_it_was_found() {
             scene
                 .lab
                 .run(driver.delete_network(&network))
-                .expect("it is removed")
+                .expect("it is removed");
         };
         let other = || {
             let mut now = looks(host, name);
