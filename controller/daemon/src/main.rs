@@ -85,7 +85,7 @@ async fn daemon(config: &Config, programs: &Programs, reload: &Reload) -> anyhow
         while hangup.recv().await.is_some() {
             current = reload.reload(&current, &daemon);
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let served = tokio::select! {
         served = serve(config, &daemon, stop) => served,
@@ -104,7 +104,7 @@ async fn serve(config: &Config, daemon: &Daemon, stop: watch::Receiver<bool>) ->
         match place {
             Listen::Unix(path) => drop(servers.spawn(listen(path, &config.group, daemon, stop.clone())?)),
             Listen::Tcp(address) => {
-                drop(servers.spawn(listen_tcp(address, &config.tcp, daemon, stop.clone()).await?))
+                drop(servers.spawn(listen_tcp(address, &config.tcp, daemon, stop.clone()).await?));
             }
         }
     }

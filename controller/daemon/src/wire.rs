@@ -81,14 +81,13 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
     let plugins = Plugins::new(plugin_places(config), Limits::default());
-    let volume_plugins = plugins.clone();
     let parts = Parts {
         node: this_node(node, address),
         ipam: Arc::new(address_management(config, node, &stores, host_routes(&kernel))?),
         ipam_plugins: Arc::new(ipam::Remotes::new(plugins.clone(), host_routes(&kernel))),
         catalog: Arc::new(WithPlugins::new(
             catalog(config, node, address, &kernel)?,
-            plugins,
+            plugins.clone(),
         )),
         stores,
         kernel,
@@ -122,7 +121,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
             options: config.dns_options.clone(),
         },
         host_gateway: config.host_gateways.clone(),
-        plugins: volume_plugins,
+        plugins,
         about: about(config, node, address),
     });
     let engine = engine.await.context("starting the containers")?;

@@ -44,7 +44,9 @@ pub(super) async fn stop_all(core: &Core) {
     let stops = core.registry.all().into_iter().map(|container| async move {
         match end_politely(core, &container, None, None).await {
             Ok(()) | Err(Error::NotModified(_)) => {}
-            Err(error) => tracing::warn!(container = %container.record().name, %error, "stopping a container"),
+            Err(error) => {
+                tracing::warn!(container = %container.record().name, %error, "stopping a container");
+            }
         }
     });
     futures::future::join_all(stops).await;

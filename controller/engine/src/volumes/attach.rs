@@ -108,8 +108,11 @@ async fn release(core: &Core, volume: &VolumeRecord, container: ContainerId) -> 
 }
 
 fn unpin_all(pins: &Path, count: usize) -> Result<()> {
-    let unpinned = (0..count).map(|at| runtime::volumes::unpin(&pins.join(at.to_string())));
-    Ok(unpinned.fold(Ok(()), |result, unpinned| result.and(unpinned))?)
+    let mut result = Ok(());
+    for at in 0..count {
+        result = result.and(runtime::volumes::unpin(&pins.join(at.to_string())));
+    }
+    Ok(result?)
 }
 
 /// A container that runs since before the daemon started sees its volumes already.

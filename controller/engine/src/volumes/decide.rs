@@ -74,7 +74,7 @@ pub(crate) fn decide(
         others.push((other.record(), *readonly));
     }
     let others = others.iter().map(|(record, readonly)| (&**record, *readonly));
-    let wanted = merge(asked.clone(), settings, others, image, Timestamp::now())?;
+    let wanted = merge(asked, settings, others, image, Timestamp::now())?;
     settings.volumes = wanted.iter().map(|wanted| wanted.mount.clone()).collect();
     Ok(wanted)
 }
