@@ -229,87 +229,98 @@ fn c4_namespaces_are_shared_where_that_is_asked() -> Test {
     Ok(())
 }
 
+/// Options, a shell line, and what it prints.
+const FLAGS: [(&str, &str, &str); 15] = [
+    ("--rm -w /made/here", "pwd", "/made/here"),
+    (
+        "--rm --hostname h --domainname d.example",
+        "hostname; cat /proc/sys/kernel/domainname",
+        "h\nd.example",
+    ),
+    (
+        "--rm --read-only --tmpfs /t:size=1m",
+        "touch /x 2>/dev/null || touch /t/x && echo no",
+        "no",
+    ),
+    (
+        "--rm --shm-size 8m",
+        "df -m /dev/shm | tail -1 | awk '{print $2}'",
+        "8",
+    ),
+    (
+        "--rm --ulimit nofile=100:200",
+        "ulimit -n; ulimit -Hn",
+        "100\n200",
+    ),
+    (
+        "--rm --sysctl net.ipv4.ip_forward=1",
+        "cat /proc/sys/net/ipv4/ip_forward",
+        "1",
+    ),
+    (
+        "--rm --device /dev/null:/dev/nothing:rw",
+        "test -c /dev/nothing && echo device",
+        "device",
+    ),
+    (
+        "--rm --cap-drop ALL",
+        "grep CapEff /proc/self/status",
+        "CapEff:\t0000000000000000",
+    ),
+    (
+        "--rm --cap-drop ALL --cap-add NET_RAW",
+        "grep CapEff /proc/self/status",
+        "CapEff:\t0000000000002000",
+    ),
+    (
+        "--rm --security-opt no-new-privileges",
+        "grep NoNewPrivs /proc/self/status",
+        "NoNewPrivs:\t1",
+    ),
+    (
+        "--rm --security-opt seccomp=unconfined",
+        "grep Seccomp: /proc/self/status",
+        "Seccomp:\t0",
+    ),
+    ("--rm", "cat /proc/kcore | wc -c; cat /proc/keys | wc -c", "0\n0"),
+    (
+        "--rm -u 1000:1001 --group-add 55",
+        "id -u; id -g; id -G",
+        "1000\n1001\n1001 55",
+    ),
+    (
+        "--rm --privileged",
+        "grep Seccomp: /proc/self/status",
+        "Seccomp:\t0",
+    ),
+    (
+        "--rm --pids-limit 50",
+        "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true",
+        "50",
+    ),
+];
+
 #[test]
 fn a_command_has_what_its_flags_say() -> Test {
     let host = Single::start(&[])?;
     let docker = &host.daemon;
     let file = docker.host().folder().join("env");
     fs::write(&file, "# a comment\nONE=1\nTWO=two words\n")?;
-    let env = format!("--rm --env-file {}", file.display());
-    let rows: [(&str, &str, &str); 17] = [
-        (&env, "echo $ONE $TWO", "1 two words"),
-        ("--rm -w /made/here", "pwd", "/made/here"),
-        (
-            "--rm --hostname h --domainname d.example",
-            "hostname; cat /proc/sys/kernel/domainname",
-            "h\nd.example",
-        ),
-        (
-            "--rm --read-only --tmpfs /t:size=1m",
-            "touch /x 2>/dev/null || touch /t/x && echo no",
-            "no",
-        ),
-        (
-            "--rm --shm-size 8m",
-            "df -m /dev/shm | tail -1 | awk '{print $2}'",
-            "8",
-        ),
-        (
-            "--rm --ulimit nofile=100:200",
-            "ulimit -n; ulimit -Hn",
-            "100\n200",
-        ),
-        (
-            "--rm --sysctl net.ipv4.ip_forward=1",
-            "cat /proc/sys/net/ipv4/ip_forward",
-            "1",
-        ),
-        (
-            "--rm --device /dev/null:/dev/nothing:rw",
-            "test -c /dev/nothing && echo device",
-            "device",
-        ),
-        (
-            "--rm --cap-drop ALL",
-            "grep CapEff /proc/self/status",
-            "CapEff:\t0000000000000000",
-        ),
-        (
-            "--rm --cap-drop ALL --cap-add NET_RAW",
-            "grep CapEff /proc/self/status",
-            "CapEff:\t0000000000002000",
-        ),
-        (
-            "--rm --security-opt no-new-privileges",
-            "grep NoNewPrivs /proc/self/status",
-            "NoNewPrivs:\t1",
-        ),
-        (
-            "--rm --security-opt seccomp=unconfined",
-            "grep Seccomp: /proc/self/status",
-            "Seccomp:\t0",
-        ),
-        ("--rm", "cat /proc/kcore | wc -c; cat /proc/keys | wc -c", "0\n0"),
-        (
-            "--rm -u 1000:1001 --group-add 55",
-            "id -u; id -g; id -G",
-            "1000\n1001\n1001 55",
-        ),
-        (
-            "--rm --privileged",
-            "grep Seccomp: /proc/self/status",
-            "Seccomp:\t0",
-        ),
-        ("--rm --uts host", "hostname", &hostname()?),
-        (
-            "--rm --pids-limit 50",
-            "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true",
-            "50",
-        ),
+    let (env, name) = (format!("--rm --env-file {}", file.display()), hostname()?);
+    let rows = [
+        (env.as_str(), "echo $ONE $TWO", "1 two words"),
+        ("--rm --uts host", "hostname", name.as_str()),
     ];
-    for (options, line, wanted) in rows {
+    for (options, line, wanted) in rows.into_iter().chain(FLAGS) {
         assert_eq!(run(docker, options, line)?.ok()?, wanted, "{options}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_user_is_found_in_the_image_and_a_filter_in_its_file() -> Test {
+    let host = Single::start(&[])?;
+    let docker = &host.daemon;
     // A user by its name in the image, and its groups.
     run(
         docker,

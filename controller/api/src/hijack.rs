@@ -201,7 +201,7 @@ async fn copy(
         }
         let _ = input.shutdown().await;
         // The output goes on.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let typing_ends = typing.abort_handle();
     tokio::select! {
@@ -239,7 +239,7 @@ async fn type_until(
 async fn copy_input(body: Body, mut input: impl AsyncWrite + Unpin) {
     let stream = body
         .into_data_stream()
-        .map(|chunk| chunk.map_err(std::io::Error::other));
+        .map(|chunk| chunk.map_err(io::Error::other));
     let mut reader = StreamReader::new(stream);
     let _ = tokio::io::copy(&mut reader, &mut input).await;
     let _ = input.shutdown().await;

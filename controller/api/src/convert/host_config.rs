@@ -3,7 +3,7 @@
 use api_types::HostConfig;
 use engine::{
     AskedShares,
-    record::{LogSettings, RestartPolicy},
+    record::RestartPolicy,
     run::{ContainerConfig, Device, Namespace, Resources, Seccomp, Ulimit},
 };
 

@@ -99,7 +99,7 @@ pub(crate) async fn attach(
     let leave = if tty && params.flag("stdin") {
         let (engine, id) = (engine.clone(), id.clone());
         Some(Leave::by(params.text("detachKeys"), move || {
-            engine.containers.left(&id)
+            engine.containers.left(&id);
         })?)
     } else {
         None

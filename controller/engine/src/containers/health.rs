@@ -396,7 +396,8 @@ mod tests {
         let (early, late) = (Duration::from_secs(1), Duration::from_secs(20));
         assert_eq!(plan.pause(HealthStatus::Starting, early), START_INTERVAL);
         assert_eq!(plan.pause(HealthStatus::Healthy, early), INTERVAL);
-        let rows: [(&str, &[(i64, Duration)], HealthStatus, u32); 6] = [
+        type Row<'a> = (&'a str, &'a [(i64, Duration)], HealthStatus, u32);
+        let rows: [Row<'_>; 6] = [
             (
                 "failures in the start period are forgiven",
                 &[(1, early), (1, early), (1, early)],

@@ -1,6 +1,9 @@
 use serde_json::json;
 
+use engine::record::LogSettings;
+
 use super::*;
+use crate::convert::log::log;
 
 fn host(json: serde_json::Value) -> HostConfig {
     serde_json::from_value(json).expect("a host configuration")
@@ -89,12 +92,12 @@ fn what_makes_no_sense_is_refused_in_dockers_words() {
 #[test]
 fn the_containers_whose_namespaces_are_shared_are_named() {
     let asked = json!({"PidMode": "container:a", "IpcMode": "container:b"});
-    let named = super::shares(&host(asked));
+    let named = shares(&host(asked));
     assert_eq!(
         (named.pid.as_deref(), named.ipc.as_deref()),
         (Some("a"), Some("b"))
     );
-    assert!(!named.shareable && super::shares(&host(json!({"IpcMode": "shareable"}))).shareable);
+    assert!(!named.shareable && shares(&host(json!({"IpcMode": "shareable"}))).shareable);
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn restart_policies_have_four_names_and_no_rm_beside_them() {
 
 #[test]
 fn logs_have_a_size_and_a_number_of_files() {
-    let settings = super::super::log::log(&host(
+    let settings = log(&host(
         json!({"LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}}),
     ));
     assert_eq!(
@@ -146,7 +149,7 @@ fn logs_have_a_size_and_a_number_of_files() {
         }
     );
     assert!(
-        !super::super::log::log(&host(json!({"LogConfig": {"Type": "none"}})))
+        !log(&host(json!({"LogConfig": {"Type": "none"}})))
             .expect("none")
             .keep
     );
@@ -155,9 +158,6 @@ fn logs_have_a_size_and_a_number_of_files() {
         json!({"Config": {"max-size": "big"}}),
         json!({"Config": {"max-file": "0"}}),
     ] {
-        assert!(
-            super::super::log::log(&host(json!({"LogConfig": bad.clone()}))).is_err(),
-            "{bad}"
-        );
+        assert!(log(&host(json!({"LogConfig": bad.clone()}))).is_err(), "{bad}");
     }
 }
