@@ -82,7 +82,12 @@ pub(super) async fn exited(core: &Arc<Core>, container: &Arc<Container>, exit: E
         tracing::warn!(container = %before.name, error = %error, "cleaning up after an exit");
     }
     let auto_remove = before.settings.auto_remove && !container.is_kept();
-    let next = match next(before.settings.restart, auto_remove, &container.record().state, &exit) {
+    let next = match next(
+        before.settings.restart,
+        auto_remove,
+        &container.record().state,
+        &exit,
+    ) {
         Next::Restart(_) if core.stopping.load(Ordering::SeqCst) => Next::Rest,
         next => next,
     };
@@ -105,7 +110,12 @@ pub(super) async fn ended_meanwhile(core: &Arc<Core>, container: &Arc<Container>
     if let Err(error) = release::release(core, container).await {
         tracing::warn!(container = %before.name, error = %error, "cleaning up after an exit");
     }
-    let next = next(before.settings.restart, before.settings.auto_remove, &before.state, &exit);
+    let next = next(
+        before.settings.restart,
+        before.settings.auto_remove,
+        &before.state,
+        &exit,
+    );
     record(core, container, &exit, Next::Rest).await;
     drop(operation);
     if next == Next::Remove {
