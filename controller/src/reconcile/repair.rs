@@ -307,7 +307,6 @@ async fn refresh_sandboxes(core: &Arc<Core>) {
 /// Brings a sandbox to what its record says: with `again` all of it, else what has changed since the last time.
 pub(super) async fn repair_sandbox(core: &Arc<Core>, sandbox: &Arc<Sandbox>, again: bool) {
     if again {
-        core.attachments.forget(sandbox.id);
         join_late(core, sandbox).await;
         let ready = sandboxes::make_ready(core, sandbox).await;
         report(core, "sandbox", &sandbox.id.short(), ready);

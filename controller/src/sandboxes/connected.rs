@@ -11,9 +11,11 @@ use super::refresh::wanted;
 use crate::{core::Core, error::Result, locks::LockKey};
 
 /// Brings up a sandbox's interfaces that are down, and takes out the addresses that have lost their routes. Whoever
-/// refreshes it next gives it both.
+/// refreshes it next gives it both, and all the rest.
 pub(crate) async fn make_ready(core: &Core, sandbox: &Sandbox) -> Result<()> {
     let _sandbox = core.locks.exclusive(LockKey::Sandbox(sandbox.id)).await;
+    // Under the lock: who refreshes it beside this would count on what is taken out here.
+    core.attachments.forget(sandbox.id);
     let wanted = wanted(core, sandbox)?;
     let owner = Owner::Sandbox(sandbox.id);
     let raised = raised(&look(core, &wanted).await?);
