@@ -7,7 +7,6 @@ use model::{Endpoint, InterfaceName, Lifecycle, Sandbox, SandboxId, Snapshot};
 use super::{by_key, found, group, namespace};
 use crate::{
     core::Core,
-    dressed,
     endpoints::Endpoints,
     error::{Error, Result},
     locks::LockKey,
@@ -115,9 +114,14 @@ pub(crate) async fn reap(core: &Arc<Core>) -> bool {
         let Some(_whole) = core.locks.try_exclusive(lock) else {
             continue;
         };
-        let now = core.records.snapshot();
+        // Since it was listed, another namespace may have come to its place, or an interface.
+        let snapshot = core.records.snapshot();
+        let now = snapshot.sandboxes.get(&sandbox.id);
+        let Some((now, foreign)) = now.and_then(|now| Some((now, now.foreign()?))) else {
+            continue;
+        };
         let ended = !namespace::is_there(core, foreign).await.unwrap_or(true);
-        if !ended && !is_bare(&now, &sandbox) {
+        if !ended && !is_bare(&snapshot, now) {
             continue;
         }
         tracing::info!(sandbox = %sandbox.id.short(), key = %foreign.key, ended, "nobody has it any more: removed");
@@ -129,11 +133,10 @@ pub(crate) async fn reap(core: &Arc<Core>) -> bool {
     any
 }
 
-/// Without an interface. Where somebody else makes the interfaces, there may be none.
+/// Without an interface. Whoever is about to make one has the lock of its key.
 fn is_bare(snapshot: &Snapshot, sandbox: &Sandbox) -> bool {
     sandbox.lifecycle == Lifecycle::Active
         && sandbox.foreign().is_some()
-        && !dressed::is_dressed(sandbox)
         && snapshot.endpoints_of(&sandbox.id).next().is_none()
 }
 
