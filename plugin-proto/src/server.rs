@@ -23,6 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixListener,
+    task::JoinError,
 };
 
 use crate::{
@@ -251,8 +252,16 @@ impl Server {
             _ if head.method != Method::POST => (StatusCode::METHOD_NOT_ALLOWED, b"POST it".to_vec()),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string().into_bytes()),
             Ok(body) => {
-                let method = head.uri.path().trim_start_matches('/');
-                self.handle(method, &body.to_bytes()).await
+                let (server, body) = (self.clone(), body.to_bytes());
+                // To its end, also when nobody waits for the reply any more: half of what was asked for would be left.
+                let handled = tokio::spawn(async move {
+                    let method = head.uri.path().trim_start_matches('/');
+                    server.handle(method, &body).await
+                });
+                let broken = |error: JoinError| error.to_string().into_bytes();
+                handled
+                    .await
+                    .unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, broken(error)))
             }
         };
         Response::builder()

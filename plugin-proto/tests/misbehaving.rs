@@ -12,7 +12,7 @@ use std::{
 };
 
 use plugin_proto::{
-    Error, Limits, Places, Plugin, Plugins,
+    Error, Limits, Nothing, Places, Plugin, Plugins,
     activation::NETWORK_DRIVER,
     network_driver::{Capabilities, DeleteNetwork, GetCapabilities, ProgramExternalConnectivity},
     server::{Answer, NetworkDriver, Server},
@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
+    sync::Notify,
     task::JoinHandle,
 };
 
@@ -394,4 +395,40 @@ async fn one_that_comes_back_is_shaken_hands_with_again() {
     until(&world.socket("back")).await;
     plugin.call(&GetCapabilities).await.unwrap();
     assert_eq!(world.plugins.active()["back"], ["NetworkDriver"]);
+}
+
+/// Is at a removal until it is let go on.
+#[derive(Default)]
+struct Slow {
+    begun: Notify,
+    let_go: Notify,
+    done: Notify,
+}
+
+struct Removing(Arc<Slow>);
+
+#[async_trait::async_trait]
+impl NetworkDriver for Removing {
+    async fn delete_network(&self, _: DeleteNetwork) -> Answer<Nothing> {
+        self.0.begun.notify_one();
+        self.0.let_go.notified().await;
+        self.0.done.notify_one();
+        Ok(Nothing {})
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_done_to_its_end_though_the_caller_hangs_up() {
+    let slow = Arc::new(Slow::default());
+    let server = Server::default().network(Removing(Arc::clone(&slow)));
+    let (mut caller, called) = tokio::io::duplex(4096);
+    let connection = tokio::spawn(async move { server.serve_connection(called).await });
+    let call = b"POST /NetworkDriver.DeleteNetwork HTTP/1.1\r\nHost: one\r\nContent-Length: 17\r\n\r\n{\"NetworkID\":\"1\"}";
+    caller.write_all(call).await.expect("it is asked");
+    slow.begun.notified().await;
+    drop(caller);
+    connection.await.expect("the connection ends with its caller");
+    slow.let_go.notify_one();
+    let done = tokio::time::timeout(Duration::from_secs(20), slow.done.notified());
+    done.await.expect("the removal is finished all the same");
 }

@@ -97,8 +97,12 @@ async fn learn(shared: Arc<Shared>, container: String) {
         {
             continue;
         }
-        match shared.controller.dressed.learn(endpoint, learnt).await {
-            Ok(()) | Err(controller::Error::NotFound { .. }) => {}
+        let dressed = shared.controller.dressed.clone();
+        // To its end, also when Docker hangs up: half of it would be left.
+        let noted = tokio::spawn(async move { dressed.learn(endpoint, learnt).await });
+        match noted.await {
+            Ok(Ok(()) | Err(controller::Error::NotFound { .. })) => {}
+            Ok(Err(error)) => tracing::warn!(%error, container, "its names are not served"),
             Err(error) => tracing::warn!(%error, container, "its names are not served"),
         }
     }
