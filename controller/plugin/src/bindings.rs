@@ -122,15 +122,25 @@ impl Shared {
     }
 
     /// Forgets a binding. The network goes when it was made for Docker and nobody has it any more.
-    pub(crate) async fn unbind(&self, binding: &Binding) -> Result<()> {
+    ///
+    /// The binding goes last: where anything fails before, Docker asks again, or whoever looks for what it has left does.
+    pub(crate) async fn unbind(&self, docker: NetworkId) -> Result<()> {
         let _one = self.binding.lock().await;
-        let txn = records::bindings().delete(binding.docker);
-        self.stores.local.commit(txn).await?;
-        let others = self.bindings().await?;
-        if others.iter().any(|other| other.network == binding.network) {
+        let bindings = self.bindings().await?;
+        let Some(binding) = bindings.iter().find(|binding| binding.docker == docker) else {
             return Ok(());
+        };
+        if is_last(&bindings, binding) {
+            self.let_go(binding.network).await?;
         }
-        let Some(network) = self.network(binding.network) else {
+        let txn = records::bindings().delete(docker);
+        self.stores.local.commit(txn).await?;
+        Ok(())
+    }
+
+    /// This host has a network no more.
+    async fn let_go(&self, id: NetworkId) -> Result<()> {
+        let Some(network) = self.network(id) else {
             return Ok(());
         };
         let (store, holds) = (self.stores.of(network.scope), records::holds(network.id));
@@ -153,6 +163,12 @@ impl Shared {
     pub(crate) fn local(&self) -> &dyn Store {
         &*self.stores.local
     }
+}
+
+/// Pure: whether no other Docker network of this host is of the same of ours.
+fn is_last(bindings: &[Binding], binding: &Binding) -> bool {
+    let mut others = bindings.iter().filter(|other| other.docker != binding.docker);
+    !others.any(|other| other.network == binding.network)
 }
 
 pub(crate) fn unknown(docker: NetworkId) -> Refused {

@@ -136,7 +136,7 @@ async fn unknown_to(shared: &Shared, binding: &Binding, daemon: &str) -> Result<
     for note in networks::notes_on(shared, binding.docker).await? {
         endpoints::remove(shared, note.id).await?;
     }
-    shared.unbind(binding).await
+    shared.unbind(binding.docker).await
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(crate) async fn delete(shared: &Shared, call: &DeleteNetwork) -> Result<()> 
     for note in notes_on(shared, docker).await? {
         crate::endpoints::remove(shared, note.id).await?;
     }
-    shared.unbind(&binding).await
+    shared.unbind(binding.docker).await
 }
 
 /// Endpoints of a Docker network.
