@@ -382,7 +382,7 @@ mod tests {
         ]);
         let cpu = Cpu {
             each: vec![2_000_000_000, 3_000_000_000],
-            ..new.cpu.clone()
+            ..new.cpu
         };
         assert_eq!(old.cpu, cpu);
         assert_eq!((old.cpu.total, old.cpu.user), (5_000_000_000, 3_000_000_000));

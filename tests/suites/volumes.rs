@@ -281,7 +281,7 @@ fn v3_v4_v5_shared_backed_up_and_removed_with_their_container() -> Test {
 }
 
 #[test]
-fn the_local_drivers_options_mount_memory_and_folders() -> Test {
+fn the_local_drivers_options_mount_memory() -> Test {
     let host = Single::start(&[])?;
     let docker = &host.daemon;
     docker
@@ -323,6 +323,13 @@ fn the_local_drivers_options_mount_memory_and_folders() -> Test {
     assert!(mounted("memory")?);
     docker.ok("rm -f two")?;
     assert!(!mounted("memory")?);
+    Ok(())
+}
+
+#[test]
+fn the_local_driver_shows_folders_of_the_host() -> Test {
+    let host = Single::start(&[])?;
+    let docker = &host.daemon;
     let folder = docker.host().folder().join("outside");
     fs::create_dir(&folder)?;
     fs::write(folder.join("precious"), "kept")?;

@@ -155,7 +155,7 @@ mod tests {
     fn runs(folder: &Path, target: impl Fn(&[u8]) -> usize) -> bool {
         let folder = folder.display().to_string();
         catch_unwind(AssertUnwindSafe(|| {
-            run("target", &folder, &[b"{\"good\":1}"], target)
+            run("target", &folder, &[b"{\"good\":1}"], target);
         }))
         .is_ok()
     }

@@ -138,7 +138,7 @@ fn answers_of_the_message_bus() {
     let mut good =
         b"l\x02\x01\x01\x08\0\0\0\x07\0\0\0\x0f\0\0\0\x05\x01u\0\x01\0\0\0\x08\x01g\0\x01s\0\0".to_vec();
     good.extend(b"\x03\0\0\0yes\0");
-    run("message-bus", HERE, &[&good], |bytes| firewalld::is_answer(bytes));
+    run("message-bus", HERE, &[&good], firewalld::is_answer);
 }
 
 #[test]

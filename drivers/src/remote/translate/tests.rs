@@ -149,9 +149,9 @@ fn a_plugin_may_only_fill_in_what_was_left_to_it() {
     }
 }
 
-#[test]
-fn an_answer_to_join_is_checked_before_anything_is_moved() {
-    let good = Joined {
+/// What a well-behaved plugin answers.
+fn good_join() -> Joined {
+    Joined {
         interface_name: Some(Named {
             src_name: "veth1".to_owned(),
             dst_prefix: "lan".to_owned(),
@@ -164,7 +164,12 @@ fn an_answer_to_join_is_checked_before_anything_is_moved() {
             route("fd09::/16", NEXT_HOP, "fd01::9"),
         ],
         disable_gateway_service: false,
-    };
+    }
+}
+
+#[test]
+fn an_answer_to_join_is_taken_field_for_field() {
+    let good = good_join();
     let (answer, prefix) = joined(&good).unwrap();
     assert_eq!(answer.link.as_deref(), Some("veth1"));
     assert_eq!(prefix.as_deref(), Some("lan"));
@@ -175,7 +180,11 @@ fn an_answer_to_join_is_checked_before_anything_is_moved() {
         joined(&Joined::default()).unwrap(),
         (PluginAnswer::default(), None)
     );
+}
 
+#[test]
+fn an_answer_to_join_is_checked_before_anything_is_moved() {
+    let good = good_join();
     let name = |src: &str, prefix: &str| {
         Some(Named {
             src_name: src.to_owned(),
