@@ -97,7 +97,7 @@ struct Good;
 
 #[async_trait::async_trait]
 impl NetworkDriver for Good {
-    async fn delete_network(&self, request: DeleteNetwork) -> Answer<plugin_proto::Nothing> {
+    async fn delete_network(&self, request: DeleteNetwork) -> Answer<Nothing> {
         Err(format!("no network {}", request.network_id).into())
     }
 }

@@ -239,7 +239,7 @@ fn whatever_is_done_and_killed_everything_agrees_at_the_end() -> Test {
     }
     let done = count.done.load(Ordering::SeqCst);
     anyhow::ensure!(
-        done > OPERATIONS / 4,
+        done > OPERATIONS / 10,
         "only {done} operations were done (seed {seed})"
     );
     println!("{done} operations were done");

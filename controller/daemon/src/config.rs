@@ -16,12 +16,12 @@ use crate::{
 };
 
 mod bridge;
-mod tcp;
 mod docker;
+mod tcp;
 
 pub use bridge::Bridge;
-pub use tcp::Tcp;
 pub use docker::DockerPlugin;
+pub use tcp::Tcp;
 
 /// By which name the daemon was called: paths and the default bridge's device follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -423,7 +423,10 @@ fn listen(host: &str, tcp: &Tcp) -> Result<Listen, ConfigError> {
             format!("unix://{path} is no absolute path: unix:///run/cnm/cnm.sock is"),
         )),
         Some(("tcp", address)) => tcp.listen(address),
-        _ => Err(bad("host", format!("{host:?} is no listener: unix:///PATH and tcp://HOST:PORT are"))),
+        _ => Err(bad(
+            "host",
+            format!("{host:?} is no listener: unix:///PATH and tcp://HOST:PORT are"),
+        )),
     }
 }
 

@@ -310,7 +310,13 @@ pub const ROWS: &[Row] = &[
         Switch,
         "Taken for dockerd; no port has a process of its own",
     ),
-    ours("tls", "tls", None, Switch, "Speak TLS on TCP without asking clients for certificates"),
+    ours(
+        "tls",
+        "tls",
+        None,
+        Switch,
+        "Speak TLS on TCP without asking clients for certificates",
+    ),
     ours(
         "tlsverify",
         "tlsverify",
@@ -318,8 +324,20 @@ pub const ROWS: &[Row] = &[
         Switch,
         "Speak TLS on TCP with clients whose certificates --tlscacert vouches for",
     ),
-    ours("tlscacert", "tlscacert", None, Text, "Authority of clients' certificates, a PEM file"),
-    ours("tlscert", "tlscert", None, Text, "The daemon's certificate, a PEM file"),
+    ours(
+        "tlscacert",
+        "tlscacert",
+        None,
+        Text,
+        "Authority of clients' certificates, a PEM file",
+    ),
+    ours(
+        "tlscert",
+        "tlscert",
+        None,
+        Text,
+        "The daemon's certificate, a PEM file",
+    ),
     ours("tlskey", "tlskey", None, Text, "The daemon's key, a PEM file"),
     ours(
         "insecure-tcp",

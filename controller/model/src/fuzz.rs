@@ -6,8 +6,8 @@ use fuzz::run;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Endpoint, ExposedPorts, IpNet, InterfaceName, MacAddress, Network, NetworkId, NetworkName, Node, PortRange,
-    Protocol, Sandbox, Subnet, Timestamp,
+    Endpoint, ExposedPorts, InterfaceName, IpNet, MacAddress, Network, NetworkId, NetworkName, Node,
+    PortRange, Protocol, Sandbox, Subnet, Timestamp,
 };
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -76,9 +76,18 @@ fn records() {
         "attachable":false,"predefined":false,"ipam":{{"driver":"default","options":{{}},"subnets":[]}},"pools":[{{"id":
         "p","subnet":"10.1.0.0/24","ip_range":null,"gateway":"10.1.0.1","aux_addresses":{{"far":"10.1.0.9"}}}}],"vnis":[]}}"#
     );
-    let node = format!(r#"{{"id":"{id}","hostname":"a","address":"192.0.2.1","started":"2026-01-02T03:04:05Z"}}"#);
-    assert!(keeps::<Network>(network.as_bytes()) && keeps::<Node>(node.as_bytes()), "good ones");
+    let node =
+        format!(r#"{{"id":"{id}","hostname":"a","address":"192.0.2.1","started":"2026-01-02T03:04:05Z"}}"#);
+    assert!(
+        keeps::<Network>(network.as_bytes()) && keeps::<Node>(node.as_bytes()),
+        "good ones"
+    );
     run("records", HERE, &[network.as_bytes(), node.as_bytes()], |bytes| {
-        [keeps::<Network>(bytes), keeps::<Endpoint>(bytes), keeps::<Sandbox>(bytes), keeps::<Node>(bytes)]
+        [
+            keeps::<Network>(bytes),
+            keeps::<Endpoint>(bytes),
+            keeps::<Sandbox>(bytes),
+            keeps::<Node>(bytes),
+        ]
     });
 }

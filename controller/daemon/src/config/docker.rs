@@ -22,7 +22,10 @@ pub(super) fn plugin(persona: Persona, raw: &Raw) -> Result<Option<DockerPlugin>
         };
     }
     if persona == Persona::Dockerd {
-        return Err(bad("docker-plugin", "this daemon is in Docker's place, and can't be its plugin"));
+        return Err(bad(
+            "docker-plugin",
+            "this daemon is in Docker's place, and can't be its plugin",
+        ));
     }
     let text = given.unwrap_or("/run/docker.sock");
     let path = PathBuf::from(text.strip_prefix("unix://").unwrap_or(text));

@@ -16,9 +16,14 @@ fn configuration_files() {
           \"default-address-pools\": [{\"base\": \"10.0.0.0/8\", \"size\": 24}]}",
         b"{\"log-opts\": {\"max-size\": \"1m\"}, \"storage-driver\": \"overlay2\", \"iptables\": false}",
     ];
-    run("configuration-files", env!("CARGO_MANIFEST_DIR"), &good, |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        let config = decide(Persona::Cnmd, &Map::new(), Path::new("daemon.json"), &text);
-        config.map(drop).map_err(|error| error.to_string())
-    });
+    run(
+        "configuration-files",
+        env!("CARGO_MANIFEST_DIR"),
+        &good,
+        |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let config = decide(Persona::Cnmd, &Map::new(), Path::new("daemon.json"), &text);
+            config.map(drop).map_err(|error| error.to_string())
+        },
+    );
 }

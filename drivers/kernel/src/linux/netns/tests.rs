@@ -146,7 +146,10 @@ fn a_namespace_of_another_kind_is_none_of_networks() {
     for kind in ["mnt", "uts", "pid"] {
         let path = format!("/proc/thread-self/ns/{kind}");
         let refused = open(Path::new(&path));
-        assert!(matches!(refused, Err(Error::NoSuch { .. })), "{kind}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::NoSuch { .. })),
+            "{kind}: {refused:?}"
+        );
     }
     assert!(open(Path::new("/proc/thread-self/ns/net")).is_ok());
 }
