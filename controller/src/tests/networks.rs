@@ -73,7 +73,7 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         &'static str,
         u16,
     );
-    let rows: [Row; 17] = [
+    let rows: [Row; 18] = [
         (
             "taken",
             "bridge",
