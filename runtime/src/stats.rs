@@ -1,6 +1,6 @@
 //! What a container uses: read from its cgroup, of either version, and from its network namespace.
 //!
-//! The parsing is pure; [`Source`] says where the files come from.
+//! The parsing is pure; `Source` says where the files come from.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
