@@ -23,7 +23,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixListener,
-    task::JoinError,
 };
 
 use crate::{
@@ -258,10 +257,12 @@ impl Server {
                     let method = head.uri.path().trim_start_matches('/');
                     server.handle(method, &body).await
                 });
-                let broken = |error: JoinError| error.to_string().into_bytes();
-                handled
-                    .await
-                    .unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, broken(error)))
+                match handled.await {
+                    Ok(answer) => answer,
+                    // No answer is a better one than a refusal: who dies in the middle may have done half of it.
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),
+                }
             }
         };
         Response::builder()
