@@ -9,7 +9,7 @@ use std::{
 };
 
 use kernel::{
-    Kernel, KernelState, Mark, Netns, Object, Owner, Survey,
+    Kernel, KernelState, Mark, Netns, Object, Owner, Rivals, Survey,
     traffic::{DeadFlows, HostSocket, PortLimits, Process},
 };
 use model::{InterfaceName, IpNet, MacAddress, NodeId, Protocol};
@@ -147,7 +147,7 @@ impl Worker {
         let node = self.node;
         self.run("asking who has an address", move |kernel| {
             match kernel.is_shared(&bridge, node)? {
-                true => kernel.holders(&bridge, &addresses, limit),
+                true => kernel.holders(&bridge, &addresses, Rivals::Count, limit),
                 false => Ok(BTreeMap::new()),
             }
         })
@@ -159,10 +159,11 @@ impl Worker {
         &self,
         link: InterfaceName,
         addresses: Vec<IpAddr>,
+        rivals: Rivals,
         limit: Duration,
     ) -> Result<BTreeMap<IpAddr, MacAddress>> {
         self.run("asking who has an address", move |kernel| {
-            kernel.holders(&link, &addresses, limit)
+            kernel.holders(&link, &addresses, rivals, limit)
         })
         .await
     }

@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{EndpointAddresses, MacAddress, Network, NetworkId, Subnet};
+use kernel::Rivals;
+use model::{EndpointAddresses, MacAddress, Network, NetworkId, Scope, Subnet};
 
 use super::Connect;
 use crate::{
@@ -96,7 +97,13 @@ async fn ask(core: &Core, network: &Network, addresses: &[IpAddr]) -> BTreeMap<I
         return taken;
     };
     if let Some(link) = driver.segment(network) {
-        return match core.worker.others(link, addresses.to_vec(), PROBE).await {
+        // Hosts that share a network ask for the same address in the same moment; the store says who gets it.
+        let rivals = match network.scope {
+            Scope::Global => Rivals::Ignore,
+            Scope::Local => Rivals::Count,
+        };
+        let found = core.worker.others(link, addresses.to_vec(), rivals, PROBE).await;
+        return match found {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(network = %network.name, %error, "not known whether an address is taken");

@@ -396,6 +396,7 @@ impl Kernel for FakeKernel {
         &self,
         _link: &InterfaceName,
         addresses: &[IpAddr],
+        _rivals: crate::Rivals,
         _limit: Duration,
     ) -> Result<BTreeMap<IpAddr, MacAddress>> {
         self.inner().asked.extend(addresses);

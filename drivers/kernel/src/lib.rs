@@ -19,6 +19,7 @@ pub mod object;
 pub mod owner;
 pub mod passage;
 mod plan;
+mod rivals;
 pub mod ruleset;
 pub mod state;
 mod survey;
@@ -43,6 +44,7 @@ pub use object::{Key, Netns, Object};
 pub use owner::{Mark, Owner};
 pub use passage::Passage;
 pub use plan::{Step, plan};
+pub use rivals::Rivals;
 pub use state::KernelState;
 pub use survey::Survey;
 use traffic::{DeadFlows, HostSocket, PortLimits, Process};
@@ -138,6 +140,7 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
         &self,
         _link: &InterfaceName,
         _addresses: &[IpAddr],
+        _rivals: Rivals,
         _limit: Duration,
     ) -> Result<BTreeMap<IpAddr, MacAddress>> {
         Ok(BTreeMap::new())

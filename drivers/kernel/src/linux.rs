@@ -380,6 +380,7 @@ impl Kernel for Linux {
         &self,
         link: &InterfaceName,
         addresses: &[IpAddr],
+        rivals: crate::Rivals,
         limit: Duration,
     ) -> Result<BTreeMap<IpAddr, MacAddress>> {
         let key = Key::Link(Netns::Host, link.clone());
@@ -387,7 +388,7 @@ impl Kernel for Linux {
             return Ok(BTreeMap::new());
         };
         let (own, open): (Vec<_>, Vec<_>) = addresses.iter().partition(|address| worn.contains(*address));
-        let found = probe::holders(self.host.descriptor.as_fd(), link, &open, limit);
+        let found = probe::holders(self.host.descriptor.as_fd(), link, &open, rivals, limit);
         let mut holders = found.map_err(|source| Error::System {
             object: key.to_string(),
             action: "asking who has an address",

@@ -1,11 +1,11 @@
 //! Our plugin under a stock dockerd, beside dockerd's own bridge for the same operation of the same dockerd, in turns.
 
-use netlab::{Api, Daemon, DaemonOptions, Dockerd, Lab, Programs};
+use netlab::{Api, Daemon, DaemonOptions, Dockerd, Lab, Programs, busybox_archive};
 use serde_json::{Value, json};
 
 use crate::{
     report::{Report, Row, Unit},
-    setup::{sleeper, text},
+    setup::{import, sleeper, text},
 };
 
 const OWN: &str = "dockerd's own bridge";
@@ -22,6 +22,7 @@ pub(crate) fn beside_its_own_bridge(samples: usize, report: &mut Report) -> anyh
     };
     let _plugin = Daemon::start(&host, &Programs::find()?, options)?;
     let docker = Dockerd::start(&host, &[])?;
+    import(&docker.api(), busybox_archive(host.folder())?)?;
     let rows = measure(&docker.api(), samples)?;
     for row in rows {
         report.add(row);

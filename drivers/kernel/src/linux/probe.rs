@@ -2,7 +2,8 @@
 //! from nobody (RFC 4862, section 5.4) for IPv6. Neither tells anybody anything about us, so nobody's caches change.
 //!
 //! Frames go out of the link itself and come back to it, over packet sockets: an answer to a probe from 0.0.0.0 or `::` is
-//! for no socket of the usual kinds. Somebody else who probes for the same address at the same time counts as having it.
+//! for no socket of the usual kinds. Somebody else who probes for the same address at the same time counts as having it,
+//! unless all who probe there agree elsewhere on who gets it.
 
 mod frame;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use nix::{
 };
 
 use super::netns;
+use crate::Rivals;
 
 /// How often each address is asked for, evenly over the time there is: one frame may be lost.
 const TIMES: u32 = 3;
@@ -48,6 +50,7 @@ pub(super) fn holders(
     netns: BorrowedFd<'_>,
     link: Link,
     addresses: &[IpAddr],
+    rivals: Rivals,
     limit: Duration,
 ) -> io::Result<BTreeMap<IpAddr, MacAddress>> {
     let of = |family| {
@@ -68,6 +71,7 @@ pub(super) fn holders(
         link,
         sockets: families.into_iter().zip(sockets).collect(),
         addresses,
+        rivals,
         holders: BTreeMap::new(),
     };
     match question.ask(limit) {
@@ -128,6 +132,7 @@ struct Question<'a> {
     link: Link,
     sockets: Vec<(Family, OwnedFd)>,
     addresses: &'a [IpAddr],
+    rivals: Rivals,
     holders: BTreeMap<IpAddr, MacAddress>,
 }
 
@@ -161,9 +166,15 @@ impl Question<'_> {
     }
 
     fn listen(&mut self, until: Instant) -> io::Result<()> {
+        let (own, addresses, rivals) = (self.link.mac, self.addresses, self.rivals);
+        let wanted = |frame: &[u8]| {
+            frame::claim(frame)
+                .filter(|(address, mac)| *mac != own && addresses.contains(address))
+                .filter(|_| rivals == Rivals::Count || !frame::is_question(frame))
+        };
         loop {
             for (_, socket) in &self.sockets {
-                hear(socket, self.link.mac, self.addresses, &mut self.holders)?;
+                self.holders.extend(hear(socket, wanted)?);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.holders.len() == self.addresses.len() {
@@ -184,29 +195,25 @@ impl Question<'_> {
     }
 }
 
-/// Takes in what has come, as far as one turn goes. The link's own frames come by too, on their way out.
+/// Takes in what has come, as far as one turn goes. The link's own frames come by too, on their way out; `wanted` knows them.
 fn hear(
     socket: &OwnedFd,
-    own: MacAddress,
-    addresses: &[IpAddr],
-    holders: &mut BTreeMap<IpAddr, MacAddress>,
-) -> io::Result<()> {
+    wanted: impl Fn(&[u8]) -> Option<(IpAddr, MacAddress)>,
+) -> io::Result<BTreeMap<IpAddr, MacAddress>> {
+    let mut heard = BTreeMap::new();
     let mut buffer = [0; LONGEST];
     for _ in 0..TURN {
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => length.min(buffer.len()),
-            Err(Errno::EAGAIN) => return Ok(()),
+            Err(Errno::EAGAIN) => break,
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        if let Some((address, mac)) = frame::claim(&buffer[..length])
-            && mac != own
-            && addresses.contains(&address)
-        {
-            holders.entry(address).or_insert(mac);
+        if let Some((address, mac)) = wanted(&buffer[..length]) {
+            heard.insert(address, mac);
         }
     }
-    Ok(())
+    Ok(heard)
 }
 
 /// A socket for the frames of one protocol, on one link of the calling thread's namespace.

@@ -142,6 +142,15 @@ pub(super) fn claim(frame: &[u8]) -> Option<(IpAddr, MacAddress)> {
     }
 }
 
+/// Whether a frame that claims an address only asks for it: nobody has it yet, as far as its sender knows.
+pub(super) fn is_question(frame: &[u8]) -> bool {
+    match array(frame, 12).map(u16::from_be_bytes) {
+        Some(ARP) => array::<4>(frame, PAYLOAD + 14) == Some(Ipv4Addr::UNSPECIFIED.octets()),
+        Some(IPV6) => frame.get(MESSAGE) == Some(&SOLICITATION),
+        _ => false,
+    }
+}
+
 fn arp_claim(frame: &[u8]) -> Option<(IpAddr, MacAddress)> {
     if array::<6>(frame, PAYLOAD)? != ARP_KIND {
         return None;
@@ -236,6 +245,7 @@ mod tests {
         assert_eq!(claim(&reply), Some((ip("192.0.2.8"), mac(OTHER))));
         let theirs = probe(mac(OTHER), ip("192.0.2.7"));
         assert_eq!(claim(&theirs), Some((ip("192.0.2.7"), mac(OTHER))));
+        assert!(is_question(&theirs) && !is_question(&reply));
 
         let asked = probe(mac(OTHER), ip("fd00::7"));
         assert_eq!(claim(&asked), Some((ip("fd00::7"), mac(OTHER))));
@@ -249,6 +259,7 @@ mod tests {
             Some((ip("fd00::7"), mac(OTHER))),
             "the target's, not the sender's"
         );
+        assert!(is_question(&asked) && !is_question(&told));
         let mut usual = asked;
         usual[PAYLOAD + 8..PAYLOAD + 24].copy_from_slice(&[0xfd; 16]);
         assert_eq!(claim(&usual), None, "somebody looks for a neighbour");

@@ -62,19 +62,23 @@ fn who_has_an_address_on_the_segment_answers_with_his_own_and_nobody_for_the_res
         segment(&pins.path());
         let linux = Linux::here().expect("a kernel");
         let there = [address("192.0.2.7"), address("fd00::7")];
-        let holders = linux.holders(&bridge(), &there, LONG).expect("asked");
+        let holders = linux
+            .holders(&bridge(), &there, Rivals::Count, LONG)
+            .expect("asked");
         let told: Vec<_> = holders.values().map(ToString::to_string).collect();
         assert_eq!(told, ["02:00:00:00:00:77"; 2], "{holders:?}");
 
         let mixed = [address("192.0.2.8"), address("fd00::8"), there[0]];
         let holders = linux
-            .holders(&bridge(), &mixed, Duration::from_millis(300))
+            .holders(&bridge(), &mixed, Rivals::Count, Duration::from_millis(300))
             .expect("asked");
         assert_eq!(holders.into_keys().collect::<Vec<_>>(), [there[0]]);
 
         // What the host wears itself nobody answers for, and yet it is taken.
         ip("address add 192.0.2.8/24 dev br0");
-        let holders = linux.holders(&bridge(), &mixed[..1], LONG).expect("asked");
+        let holders = linux
+            .holders(&bridge(), &mixed[..1], Rivals::Count, LONG)
+            .expect("asked");
         assert_eq!(holders.len(), 1);
     });
 }
@@ -99,13 +103,13 @@ fn a_flood_on_the_segment_does_not_keep_who_asks() {
         let frame = frame::probe(other, wanted);
         send(sender.as_raw_fd(), &frame, MsgFlags::empty()).expect("sent");
         let own = MacAddress::new([2, 0, 0, 0, 0, 1]).expect("an address");
-        let mut holders = BTreeMap::new();
-        hear(&socket, own, &[wanted], &mut holders).expect("heard");
-        assert!(holders.is_empty(), "the clock is looked at before all is heard");
+        let claim =
+            |frame: &[u8]| frame::claim(frame).filter(|(address, mac)| *mac != own && *address == wanted);
+        let first = hear(&socket, claim).expect("heard");
+        assert!(first.is_empty(), "the clock is looked at before all is heard");
         let began = Instant::now();
-        while !holders.contains_key(&wanted) {
+        while !hear(&socket, claim).expect("heard").contains_key(&wanted) {
             assert!(began.elapsed() < LONG, "it is never heard");
-            hear(&socket, own, &[wanted], &mut holders).expect("heard");
         }
     });
 }
@@ -117,12 +121,17 @@ fn a_link_that_is_down_or_not_there_leads_to_nobody() {
         let asked = [address("192.0.2.7"), address("fd00::7")];
         assert!(
             linux
-                .holders(&bridge(), &asked, LONG)
+                .holders(&bridge(), &asked, Rivals::Count, LONG)
                 .expect("no link")
                 .is_empty()
         );
         ip("link add br0 type bridge");
-        assert!(linux.holders(&bridge(), &asked, LONG).expect("down").is_empty());
+        assert!(
+            linux
+                .holders(&bridge(), &asked, Rivals::Count, LONG)
+                .expect("down")
+                .is_empty()
+        );
     });
 }
 
