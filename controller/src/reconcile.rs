@@ -4,6 +4,7 @@
 
 mod damage;
 mod host_files;
+mod inside_sysctls;
 mod load;
 mod passage;
 mod ports;

@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub(crate) use access::{access, forget_flows, give_up, remember, sync};
-pub(crate) use connected::{is_whole, make_ready};
+pub(crate) use connected::{is_whole, make_ready, sysctls_hold};
 pub(crate) use create::{create, pin, pins, realize};
 pub(crate) use delete::{delete, finish_deleting, mark};
 pub(crate) use insides::Insides;

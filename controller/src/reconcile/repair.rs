@@ -9,7 +9,7 @@ use tokio::sync::watch::Receiver;
 use super::{
     asked_to_stop,
     damage::{self, Heard, Pace},
-    host_files,
+    host_files, inside_sysctls,
     passage::Passages,
     ports, sweep,
 };
@@ -51,6 +51,7 @@ pub(super) async fn run(core: Arc<Core>, heard: Arc<Heard>, mut stopped: Receive
                 passages.poll(&core).await;
                 // Nobody announces that a namespace has ended.
                 foreign::reap(&core).await;
+                inside_sysctls::look(&core, &heard).await;
                 continue;
             }
         }

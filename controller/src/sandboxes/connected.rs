@@ -37,6 +37,20 @@ pub(crate) async fn is_whole(core: &Core, sandbox: &Sandbox) -> Result<bool> {
     Ok(is_ready && core.worker.holds("looking into the sandbox", wanted).await?)
 }
 
+/// Whether its sysctls have the values that they should have; true while somebody is at the sandbox.
+pub(crate) async fn sysctls_hold(core: &Core, sandbox: &Sandbox) -> Result<bool> {
+    let Some(_sandbox) = core.locks.try_exclusive(LockKey::Sandbox(sandbox.id)) else {
+        return Ok(true);
+    };
+    let is_sysctl = |object: &&Object| matches!(object, Object::Sysctl(_));
+    let wanted = wanted(core, sandbox)?
+        .objects()
+        .filter(is_sysctl)
+        .cloned()
+        .collect();
+    core.worker.holds("reading the sandbox's sysctls", wanted).await
+}
+
 async fn look(core: &Core, wanted: &KernelState) -> Result<KernelState> {
     let keys = keys(wanted);
     match keys.is_empty() {

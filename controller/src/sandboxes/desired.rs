@@ -231,6 +231,11 @@ fn sysctls(options: &Labels, interface: &InterfaceName, netns: &Netns) -> Result
         .collect()
 }
 
+/// Whether a connection with these options asks for sysctls.
+pub(crate) fn asks_for_sysctls(options: &Labels) -> bool {
+    options.contains_key(SYSCTLS)
+}
+
 /// Refuses what are no sysctls of an interface.
 pub(crate) fn check_sysctls(options: &Labels) -> Result<()> {
     sysctls_of_new_links(options).map(drop)

@@ -329,6 +329,31 @@ fn rules_of_iptables_that_somebody_flushes_are_back_while_connections_go_on() {
 }
 
 #[test]
+fn a_sysctl_that_a_connection_asked_for_has_its_value_again() {
+    in_namespaces_of_its_own(async || {
+        let scene = Scene::new().await;
+        let request = create("loud", "bridge", Some("10.2.0.0/24"));
+        let network = scene.controller.networks.create(request).await.unwrap().id;
+        let mut request = Connect::new(network, scene.one.id, scene.one.hostname.clone());
+        let asked = "net.ipv4.conf.IFNAME.log_martians=1";
+        request
+            .options
+            .insert("com.docker.network.endpoint.sysctls".to_owned(), asked.to_owned());
+        scene.controller.endpoints.connect(request).await.unwrap();
+        let value = || inside(&scene.one, &["sysctl", "-n", "net.ipv4.conf.eth1.log_martians"]).1;
+        assert_eq!(value().trim(), "1");
+        let runs = scene.controller.work().runs;
+        assert_eq!(scene.settles(runs).await, 0, "who finds it whole repairs nothing");
+        inside(
+            &scene.one,
+            &["sysctl", "-qw", "net.ipv4.conf.eth1.log_martians=0"],
+        );
+        let took = scene.comes("the sysctl", || value().trim() == "1").await;
+        eprintln!("repaired after {took:?}");
+    });
+}
+
+#[test]
 fn what_is_taken_away_inside_of_a_container_is_back_and_its_own_doings_stay() {
     in_namespaces_of_its_own(async || {
         let scene = Scene::new().await;
