@@ -210,15 +210,16 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
     async fn forget_owner(&self, _network: NetworkId, _scope: Scope, _owner: &str) -> Result<Txn> {
         Ok(Txn::new())
     }
-    /// Sets an address apart before there is an endpoint, the one wanted or the next free one: the first endpoint of
-    /// `owner` that asks for it gets it, and until then nobody else.
+    /// Sets an address apart before there is an endpoint, the one wanted or the next free one: endpoints of `owner` that
+    /// ask for it get it, and nobody else does until `owner` gives it up, also when the endpoint has gone.
     async fn set_apart(&self, _request: &AddressRequest<'_>, _owner: &str) -> Result<AddressGrant> {
         Err(Error::Invalid {
             message: "addresses of this network can't be had before there is an endpoint".to_owned(),
             hint: Some("use a network whose addresses are managed by cnm itself".to_owned()),
         })
     }
-    /// Gives back what no endpoint has taken. An address that is not apart for `owner` stays as it is.
+    /// Gives back what was set apart; what an endpoint has is free when that goes. An address that is not apart for `owner`
+    /// stays as it is.
     async fn give_up_apart(
         &self,
         _network: NetworkId,

@@ -77,7 +77,7 @@ impl Leases {
         let txn = match before {
             None => table.create(address, &lease),
             Some(found) => {
-                lease.reserved = found.record.reserved.filter(Reservation::stays);
+                lease.reserved = found.record.reserved;
                 table.replace(address, found.revision, &lease)
             }
         };
@@ -99,6 +99,7 @@ impl Leases {
                 owner: owner.to_owned(),
                 name: name_of(&request.holder),
                 waiting: None,
+                left: false,
             }),
         };
         self.note(request.network, request.pool.subnet, wanted).await;
@@ -122,12 +123,7 @@ impl Leases {
         let table = table(network);
         let found = table.get(&**self.stores.of(scope), address).await?;
         let lease = found.map(|found| found.record);
-        let stays = |lease: &&Lease| lease.reserved.as_ref().is_some_and(Reservation::stays);
-        if let Some(lease) = lease.as_ref().filter(stays) {
-            let idle = Lease {
-                holder: LeaseHolder::Nobody,
-                ..lease.clone()
-            };
+        if let Some(idle) = lease.as_ref().and_then(|lease| lease.idle(Timestamp::now())) {
             return Ok(table.put(address, &idle));
         }
         let memory = lease.filter(|_| keep && !self.memory.is_zero());

@@ -10,7 +10,7 @@ use super::{
     record::{Lease, LeaseHolder, Reservation},
     table,
 };
-use crate::{AddressGrant, AddressRequest, Result};
+use crate::{AddressGrant, AddressRequest, Error, Result};
 
 impl Leases {
     /// Sets an address apart, the one wanted or the next free one, for the first endpoint of `owner` that takes it.
@@ -23,6 +23,12 @@ impl Leases {
         let (address, before) = match request.wanted {
             Some(wanted) => match self.check_wanted(request, wanted).await? {
                 Held::ByHolder => return Ok(grant(pool, wanted, Txn::new())),
+                Held::Free(Some(before)) if before.record.reserved.as_ref().is_some_and(|own| own.left) => {
+                    return Err(Error::AddressInUse {
+                        address: wanted,
+                        holder: before.record.describe(),
+                    });
+                }
                 Held::Free(before) => {
                     self.note(request.network, pool.subnet, wanted).await;
                     (wanted, before)
@@ -37,6 +43,7 @@ impl Leases {
                 owner: owner.to_owned(),
                 name: owner.to_owned(),
                 waiting: Some(Timestamp::now()),
+                left: false,
             }),
         };
         let table = table(request.network);
@@ -47,7 +54,8 @@ impl Leases {
         Ok(grant(pool, address, txn))
     }
 
-    /// The fragment that gives back what is still apart. What an endpoint has, or anybody else, stays.
+    /// The fragment that gives back what is apart. An endpoint that has it keeps it, and then it is free; what is anybody
+    /// else's stays.
     pub(in crate::stored) async fn give_up_apart(
         &self,
         network: NetworkId,
@@ -58,16 +66,23 @@ impl Leases {
     ) -> Result<Txn> {
         let table = table(network);
         let found = table.get(&**self.stores.of(scope), address).await?;
-        let Some(found) = found.filter(|found| waits(&found.record, owner).is_some()) else {
+        let Some(found) = found.filter(|found| since(&found.record, owner).is_some()) else {
             return Ok(Txn::new());
         };
+        let unchanged = store::Guard::Unchanged(table.key(address), found.revision);
+        if found.record.is_held() {
+            let held = Lease {
+                reserved: None,
+                ..found.record
+            };
+            return Ok(table.put(address, &held).guard(unchanged));
+        }
         let book = self.books().get(&(network, subnet)).cloned();
         if let Some(book) = book
             && let Some(shelf) = book.lock().await.as_mut()
         {
             shelf.book.free(address);
         }
-        let unchanged = store::Guard::Unchanged(table.key(address), found.revision);
         Ok(table.delete(address).guard(unchanged))
     }
 
@@ -85,11 +100,13 @@ impl Leases {
     }
 }
 
-/// Since when a lease waits for an endpoint of `owner`, if it does.
+/// Since when a lease waits for an endpoint of `owner`, or for its word, if it does.
 fn waits(lease: &Lease, owner: &str) -> Option<Timestamp> {
-    let reserved = lease
-        .reserved
-        .as_ref()
-        .filter(|reserved| reserved.owner == owner)?;
-    reserved.waiting.filter(|_| !lease.is_held())
+    since(lease, owner).filter(|_| !lease.is_held())
+}
+
+/// Since when it is apart for `owner`, whether an endpoint has it or not.
+fn since(lease: &Lease, owner: &str) -> Option<Timestamp> {
+    let reserved = lease.reserved.as_ref();
+    reserved.filter(|reserved| reserved.owner == owner)?.waiting
 }

@@ -22,15 +22,30 @@ pub(super) struct Lease {
 pub(super) struct Reservation {
     pub(super) owner: String,
     pub(super) name: String,
-    /// It ends when the owner's first endpoint takes it, for which it has waited since then.
+    /// It was set apart for an endpoint, or is again since one has left, and the owner will say when it is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) waiting: Option<Timestamp>,
+    /// It waits for that word alone: it has had its endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) left: bool,
 }
 
 impl Reservation {
-    /// Whether it outlives the endpoints that have the address.
-    pub(super) const fn stays(&self) -> bool {
-        self.waiting.is_none()
+    /// Whether it was set apart by who hands addresses on; else it is a container's own.
+    pub(super) const fn is_apart(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// The same when the endpoint that has the address leaves.
+    fn after_its_endpoint(self, now: Timestamp) -> Self {
+        match self.is_apart() {
+            true => Self {
+                waiting: Some(now),
+                left: true,
+                ..self
+            },
+            false => self,
+        }
     }
 }
 
@@ -76,6 +91,16 @@ impl Lease {
         })
     }
 
+    /// The same without its holder, if it is somebody's all the same.
+    pub(super) fn idle(&self, now: Timestamp) -> Option<Self> {
+        let reserved = self.reserved.clone()?;
+        Some(Self {
+            holder: LeaseHolder::Nobody,
+            node: self.node,
+            reserved: Some(reserved.after_its_endpoint(now)),
+        })
+    }
+
     pub(super) const fn is_held(&self) -> bool {
         matches!(self.holder, LeaseHolder::Gateway | LeaseHolder::Endpoint { .. })
     }
@@ -101,7 +126,10 @@ impl Lease {
         match (&self.holder, &self.reserved) {
             (LeaseHolder::Gateway, _) => "the network's gateway".to_owned(),
             (LeaseHolder::Endpoint { name, .. } | LeaseHolder::Kept { name, .. }, _) => format!("{name:?}"),
-            (LeaseHolder::Nobody, Some(reserved)) if !reserved.stays() => {
+            (LeaseHolder::Nobody, Some(reserved)) if reserved.left => {
+                "a container that is being removed".to_owned()
+            }
+            (LeaseHolder::Nobody, Some(reserved)) if reserved.is_apart() => {
                 "a container that is about to start".to_owned()
             }
             (LeaseHolder::Nobody, Some(reserved)) => format!("{:?}, which is not running", reserved.name),

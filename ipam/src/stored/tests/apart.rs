@@ -3,7 +3,7 @@
 use store::Txn;
 
 use super::*;
-use crate::Result;
+use crate::{Error, Result};
 
 struct Apart {
     ipam: Stored,
@@ -70,6 +70,14 @@ impl Apart {
         some
     }
 
+    async fn release(&self, address: &str) {
+        let address = address.parse().expect("an address");
+        let (network, pool) = (self.network, &self.pool);
+        let kept = self.ipam.keep_address(network, Scope::Local, pool, address);
+        let txn = kept.await.expect("a fragment");
+        self.store.commit(txn).await.expect("a commit");
+    }
+
     async fn waiting(&self) -> Vec<String> {
         let waiting = self.ipam.apart(self.network, Scope::Local, "docker").await;
         let waiting = waiting.expect("a list");
@@ -78,7 +86,7 @@ impl Apart {
 }
 
 #[tokio::test]
-async fn an_address_set_apart_goes_to_its_owners_first_endpoint_and_is_free_after_that() {
+async fn an_address_set_apart_goes_to_its_owners_first_endpoint() {
     let apart = Apart::new();
     assert_eq!(apart.set_apart(None).await.expect("one"), "10.0.0.1/29");
     assert_eq!(apart.set_apart(None).await.expect("another"), "10.0.0.2/29");
@@ -102,18 +110,47 @@ async fn an_address_set_apart_goes_to_its_owners_first_endpoint_and_is_free_afte
         .expect("its owner");
     assert_eq!(apart.waiting().await, ["10.0.0.2", "10.0.0.5"]);
     assert!(apart.set_apart(Some("10.0.0.1")).await.is_err(), "held now");
-    assert!(
-        !apart.give_up("10.0.0.1").await,
-        "what an endpoint has is not given up"
-    );
-    let (network, pool) = (apart.network, &apart.pool);
-    let address = "10.0.0.1".parse().expect("an address");
-    let release = apart.ipam.release_address(network, Scope::Local, pool, address);
+}
+
+#[tokio::test]
+async fn it_is_its_owners_until_that_gives_it_up_whoever_asks_meanwhile() {
+    let apart = Apart::new();
+    for last in 1..=6 {
+        assert_eq!(
+            apart.set_apart(None).await.expect("one"),
+            format!("10.0.0.{last}/29")
+        );
+    }
     apart
-        .store
-        .commit(release.await.expect("a fragment"))
+        .connect(Some("docker"), "10.0.0.1")
         .await
-        .expect("a commit");
+        .expect("its owner");
+    apart.release("10.0.0.1").await;
+    // Its endpoint has gone, and the owner's books say that it has it still.
+    let full = apart.set_apart(None).await.expect_err("none is free");
+    assert!(matches!(full, Error::Exhausted { .. }), "{full}");
+    let error = apart.set_apart(Some("10.0.0.1")).await.expect_err("not free yet");
+    let says = "address 10.0.0.1 is already in use by a container that is being removed";
+    assert_eq!(error.to_string(), says);
+    assert_eq!(apart.waiting().await[0], "10.0.0.1");
+    assert!(apart.give_up("10.0.0.1").await);
+    assert_eq!(apart.set_apart(None).await.expect("free"), "10.0.0.1/29");
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_an_endpoint_has_it_is_free_when_that_goes() {
+    let apart = Apart::new();
+    apart.set_apart(Some("10.0.0.1")).await.expect("one");
+    apart
+        .connect(Some("docker"), "10.0.0.1")
+        .await
+        .expect("its owner");
+    apart.give_up("10.0.0.1").await;
+    assert!(
+        apart.connect(None, "10.0.0.1").await.is_err(),
+        "the endpoint has it"
+    );
+    apart.release("10.0.0.1").await;
     apart.connect(None, "10.0.0.1").await.expect("free for all");
 }
 
