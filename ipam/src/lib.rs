@@ -210,6 +210,11 @@ pub trait Ipam: Send + Sync + std::fmt::Debug {
     async fn forget_owner(&self, _network: NetworkId, _scope: Scope, _owner: &str) -> Result<Txn> {
         Ok(Txn::new())
     }
+    /// The fragment that forgets what is set aside, apart or kept for whoever was on a host that is gone, some of it at a
+    /// time: empty when nothing is left. What an endpoint has stays.
+    async fn forget_node(&self, _network: NetworkId, _scope: Scope, _node: NodeId) -> Result<Txn> {
+        Ok(Txn::new())
+    }
     /// Sets an address apart before there is an endpoint, the one wanted or the next free one: endpoints of `owner` that
     /// ask for it get it, and nobody else does until `owner` gives it up, also when the endpoint has gone.
     async fn set_apart(&self, _request: &AddressRequest<'_>, _owner: &str) -> Result<AddressGrant> {

@@ -96,6 +96,10 @@ impl Ipam for Stored {
         self.leases.forget_owner(network, scope, owner).await
     }
 
+    async fn forget_node(&self, network: NetworkId, scope: Scope, node: NodeId) -> Result<Txn> {
+        self.leases.forget_node(network, scope, node).await
+    }
+
     async fn set_apart(&self, request: &AddressRequest<'_>, owner: &str) -> Result<AddressGrant> {
         self.leases.set_apart(request, owner).await
     }

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use model::{NetworkId, Pool, Scope, Subnet, Timestamp};
-use store::{Key, Stores, Table, Txn, Versioned};
+use model::{NetworkId, NodeId, Pool, Scope, Subnet, Timestamp};
+use store::{Guard, Key, Stores, Table, Txn, Versioned};
 use tokio::sync::Mutex as AsyncMutex;
 
 use self::record::{Kept, Lease, LeaseHolder, Reservation, Without};
@@ -169,6 +169,29 @@ impl Leases {
                 }
             }
         }
+        self.free(network, &freed).await;
+        Ok(txn)
+    }
+
+    /// The fragment that forgets what nobody holds of what was given to a host, as much of it as fits a commit.
+    pub(super) async fn forget_node(&self, network: NetworkId, scope: Scope, node: NodeId) -> Result<Txn> {
+        let table = table(network);
+        let leases = self.list(network, scope).await?.into_iter();
+        // Each takes a guard, too, for its container may have started elsewhere.
+        let some: Vec<_> = leases
+            .filter(|(_, found)| found.record.node == node && !found.record.is_held())
+            .take(MOST / 2)
+            .collect();
+        let freed: Vec<_> = some.iter().map(|(address, _)| *address).collect();
+        self.free(network, &freed).await;
+        Ok(some.into_iter().fold(Txn::new(), |txn, (address, found)| {
+            let unchanged = Guard::Unchanged(table.key(address), found.revision);
+            txn.and(table.delete(address)).guard(unchanged)
+        }))
+    }
+
+    /// Notes in the books of a network that addresses are free.
+    async fn free(&self, network: NetworkId, freed: &[IpAddr]) {
         let books: Vec<_> = self
             .books()
             .iter()
@@ -183,7 +206,6 @@ impl Leases {
                 }
             }
         }
-        Ok(txn)
     }
 
     /// The fragment that forgets what of a pool is only kept or set aside, when its network goes. What is more than fits

@@ -162,3 +162,39 @@ async fn what_no_endpoint_took_is_given_up_once() {
     assert!(!apart.give_up("10.0.0.3").await);
     apart.connect(None, "10.0.0.3").await.expect("free for all");
 }
+
+#[tokio::test]
+async fn what_a_host_that_is_gone_has_set_aside_is_free_and_what_an_endpoint_has_is_not() {
+    let apart = Apart::new();
+    let (network, gone) = (apart.network, NodeId::random());
+    let at = |wanted| AddressRequest {
+        node: gone,
+        ..apart.request("web", Some("docker"), Some(wanted))
+    };
+    let aside = apart.ipam.reserve_address(&at("10.0.0.1"), "docker").await;
+    let mut txn = aside.expect("a fragment");
+    for wanted in ["10.0.0.2", "10.0.0.3"] {
+        let grant = apart.ipam.set_apart(&at(wanted), "docker").await;
+        txn = txn.and(grant.expect("a grant").txn);
+    }
+    apart.store.commit(txn).await.expect("a commit");
+    let held = apart.ipam.request_address(&at("10.0.0.3")).await;
+    apart
+        .store
+        .commit(held.expect("a grant").txn)
+        .await
+        .expect("a commit");
+    apart.set_apart(Some("10.0.0.4")).await.expect("another host's");
+
+    let forget = || apart.ipam.forget_node(network, Scope::Local, gone);
+    let txn = forget().await.expect("a fragment");
+    apart.store.commit(txn).await.expect("a commit");
+    assert_eq!(forget().await.expect("nothing"), Txn::new());
+    assert_eq!(apart.waiting().await, ["10.0.0.4"]);
+    apart.connect(None, "10.0.0.1").await.expect("free");
+    apart.connect(None, "10.0.0.2").await.expect("free");
+    apart
+        .connect(None, "10.0.0.3")
+        .await
+        .expect_err("an endpoint has it");
+}
