@@ -52,6 +52,9 @@ else
     fail "an advisory applies to a dependency"
 fi
 
+say "units"
+tests/units.sh
+
 say "lints"
 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
