@@ -11,6 +11,7 @@ mod docker;
 mod floor;
 mod inside;
 mod loopback;
+mod many;
 mod names;
 mod networks;
 mod others;
@@ -80,6 +81,10 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("loopback") {
         loopback::published(&setup, arguments.seconds, &mut report)?;
+    }
+    if wanted("many") {
+        many::hundredth(&setup, samples, &mut report)?;
+        many::memory(&mut report)?;
     }
     if wanted("daemon") {
         scale::daemon(samples, 20, &mut report)?;

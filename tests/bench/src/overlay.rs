@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -46,8 +47,15 @@ pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> an
         );
         let mut row = Row::new(name, "VXLAN by hand", Unit::GigabitsPerSecond);
         for _ in 0..ROUNDS {
-            sample(setup, &by_hand, streams, seconds, &mut row.floor)?;
-            sample(setup, &ours, streams, seconds, &mut row.ours)?;
+            sample(
+                setup,
+                &by_hand,
+                Placed::Anywhere,
+                streams,
+                seconds,
+                &mut row.floor,
+            )?;
+            sample(setup, &ours, Placed::Anywhere, streams, seconds, &mut row.ours)?;
         }
         report.add(row);
     }
@@ -74,10 +82,33 @@ impl Drop for Server {
     }
 }
 
-fn in_namespace(netns: &Path, arguments: &[&str]) -> Command {
+/// Where the two ends run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// As the scheduler likes.
+    Anywhere,
+    /// On a CPU each, before all that has no real-time priority: where they land is half of what one sample differs from
+    /// the next.
+    Apart,
+}
+
+impl Placed {
+    /// What the command is started by.
+    fn before(self, cpu: &str) -> Vec<&str> {
+        match self {
+            Self::Apart if thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) => {
+                vec!["chrt", "-f", "50", "taskset", "-c", cpu]
+            }
+            Self::Anywhere | Self::Apart => Vec::new(),
+        }
+    }
+}
+
+fn in_namespace(netns: &Path, before: &[&str], arguments: &[&str]) -> Command {
     let mut command = Command::new("nsenter");
     command
         .arg(format!("--net={}", netns.display()))
+        .args(before)
         .arg("iperf3")
         .args(arguments);
     command
@@ -87,12 +118,13 @@ fn in_namespace(netns: &Path, arguments: &[&str]) -> Command {
 pub(crate) fn sample(
     setup: &Setup,
     path: &Path2,
+    placed: Placed,
     streams: u16,
     seconds: u16,
     samples: &mut Samples,
 ) -> anyhow::Result<()> {
     let host = setup.a.host();
-    let mut server = in_namespace(&path.to, &["-s", "-1", "-p", "5201"]);
+    let mut server = in_namespace(&path.to, &placed.before("1"), &["-s", "-1", "-p", "5201"]);
     let _server = Server(host.spawn({
         server.stdout(Stdio::null());
         server
@@ -111,7 +143,9 @@ pub(crate) fn sample(
     ];
     // A client that comes before the server listens says so in its JSON, and ends well.
     let bits = wait_for("iperf3 to connect", Duration::from_secs(10), || {
-        let text = host.run_command(in_namespace(&path.from, &client), &[])?.ok()?;
+        let text = host
+            .run_command(in_namespace(&path.from, &placed.before("0"), &client), &[])?
+            .ok()?;
         let result: Value = serde_json::from_str(&text).context("iperf3's JSON")?;
         let received = &result["end"]["sum_received"]["bits_per_second"];
         received

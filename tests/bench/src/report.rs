@@ -69,6 +69,12 @@ impl Samples {
         self.sorted().get(self.0.len() / 2).copied()
     }
 
+    /// Each sample over the one of the other that was taken in the same turn.
+    fn beside(&self, other: &Self) -> Self {
+        let pairs = self.0.iter().zip(&other.0).filter(|(_, other)| **other > 0.0);
+        Self(pairs.map(|(own, other)| own / other).collect())
+    }
+
     fn ends(&self) -> Option<(f64, f64)> {
         let sorted = self.sorted();
         Some((*sorted.first()?, *sorted.last()?))
@@ -108,6 +114,8 @@ pub(crate) struct Row {
     pub(crate) floor: Samples,
     /// Others by name.
     pub(crate) others: Vec<(String, Samples)>,
+    /// Each of our samples is compared with the floor's that was taken beside it.
+    pub(crate) paired: bool,
 }
 
 impl Row {
@@ -121,11 +129,21 @@ impl Row {
             ours,
             floor,
             others: Vec::new(),
+            paired: false,
         }
+    }
+
+    /// The same, with each of our samples compared with the floor's that was taken beside it: what a machine does to
+    /// both at a time is no difference between them.
+    pub(crate) fn paired(self) -> Self {
+        Self { paired: true, ..self }
     }
 
     /// Ours over the floor.
     fn ratio(&self) -> Option<f64> {
+        if self.paired {
+            return self.ours.beside(&self.floor).median();
+        }
         Some(self.ours.median()? / self.floor.median().filter(|floor| *floor > 0.0)?)
     }
 }
@@ -218,5 +236,17 @@ mod tests {
         }
         assert_eq!(samples.median(), Some(5.0));
         assert_eq!(samples.ends(), Some((1.0, 9.0)));
+    }
+
+    #[test]
+    fn a_paired_ratio_is_that_of_samples_of_one_turn() {
+        let mut row = Row::new("", "", Unit::Count);
+        // The machine was slow in the second turn, and both were.
+        for (ours, floor) in [(9.0, 10.0), (3.6, 4.0), (8.0, 10.0)] {
+            row.ours.push(ours);
+            row.floor.push(floor);
+        }
+        assert_eq!(row.ratio(), Some(0.8));
+        assert_eq!(row.paired().ratio(), Some(0.9));
     }
 }

@@ -185,7 +185,7 @@ fn remove<'a>(api: &Api, mut ids: impl Iterator<Item = &'a String>) -> anyhow::R
 }
 
 /// MiB of the processes of ours that name this daemon's exec-root.
-fn proportional(daemon: &Daemon) -> anyhow::Result<f64> {
+pub(crate) fn proportional(daemon: &Daemon) -> anyhow::Result<f64> {
     let root = daemon.exec_root().to_string_lossy().into_owned();
     let mut kibibytes = 0;
     for entry in fs::read_dir("/proc")?.flatten() {

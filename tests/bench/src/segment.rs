@@ -7,12 +7,15 @@ use anyhow::Context as _;
 use crate::{
     names,
     networks::namespace,
-    overlay::{Path2, ROUNDS, sample},
+    overlay::{Path2, Placed, sample},
     report::{Report, Row, Unit},
     setup::{Setup, create_network, sleeper},
 };
 
-/// One TCP stream, in turns.
+/// Pairs of samples: a few hundredths are to be seen, and a sample differs from the next by a tenth.
+const PAIRS: usize = 16;
+
+/// One TCP stream, in turns; its two ends have a CPU each and go before everybody else.
 pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> anyhow::Result<()> {
     let api = setup.a.api();
     create_network(&api, "bench-segment", "bridge")?;
@@ -32,10 +35,16 @@ pub(crate) fn throughput(setup: &Setup, seconds: u16, report: &mut Report) -> an
         "container to container on a bridge, 1 stream",
         "veth and bridge by hand",
         Unit::GigabitsPerSecond,
-    );
-    for _ in 0..ROUNDS {
-        sample(setup, &by_hand, 1, seconds, &mut row.floor)?;
-        sample(setup, &ours, 1, seconds, &mut row.ours)?;
+    )
+    .paired();
+    for round in 0..PAIRS {
+        let mut pair = [(&by_hand, &mut row.floor), (&ours, &mut row.ours)];
+        if round % 2 == 1 {
+            pair.reverse();
+        }
+        for (path, samples) in pair {
+            sample(setup, path, Placed::Apart, 1, seconds, samples)?;
+        }
     }
     report.add(row);
     names::asked(setup, &ours.from, seconds, report)?;
