@@ -28,6 +28,7 @@ pub struct Daemon {
     programs: Programs,
     options: DaemonOptions,
     process: Option<Process>,
+    docker: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -41,6 +42,7 @@ impl Daemon {
             programs: programs.clone(),
             options,
             process: None,
+            docker: None,
         };
         daemon.start_again()?;
         Ok(daemon)
@@ -101,7 +103,7 @@ impl Daemon {
     /// SIGTERM, and waits for its end.
     ///
     /// # Errors
-    /// When it isn't running or does not end within ten seconds.
+    /// When it isn't running or does not end within half a minute.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         self.process
             .take()
@@ -185,7 +187,23 @@ impl Daemon {
     /// # Errors
     /// When it can't be started or does not end; not when the command fails.
     pub fn docker(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
-        self.client(Programs::peer("docker")?, arguments, &[])
+        self.client(self.docker_program()?, arguments, &[])
+    }
+
+    /// The `docker` command that is used.
+    ///
+    /// # Errors
+    /// When there is none: the message says how to bring it.
+    pub fn docker_program(&self) -> anyhow::Result<PathBuf> {
+        match &self.docker {
+            Some(program) => Ok(program.clone()),
+            None => Programs::peer("docker"),
+        }
+    }
+
+    /// Uses another `docker` command from now on.
+    pub fn use_docker(&mut self, program: PathBuf) {
+        self.docker = Some(program);
     }
 
     /// Runs a client against it with standard input.

@@ -87,7 +87,7 @@ impl Dockerd {
     /// SIGTERM, and waits for its end.
     ///
     /// # Errors
-    /// When it isn't running or does not end within ten seconds.
+    /// When it isn't running or does not end within half a minute.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let mut process = self.process.take().context("dockerd isn't running")?;
         process.stop().map(drop)

@@ -74,7 +74,7 @@ impl Firewalld {
     /// SIGTERM, and waits for its end; its rules go with it.
     ///
     /// # Errors
-    /// When it isn't running or does not end within ten seconds.
+    /// When it isn't running or does not end within half a minute.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         self.process
             .take()

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     mounts::Mounts,
     process::{Finished, Place, Process, run_in, spawn_in},
+    wait::patience,
 };
 
 /// A host of the lab.
@@ -86,7 +87,12 @@ impl Host {
     /// # Errors
     /// As [`Host::run`].
     pub fn run_command(&self, command: Command, input: &[u8]) -> anyhow::Result<Finished> {
-        run_in(&self.place(), command, input, Duration::from_secs(60))
+        run_in(
+            &self.place(),
+            command,
+            input,
+            Duration::from_secs(60) * patience(),
+        )
     }
 
     /// Starts a process that goes on until it is stopped or dropped; it logs to `NAME.log` in the host's folder.

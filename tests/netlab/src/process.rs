@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::wait::{Interrupted, interrupted};
+use crate::wait::{Interrupted, interrupted, patience};
 
 /// Where a process starts.
 #[derive(Debug, Clone)]
@@ -170,6 +170,9 @@ fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<ExitStatus> {
     }
 }
 
+/// What is asked to end has so long for it.
+const STOPPED: Duration = Duration::from_secs(30);
+
 /// A process that runs until it is stopped or dropped. Its output goes to a file.
 #[derive(Debug)]
 pub struct Process {
@@ -236,7 +239,7 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, and waits for the end; SIGKILL after ten seconds, which is an error.
+    /// SIGTERM, and waits for the end; SIGKILL after half a minute, which is an error.
     ///
     /// # Errors
     /// When it does not end by itself.
@@ -245,14 +248,18 @@ impl Process {
             self.signal(Signal::SIGTERM)?;
         }
         // Not `wait`: an interrupt must not keep a process from ending in order.
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + STOPPED * patience();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(code(status));
             }
             if Instant::now() >= deadline {
                 self.kill()?;
-                bail!("{} did not end on SIGTERM within 10 s: {}", self.name, self.log());
+                bail!(
+                    "{} did not end on SIGTERM within {STOPPED:?}: {}",
+                    self.name,
+                    self.log()
+                );
             }
             thread::sleep(Duration::from_millis(2));
         }

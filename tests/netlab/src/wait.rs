@@ -46,7 +46,20 @@ pub fn interrupted() -> bool {
     INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// Asks `probe` until it has an answer. Its last error says what was missing when the deadline passes.
+/// How many times as long everything may take: `CNM_LAB_PATIENCE`, for machines that are emulated.
+pub(crate) fn patience() -> u32 {
+    static PATIENCE: OnceLock<u32> = OnceLock::new();
+    *PATIENCE.get_or_init(|| {
+        let said = std::env::var("CNM_LAB_PATIENCE").ok();
+        said.and_then(|times| times.parse().ok()).unwrap_or(1)
+    })
+}
+
+/// Waiting for what comes costs nothing: on a busy machine whatever is about to come about may take as long as this.
+const LEAST: Duration = Duration::from_secs(20);
+
+/// Asks `probe` until it has an answer. Its last error says what was missing when the deadline passes: `limit`, or
+/// twenty seconds if that is less.
 ///
 /// # Errors
 /// When `limit` passes, or on an interrupt.
@@ -55,6 +68,7 @@ pub fn wait_for<T>(
     limit: Duration,
     mut probe: impl FnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    let limit = limit.max(LEAST) * patience();
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     loop {
