@@ -51,7 +51,7 @@ impl Scene {
 
     /// Waits for damage of some kind.
     fn hears(&self, what: &str, is_it: impl Fn(&Damage) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(10);
         let mut all = Damage::default();
         while !is_it(&all) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -71,7 +71,7 @@ impl Scene {
         run(&format!("nft add table {sign}; nft delete table {sign}"));
         let mut all = Damage::default();
         while !all.others {
-            let damage = self.heard.recv_timeout(Duration::from_secs(2));
+            let damage = self.heard.recv_timeout(Duration::from_secs(10));
             all.merge(damage.expect("the sign is heard"));
         }
         all.others = false;
