@@ -1,8 +1,9 @@
-//! The Engine API over a unix socket: one connection per request, one method per kind of answer.
+//! The Engine API over a socket or TCP: one connection per request, one method per kind of answer.
 //!
 //! A command makes two or three requests; a socket costs 50 µs, so there is nothing to pool. The version is
 //! negotiated with the first request, as every client of this API does: ask `_ping`, then speak the lower one.
 
+mod connection;
 mod error;
 mod hijack;
 pub(crate) mod query;
@@ -20,7 +21,6 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 
 pub(crate) use error::ClientError;
@@ -28,6 +28,7 @@ pub(crate) use hijack::{Hijacked, Input};
 pub(crate) use query::Query;
 pub(crate) use stream::{Chunks, JsonLines};
 
+use self::connection::Connection;
 use crate::host::Host;
 
 /// What a request carries.
@@ -213,16 +214,21 @@ impl Client {
             .map_err(ClientError::Http)?;
         // Errors of the connection reach the request or the body.
         tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await.map_err(ClientError::Http)
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| match &self.host {
+                Host::Tcp(_, None) => ClientError::Plain(error),
+                _ => ClientError::Http(error),
+            })
     }
 
-    async fn connect(&self) -> Result<UnixStream> {
-        UnixStream::connect(&self.host.socket)
-            .await
-            .map_err(|source| ClientError::Connect {
-                socket: self.host.socket.clone(),
-                source,
-            })
+    async fn connect(&self) -> Result<Connection> {
+        let opened = Connection::open(&self.host).await;
+        opened.map_err(|source| ClientError::Connect {
+            host: self.host.clone(),
+            source,
+        })
     }
 }
 

@@ -79,6 +79,7 @@ use crate::host;
 #[derive(Debug)]
 pub(crate) struct Context {
     host: Option<String>,
+    tls: host::TlsFlags,
     client: OnceLock<Arc<Client>>,
     /// Say more.
     pub(crate) debug: bool,
@@ -86,9 +87,10 @@ pub(crate) struct Context {
 
 impl Context {
     /// With what was typed before the command.
-    pub(crate) fn new(host: Option<String>, debug: bool) -> Self {
+    pub(crate) fn new(host: Option<String>, tls: host::TlsFlags, debug: bool) -> Self {
         Self {
             host,
+            tls,
             client: OnceLock::new(),
             debug,
         }
@@ -99,12 +101,9 @@ impl Context {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let host = host::choose(self.host.as_deref(), |name| std::env::var(name).ok())?;
+        let host = host::choose(self.host.as_deref(), &self.tls, |name| std::env::var(name).ok())?;
         if self.debug {
-            warn(&format!(
-                "debug: the daemon is at unix://{}",
-                host.socket.display()
-            ));
+            warn(&format!("debug: the daemon is at {host}"));
         }
         Ok(self
             .client

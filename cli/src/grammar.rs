@@ -86,7 +86,7 @@ use crate::commands::volume_rm::VolumeRm;
     max_term_width = 100
 )]
 pub(crate) struct Cli {
-    /// The daemon's socket, as unix:///PATH (default: $CNM_HOST, $DOCKER_HOST, /run/cnm/cnm.sock)
+    /// The daemon, as unix:///PATH or tcp://HOST:PORT (default: $CNM_HOST, $DOCKER_HOST, /run/cnm/cnm.sock)
     #[arg(
         short = 'H',
         long,
@@ -98,6 +98,9 @@ pub(crate) struct Cli {
     /// Say what is asked of the daemon
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
+    /// TLS on TCP
+    #[command(flatten)]
+    pub(crate) tls: crate::host::TlsFlags,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::Version)]
     version: Option<bool>,

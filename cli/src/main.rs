@@ -42,7 +42,7 @@ fn run(cli: grammar::Cli) -> Result<ExitCode, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let context = Context::new(cli.host, cli.debug);
+    let context = Context::new(cli.host, cli.tls, cli.debug);
     let status = runtime.block_on(commands::run(cli.command, &context));
     runtime.shutdown_background();
     status

@@ -1,18 +1,19 @@
 //! What can go wrong between a command and the daemon.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
 
 use http::StatusCode;
+
+use crate::host::Host;
 
 /// Why a request got no good answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody answers on the socket.
-    #[error("can't connect to the daemon at unix://{}: {source}", socket.display())]
+    /// Nobody answers there, or not whom we take for the daemon.
+    #[error("can't connect to the daemon at {host}: {source}")]
     Connect {
-        /// The socket.
-        socket: PathBuf,
+        /// Where.
+        host: Host,
         /// Why not.
         source: std::io::Error,
     },
@@ -27,6 +28,9 @@ pub(crate) enum ClientError {
     /// The connection broke, or it wasn't HTTP.
     #[error("the connection to the daemon failed: {0}")]
     Http(#[source] hyper::Error),
+    /// The same on a port without TLS.
+    #[error("the connection to the daemon failed: {0}")]
+    Plain(#[source] hyper::Error),
     /// The answer is no JSON of the expected shape.
     #[error("can't read the daemon's answer: {0}")]
     Answer(#[source] serde_json::Error),
@@ -65,6 +69,14 @@ impl ClientError {
             Self::Connect { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 Some("the socket belongs to the group cnm: be root, or a member of it (usermod -aG cnm USER, then log in again)".into())
             }
+            Self::Plain(_) => Some(
+                "if the daemon listens with TLS, say --tlsverify (or DOCKER_TLS_VERIFY=1), with --tlscacert, --tlscert \
+                 and --tlskey or these files in ~/.docker"
+                    .into(),
+            ),
+            Self::Connect {
+                host: Host::Tcp(..), ..
+            } => Some("does the daemon listen there, and do the certificates belong to it and to you?".into()),
             Self::Connect { .. } => {
                 Some("is the daemon running? start it with: systemctl start cnmd, or as root: cnmd".into())
             }

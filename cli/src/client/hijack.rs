@@ -4,17 +4,16 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
+use super::connection::Connection;
 use super::{Client, ClientError, Query, empty, json, refused};
 
 /// A connection that has become a stream.
 #[derive(Debug)]
 pub(crate) struct Hijacked {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    reader: ReadHalf<Connection>,
+    writer: WriteHalf<Connection>,
     /// What came together with the answer's head.
     pending: Bytes,
 }
@@ -46,9 +45,9 @@ impl Client {
         }
         let upgraded = hyper::upgrade::on(response).await.map_err(ClientError::Http)?;
         let parts = upgraded
-            .downcast::<TokioIo<UnixStream>>()
+            .downcast::<TokioIo<Connection>>()
             .map_err(|_| ClientError::NoStream(StatusCode::SWITCHING_PROTOCOLS))?;
-        let (reader, writer) = parts.io.into_inner().into_split();
+        let (reader, writer) = tokio::io::split(parts.io.into_inner());
         Ok(Hijacked {
             reader,
             writer,
@@ -73,7 +72,7 @@ impl Hijacked {
 /// What the container says.
 #[derive(Debug)]
 pub(crate) struct Output {
-    reader: OwnedReadHalf,
+    reader: ReadHalf<Connection>,
     pending: Bytes,
 }
 
@@ -91,16 +90,24 @@ impl Output {
                 Ok(Some(buffer.into()))
             }
             // The daemon was killed; the stream is over either way.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) if is_end(error.kind()) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 }
 
+fn is_end(kind: std::io::ErrorKind) -> bool {
+    // A killed daemon's TLS ends without saying so.
+    matches!(
+        kind,
+        std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof
+    )
+}
+
 /// What the container is told. Closing it ends the container's input and nothing else.
 #[derive(Debug)]
 pub(crate) struct Input {
-    writer: OwnedWriteHalf,
+    writer: WriteHalf<Connection>,
 }
 
 impl Input {

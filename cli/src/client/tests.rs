@@ -46,12 +46,7 @@ impl FakeDaemon {
     }
 
     fn client(&self) -> Client {
-        Client::new(
-            Host {
-                socket: self.socket.clone(),
-            },
-            false,
-        )
+        Client::new(Host::Unix(self.socket.clone()), false)
     }
 
     fn asked(&self) -> Vec<String> {
@@ -189,12 +184,7 @@ async fn a_refusal_carries_the_daemon_s_words_and_its_hint() {
 
 #[tokio::test]
 async fn without_a_daemon_the_socket_is_named_and_how_to_start_one() {
-    let client = Client::new(
-        Host {
-            socket: "/nonexistent/cnm.sock".into(),
-        },
-        false,
-    );
+    let client = Client::new(Host::Unix("/nonexistent/cnm.sock".into()), false);
     let error = client.ping().await.expect_err("nobody there");
     assert!(
         error.to_string().contains("unix:///nonexistent/cnm.sock"),

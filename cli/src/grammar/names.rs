@@ -96,7 +96,7 @@ fn ask(path: &str, query: Query) -> Option<Vec<Value>> {
 }
 
 fn ask_for<T: serde::de::DeserializeOwned>(path: &str, query: Query) -> Option<T> {
-    let host = host::choose(None, |name| std::env::var(name).ok()).ok()?;
+    let host = host::choose(None, &host::TlsFlags::default(), |name| std::env::var(name).ok()).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
