@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings programs that Debian 12 lacks, or has too old, from other Debian releases into a cache folder.
 #
-#   tests/packages.sh [busybox] [compose] [consul] [dnsmasq] [docker] [docker-py] [dockerd] [dockerd-26] [etcd] [firewalld] [ovn] [podman] [ufw]
+#   tests/packages.sh [busybox] [compose] [consul] [dnsmasq] [docker] [docker-28] [docker-py] [dockerd] [dockerd-26] [etcd] [firewalld] [ovn] [podman] [registry] [ufw]
 #                                                            (all of these when none is named)
 #   tests/packages.sh dockerd-28                             (one more neighbour for the suite "beside")
 #   tests/packages.sh linux qemu                             (what tests/vm.sh needs besides)
@@ -13,7 +13,7 @@
 #   compose   docker compose 2.40 from sid
 #   consul    1.8.7 from bullseye, the last one Debian carried
 #   dnsmasq   2.90 from bookworm, a DHCP server, with its libraries
-#   docker    the docker command line 26 from trixie
+#   docker    the docker command line 26 from trixie; docker-28 from sid; the one of dockerd is the old one, 20.10
 #   docker-py the Python library 7.1 from trixie, with what it uses
 #   dockerd   20.10 from bookworm with containerd and runc; dockerd-26 from trixie and dockerd-28 from sid lie over it
 #   etcd      3.4 from bookworm: unpacked, not installed, so that no service of that name starts on this machine
@@ -22,6 +22,7 @@
 #   podman    4.3 from bookworm with runc, conmon and the plugins of the CNI project
 #   linux     Debian's cloud kernel of bookworm with its modules
 #   ovn       23.03 from bookworm with its driver for Docker, a plugin that others wrote, and Open vSwitch
+#   registry  Debian's docker-registry 2.8 from bookworm
 #   qemu      an emulated machine, from bookworm, with those of its libraries that this machine lacks
 #
 # CNM_TEST_CACHE  the cache folder (default /var/cache/cnm-tests)
@@ -35,13 +36,14 @@ declare -A package=([busybox]=busybox-static [consul]=consul [docker]=docker-cli
     [dnsmasq]="dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libunistring2 libmnl0
         libnftables1 libnftnl11 libjansson4" [etcd]=etcd-server
     [linux]=linux-image-cloud-amd64 [qemu]=qemu-system-x86)
-suite+=([docker-py]=trixie)
+suite+=([docker-28]=sid [docker-py]=trixie)
+package+=([docker-28]=docker-cli)
 package+=([docker-py]="python3-docker python3-requests python3-urllib3 python3-websocket python3-certifi
     python3-charset-normalizer python3-idna python3-packaging")
 declare -A program=([busybox]=usr/bin/busybox [consul]=usr/bin/consul [dnsmasq]=usr/sbin/dnsmasq [docker]=usr/bin/docker [etcd]=usr/bin/etcd
     [linux]=boot/vmlinuz [qemu]=usr/bin/qemu-system-x86_64)
 
-program+=([docker-py]=usr/lib/python3/dist-packages/docker/client.py)
+program+=([docker-28]=usr/bin/docker [docker-py]=usr/lib/python3/dist-packages/docker/client.py)
 
 # Neighbours of ours on a host of the lab: whole package trees, mounted over the machine's own.
 suite+=([dockerd]=bookworm [dockerd-26]=trixie [dockerd-28]=sid [firewalld]=bookworm [ufw]=bookworm)
@@ -52,6 +54,9 @@ package+=([dockerd]="docker.io containerd runc tini libdevmapper1.02.1" [dockerd
 suite+=([compose]=sid)
 package+=([compose]=docker-compose)
 program+=([compose]=usr/libexec/docker/cli-plugins/docker-compose)
+suite+=([registry]=bookworm)
+package+=([registry]=docker-registry)
+program+=([registry]=usr/bin/docker-registry)
 suite+=([podman]=bookworm)
 package+=([podman]="podman runc conmon containernetworking-plugins golang-github-containers-common
         golang-github-containers-image libgpgme11 libassuan0 libsubid4 libglib2.0-0 libdevmapper1.02.1")
@@ -162,7 +167,7 @@ mkdir -p "$cache"
 trap 'rm -rf "$cache"/.*.??????' EXIT
 exec 9>"$cache/.lock"
 flock 9
-[ $# -gt 0 ] || set -- busybox compose consul dnsmasq docker docker-py dockerd dockerd-26 etcd firewalld ovn podman ufw
+[ $# -gt 0 ] || set -- busybox compose consul dnsmasq docker docker-28 docker-py dockerd dockerd-26 etcd firewalld ovn podman registry ufw
 for name; do
     [ -n "${suite[$name]:-}" ] || fail "unknown package \"$name\": ${!suite[*]} are known"
     bring "$name"
