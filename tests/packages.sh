@@ -88,7 +88,8 @@ mirror() {
     printf '%s\n' "$uri"
 }
 
-# An apt of our own for one suite: its lists, cache and sources lie under the cache folder.
+# An apt of our own for one suite: its lists, cache and sources lie under the cache folder. Lists of sid are valid for a
+# week, and a mirror may be older than that: what is signed is taken.
 apt_of() {
     local state=$cache/apt/$1
     shift
@@ -96,7 +97,8 @@ apt_of() {
         -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null \
         -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
         -o Dir::State="$state/state" -o Dir::State::status=/dev/null -o Dir::Cache="$state/cache" \
-        -o Acquire::Languages=none -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@"
+        -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root \
+        -o Acquire::Retries=3 "$@"
 }
 
 refresh() {
