@@ -31,6 +31,8 @@ pub struct Plugins {
     places: Places,
     limits: Limits,
     known: Mutex<HashMap<String, Arc<Plugin>>>,
+    /// What this process serves itself.
+    own: Option<String>,
 }
 
 /// A plugin by its name, which may be there or not at any moment.
@@ -39,6 +41,8 @@ pub struct Plugin {
     name: String,
     places: Places,
     limits: Limits,
+    /// It is this process.
+    own: bool,
     state: Mutex<State>,
     /// One handshake at a time.
     activation: tokio::sync::Mutex<()>,
@@ -61,10 +65,16 @@ struct Active {
 impl Plugins {
     /// Those that are found in these places.
     pub fn new(places: Places, limits: Limits) -> Arc<Self> {
+        Self::beside(places, limits, None)
+    }
+
+    /// The same for who is a plugin, too: under its own name it would call itself.
+    pub fn beside(places: Places, limits: Limits, own: Option<&str>) -> Arc<Self> {
         Arc::new(Self {
             places,
             limits,
             known: Mutex::default(),
+            own: own.map(str::to_owned),
         })
     }
 
@@ -76,12 +86,23 @@ impl Plugins {
                 name: name.to_owned(),
                 places: self.places.clone(),
                 limits: self.limits,
+                own: self.own.as_deref() == Some(name),
                 state: Mutex::default(),
                 activation: tokio::sync::Mutex::default(),
                 calls: Semaphore::new(AT_ONCE),
             })
         });
         Arc::clone(plugin)
+    }
+
+    /// Every plugin that there is a file for right now, or was when it shook hands.
+    pub fn all(&self) -> Vec<Arc<Plugin>> {
+        let mut names = discovery::names(&self.places);
+        names.extend(self.active().into_keys());
+        names.retain(|name| self.own.as_ref() != Some(name));
+        names.sort();
+        names.dedup();
+        names.iter().map(|name| self.named(name)).collect()
     }
 
     /// How long a plugin is looked for that nobody has seen yet.
@@ -118,6 +139,10 @@ impl Plugin {
 
     /// Whether there is a socket or a specification of this name right now.
     pub fn is_there(&self) -> bool {
+        // It need not be looked for: what it says is known.
+        if self.own {
+            return true;
+        }
         !matches!(
             discovery::locate(&self.places, &self.name),
             Err(Error::NotFound { .. })
@@ -196,6 +221,11 @@ impl Plugin {
 
     /// Where it listens, with the handshake done.
     async fn activate(&self, deadline: Deadline) -> Result<Active> {
+        if self.own {
+            return Err(Error::Own {
+                plugin: self.name.clone(),
+            });
+        }
         if let Some(active) = self.state().active.clone() {
             return Ok(active);
         }

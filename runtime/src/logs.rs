@@ -32,6 +32,8 @@ pub struct LogQuery {
     pub timestamps: bool,
     /// What is written from now on too, until the container has ended.
     pub follow: bool,
+    /// The labels and variables that stand with each line come before it.
+    pub details: bool,
     /// Docker's frames; without (the container has a terminal) the bytes alone.
     pub framed: bool,
 }
@@ -46,6 +48,7 @@ impl Default for LogQuery {
             until: None,
             timestamps: false,
             follow: false,
+            details: false,
             framed: true,
         }
     }

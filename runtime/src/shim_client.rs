@@ -4,10 +4,11 @@
 //! shim is gone, its exit record answers in its place.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     io,
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::future::BoxFuture;
@@ -22,6 +23,8 @@ mod conversation;
 mod exec;
 mod launch;
 mod lost;
+#[cfg(test)]
+mod tests;
 
 pub use exec::{Exec, ExecSpec};
 pub use shim_protocol::{Forward, ForwardTo, Status};
@@ -44,6 +47,8 @@ pub struct RuntimeConfig {
 #[derive(Debug, Clone)]
 pub struct Runtime {
     config: Arc<RuntimeConfig>,
+    /// The cgroups of containers that have a parent of their own.
+    elsewhere: Arc<Mutex<HashMap<ContainerId, String>>>,
 }
 
 /// What a container is made from.
@@ -78,6 +83,8 @@ pub struct LogConfig {
     pub max_files: u32,
     /// Where each line goes besides.
     pub forward: Option<Forward>,
+    /// What stands with each line in the file.
+    pub attrs: BTreeMap<String, String>,
 }
 
 impl LogConfig {
@@ -88,6 +95,7 @@ impl LogConfig {
             max_size: None,
             max_files: 1,
             forward: None,
+            attrs: BTreeMap::new(),
         }
     }
 }
@@ -147,12 +155,37 @@ impl Runtime {
         launch::make_directory(&config.exec_root.join("shim"))?;
         Ok(Self {
             config: Arc::new(config),
+            elsewhere: Arc::default(),
         })
     }
 
     /// The cgroup of a container, below each hierarchy.
     pub fn cgroup(&self, id: &ContainerId) -> String {
-        format!("{}/{id}", self.config.cgroup_parent.trim_end_matches('/'))
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        elsewhere
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| self.cgroup_below("", id))
+    }
+
+    /// The cgroup that a container gets below this parent; below the daemon's own, if none is named.
+    pub fn cgroup_below(&self, parent: &str, id: &ContainerId) -> String {
+        let parent = if parent.is_empty() {
+            &self.config.cgroup_parent
+        } else {
+            parent
+        };
+        format!("{}/{id}", parent.trim_end_matches('/'))
+    }
+
+    /// Remembers where a container's cgroup is, unless it is where most are.
+    fn remember_cgroup(&self, id: ContainerId, cgroup: &str) {
+        let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        if cgroup == self.cgroup_below("", &id) {
+            elsewhere.remove(&id);
+        } else {
+            elsewhere.insert(id, cgroup.to_owned());
+        }
     }
 
     /// Launches the shim of a container. Its streams can be attached to from now on; nothing runs before
@@ -168,7 +201,8 @@ impl Runtime {
         Box::pin(async move {
             let shim = self.handle(bundle.id, bundle.dir.clone());
             shim.make_room().await?;
-            launch::write_files(&shim.inner.paths, &bundle)?;
+            let cgroup = launch::write_files(&shim.inner.paths, &bundle)?;
+            self.remember_cgroup(bundle.id, &cgroup);
             launch::spawn(&self.config.shim, &shim.inner.paths, &bundle.dir).await?;
             Ok(shim)
         })
@@ -183,6 +217,9 @@ impl Runtime {
     /// When a file can't be read.
     pub async fn adopt(&self, id: ContainerId, dir: &Path) -> Result<Option<Shim>> {
         let shim = self.handle(id, dir.to_owned());
+        if let Some(cgroup) = launch::cgroup(&shim.inner.paths) {
+            self.remember_cgroup(id, &cgroup);
+        }
         if !shim.is_gone().await? || shim.recorded()?.is_some() {
             return Ok(Some(shim));
         }
@@ -311,10 +348,11 @@ impl Shim {
     /// # Errors
     /// Those of the conversation.
     pub async fn delete(&self) -> Result<()> {
-        if self.is_gone().await? {
-            lost::end_leftovers(&self.inner.paths).await?;
-        } else {
-            self.say_delete().await?;
+        match self.say_delete().await {
+            Ok(()) => {}
+            // One that left of its own accord took everything with it, one that was killed nothing.
+            Err(Error::Gone(_)) => lost::end_leftovers(&self.inner.paths).await?,
+            Err(error) => return Err(error),
         }
         lost::remove_files(&self.inner.paths)
     }

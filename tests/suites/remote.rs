@@ -79,6 +79,105 @@ fn s3_a_client_with_a_certificate_drives_the_daemon_and_nobody_else_does() -> Te
     Ok(())
 }
 
+/// `cnm` on the host, led by these variables and words alone.
+fn cnm(host: &Single, variables: &[(&str, &str)], words: &[&str]) -> anyhow::Result<Finished> {
+    let mut command = Command::new(Programs::find()?.ours("cnm"));
+    for name in ["CNM_HOST", "DOCKER_HOST"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", host.daemon.host().folder());
+    command.envs(variables.iter().copied()).args(words);
+    host.daemon.host().run_command(command, b"typed\n")
+}
+
+#[test]
+fn s3_our_own_command_line_shows_its_certificate_too() -> Test {
+    let (ca, cert, key) = (pem("ca.pem"), pem("plugin.pem"), pem("plugin.key"));
+    let there = "tcp://127.0.0.1:2376";
+    let flags = [
+        "-H",
+        there,
+        "--tlsverify",
+        "--tlscacert",
+        &ca,
+        "--tlscert",
+        &cert,
+        "--tlskey",
+        &key,
+    ];
+    let host = Single::start(&flags)?;
+    let (client, client_key) = (pem("host.pem"), pem("host.key"));
+    let known = [
+        "-H",
+        there,
+        "--tlsverify",
+        "--tlscacert",
+        &ca,
+        "--tlscert",
+        &client,
+        "--tlskey",
+        &client_key,
+    ];
+    let ask = |words: &[&str]| cnm(&host, &[], &[&known[..], words].concat());
+    assert_eq!(ask(&["run", "--rm", "busybox", "echo", "far"])?.ok()?, "far");
+    assert_eq!(ask(&["run", "--rm", "-i", "busybox", "cat"])?.ok()?, "typed");
+    ask(&["run", "-d", "--name", "one", "busybox", "sleep", "600"])?.ok()?;
+    assert_eq!(ask(&["exec", "one", "sh", "-c", "echo out; exit 3"])?.code, 3);
+    // Flags may stand behind the command, and variables in their place: a folder with the three files.
+    assert_eq!(
+        cnm(&host, &[], &[&["ps", "-q"][..], &known].concat())?
+            .ok()?
+            .len(),
+        12
+    );
+    let folder = host.daemon.host().folder().join("certificates");
+    std::fs::create_dir(&folder)?;
+    for (from, to) in [(&ca, "ca.pem"), (&client, "cert.pem"), (&client_key, "key.pem")] {
+        std::fs::copy(from, folder.join(to))?;
+    }
+    let place = folder.display().to_string();
+    let variables = [
+        ("DOCKER_HOST", there),
+        ("DOCKER_TLS_VERIFY", "1"),
+        ("DOCKER_CERT_PATH", &*place),
+    ];
+    assert_eq!(cnm(&host, &variables, &["ps", "-q"])?.ok()?.len(), 12);
+    // Who has no certificate, who asks without TLS, and a daemon that nobody vouches for.
+    let nobody = cnm(
+        &host,
+        &[],
+        &["-H", there, "--tlsverify", "--tlscacert", &ca, "ps"],
+    )?
+    .failed()?;
+    contains(&nobody.to_lowercase(), "certificaterequired");
+    contains(&cnm(&host, &[], &["-H", there, "ps"])?.failed()?, "--tlsverify");
+    let stranger = cnm(
+        &host,
+        &[],
+        &["-H", there, "--tlsverify", "--tlscacert", &client, "ps"],
+    )?
+    .failed()?;
+    contains(&stranger, "invalid peer certificate");
+    // Without --tlsverify whoever answers is taken.
+    let unseen = [
+        "-H",
+        there,
+        "--tls",
+        "--tlscert",
+        &client,
+        "--tlskey",
+        &client_key,
+        "ps",
+        "-q",
+    ];
+    assert_eq!(cnm(&host, &[], &unseen)?.ok()?.len(), 12);
+    contains(
+        &cnm(&host, &[], &["-H", "tcp://127.0.0.1:1", "ps"])?.failed()?,
+        "tcp://127.0.0.1:1",
+    );
+    ask(&["rm", "-f", "one"])?.ok().map(drop)
+}
+
 #[test]
 fn s3_tcp_without_certificates_is_refused_unless_somebody_insists() -> Test {
     let mut host = Single::start(&[])?;
@@ -142,7 +241,7 @@ fn sighup_has_the_configuration_read_again() -> Test {
         anyhow::ensure!(shown == r#"["rack=7"] true"#, "{shown}");
         Ok(())
     })?;
-    contains(&docker.log(), "they take effect at the next start");
+    contains(&docker.log(), "taken at the next start only: mtu");
     reload(r#"{"labels": 7}"#)?;
     wait_for("the refusal", Duration::from_secs(10), || {
         anyhow::ensure!(docker.log().contains("nothing is changed"), "not yet");

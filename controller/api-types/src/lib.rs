@@ -10,6 +10,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+mod auth;
 mod container;
 pub mod detach_keys;
 mod error;
@@ -26,6 +27,7 @@ mod stats;
 mod system;
 mod volume;
 
+pub use auth::{AuthConfig, AuthStatus};
 pub use container::config::{Config, Create, Created, Healthcheck, NetworkingConfig, StringOrList, UnitMap};
 pub use container::host_config::{
     BindOptions, BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, MountRequest,
@@ -60,8 +62,8 @@ pub use stats::{
     BlockEntry, BlockStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats, Stats, ThrottlingData,
 };
 pub use system::{
-    AddressPool, BuildPruned, Commit, Component, DiskUsage, Info, Plugins, Runtime, SwarmInfo, SystemVersion,
-    VersionPlatform,
+    AddressPool, BuildPruned, Commit, Component, DiskUsage, FirewallBackend, Info, Plugins, RegistryConfig,
+    RegistryIndex, Runtime, SwarmInfo, SystemVersion, VersionPlatform,
 };
 pub use volume::{Volume, VolumeCreate, VolumeUsageData, VolumesListed, VolumesPruned};
 

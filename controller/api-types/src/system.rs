@@ -93,6 +93,15 @@ shape! {
         /// Processors can be chosen.
         #[serde(rename = "CPUSet")]
         cpu_set: bool,
+        /// Bridged IPv4 packets are shown to iptables; only before API 1.50.
+        #[serde(rename = "BridgeNfIptables", skip_serializing_if = "Option::is_none")]
+        bridge_nf_iptables: Option<bool>,
+        /// Bridged IPv6 packets are shown to ip6tables; only before API 1.50.
+        #[serde(rename = "BridgeNfIp6tables", skip_serializing_if = "Option::is_none")]
+        bridge_nf_ip6tables: Option<bool>,
+        /// Folders with descriptions of devices.
+        #[serde(rename = "CDISpecDirs")]
+        cdi_spec_dirs: Vec<String>,
         /// The number of processes can be limited.
         pids_limit: bool,
         /// Packets are forwarded between interfaces.
@@ -131,6 +140,13 @@ shape! {
         architecture: String,
         /// The default registry.
         index_server_address: String,
+        /// What is known of registries.
+        registry_config: RegistryConfig,
+        /// Always `null`: resources that a swarm counts.
+        generic_resources: Option<Vec<String>>,
+        /// What makes the firewall's rules; since API 1.49.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        firewall_backend: Option<FirewallBackend>,
         /// Processors.
         #[serde(rename = "NCPU")]
         ncpu: i64,
@@ -237,6 +253,41 @@ shape! {
         error: String,
         /// `null`.
         remote_managers: Option<Vec<String>>,
+    }
+}
+
+shape! {
+    /// What is known of registries of images.
+    RegistryConfig {
+        /// Subnets whose registries need no certificate.
+        #[serde(rename = "InsecureRegistryCIDRs")]
+        insecure_registry_cidrs: Vec<String>,
+        /// Registries by their names: Docker Hub, and those that were called insecure.
+        index_configs: Map<RegistryIndex>,
+        /// What has what Docker Hub has; `null` for none.
+        mirrors: Option<Vec<String>>,
+    }
+}
+
+shape! {
+    /// A registry.
+    RegistryIndex {
+        /// Its name.
+        name: String,
+        /// What has the same as it.
+        mirrors: Vec<String>,
+        /// It must have a certificate that somebody vouches for.
+        secure: bool,
+        /// It is Docker Hub.
+        official: bool,
+    }
+}
+
+shape! {
+    /// What makes the firewall's rules.
+    FirewallBackend {
+        /// `nftables` or `iptables`.
+        driver: String,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every path with its handler. A handler decodes, converts, calls one method and encodes.
 
+mod auth;
 mod containers;
 mod events;
 mod exec;
@@ -46,6 +47,7 @@ fn system_routes() -> Router<Arc<Engine>> {
         .route("/events", get(events::follow))
         .route("/system/df", get(system::disk_usage))
         .route("/system/stop", post(system::stop))
+        .route("/auth", post(auth::login))
         .route("/build/prune", post(system::prune_build))
         .route("/plugins", get(system::plugins))
 }
@@ -144,13 +146,22 @@ fn later_routes() -> Router<Arc<Engine>> {
         ("/session", "building images with BuildKit is"),
         ("/grpc", "building images with BuildKit is"),
         ("/commit", "committing containers is"),
-        ("/auth", "logging in to a registry is"),
         ("/distribution/{*rest}", "asking a registry about an image is"),
         ("/plugins/{*rest}", "installing plugins is"),
+        (
+            "/containers/{id}/checkpoints",
+            "keeping what a container has in memory is",
+        ),
+        (
+            "/containers/{id}/checkpoints/{name}",
+            "keeping what a container has in memory is",
+        ),
+        ("/build/cancel", "building images is"),
     ] {
         let answer = move || async move { Refusal::not_implemented(format!("{what} not supported yet")) };
         router = router.route(path, axum::routing::any(answer));
     }
+    router = router.route("/swarm/leave", axum::routing::any(no_part_of_a_swarm));
     for path in [
         "/swarm",
         "/swarm/{*rest}",
@@ -177,6 +188,14 @@ async fn not_found() -> Refusal {
 async fn no_swarm() -> Refusal {
     Refusal::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "This node is not a swarm manager. (hint: overlay networks work without a swarm here, with a cluster store)",
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to \
+         swarm and try again. (hint: there is none here; overlay networks work without, with a cluster store)",
+    )
+}
+
+async fn no_part_of_a_swarm() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This node is not part of a swarm",
     )
 }

@@ -17,10 +17,12 @@ use crate::{
 
 mod bridge;
 mod docker;
+mod reloadable;
 mod tcp;
 
-pub use bridge::Bridge;
+pub use bridge::{AddressPool, Bridge};
 pub use docker::DockerPlugin;
+pub use reloadable::{KEYS as RELOADABLE, Reloadable};
 pub use tcp::Tcp;
 
 /// By which name the daemon was called: paths and the default bridge's device follow it.
@@ -142,15 +144,6 @@ pub enum Listen {
     Tcp(String),
 }
 
-/// A pool that user networks take subnets from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct AddressPool {
-    /// The pool.
-    pub base: Subnet,
-    /// Prefix length of each subnet cut from it.
-    pub size: u8,
-}
-
 /// What `--cluster-advertise` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Advertise {
@@ -181,6 +174,8 @@ pub struct Config {
     pub log_level: String,
     /// Cgroup of containers.
     pub cgroup_parent: String,
+    /// Whose subordinate numbers containers' users get; none for the host's own users.
+    pub userns_remap: Option<String>,
     /// Folder of the helper programs, if not beside the daemon.
     pub shim_path: Option<PathBuf>,
     /// Docker's plugin protocol is served.
@@ -219,6 +214,10 @@ pub struct Config {
     pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Options dockerd has and we don't that were given: warned of, not used.
     pub ignored: Vec<String>,
+    /// What can change while the daemon runs.
+    pub reloadable: Reloadable,
+    /// Every option as it was given.
+    pub given: Map<String, Value>,
     /// What was given and does less than its name says, a line each.
     pub warnings: Vec<String>,
 }
@@ -249,6 +248,7 @@ struct Raw {
     debug: bool,
     log_level: Option<String>,
     cgroup_parent: Option<String>,
+    userns_remap: Option<String>,
     shim_path: Option<PathBuf>,
     docker_plugin: bool,
     docker_socket: Option<String>,
@@ -356,6 +356,7 @@ fn raw(options: Map<String, Value>) -> Result<Raw, ConfigError> {
 }
 
 fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) -> Result<Config, ConfigError> {
+    let (given, reloadable) = (options.clone(), Reloadable::read(&options)?);
     let raw = raw(options)?;
     let hosts = if raw.hosts.is_empty() {
         vec![format!("unix://{}", persona.socket())]
@@ -376,6 +377,7 @@ fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) ->
         pidfile: raw.pidfile.clone(),
         log_level: log_level(raw.debug, raw.log_level.as_deref())?,
         cgroup_parent: raw.cgroup_parent.clone().unwrap_or_else(|| "/cnm".to_owned()),
+        userns_remap: raw.userns_remap.clone().filter(|whose| !whose.is_empty()),
         shim_path: raw.shim_path.clone(),
         docker: docker::plugin(persona, &raw)?,
         labels: raw.labels.clone(),
@@ -389,7 +391,9 @@ fn typed(persona: Persona, options: Map<String, Value>, ignored: Vec<String>) ->
         firewall_backend: firewall_backend(raw.firewall_backend.as_deref())?,
         host_gateways: host_gateways(&raw.host_gateway_ips)?,
         network_options: network_options(raw.default_network_opts.clone())?,
-        warnings: warnings(&raw),
+        warnings: [warnings(&raw), reloadable.warnings.clone()].concat(),
+        reloadable,
+        given,
         dns: raw.dns,
         dns_options: raw.dns_opts,
         dns_search: raw.dns_search,

@@ -1,6 +1,11 @@
 //! Constructs every part and hands it its dependencies. The order is the order of need, and of nothing else.
 
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use controller::{BridgeSettings, Controller, Parts};
@@ -20,6 +25,7 @@ use crate::{
     metrics::ThisHost,
     name_service::Names,
     programs::Programs,
+    users,
 };
 
 /// How long a stopped container finds its address again before others may get it.
@@ -38,6 +44,7 @@ pub struct Daemon {
     names: Arc<Names>,
     runtime: Runtime,
     kernel: Arc<Linux>,
+    exec_root: PathBuf,
 }
 
 impl Daemon {
@@ -46,6 +53,7 @@ impl Daemon {
         let mut about = About::clone(&self.engine.about());
         about.debug = is_debug(config);
         about.labels.clone_from(&config.labels);
+        tell_reloadable(&mut about, config);
         self.engine.reload(about);
     }
 
@@ -57,6 +65,8 @@ impl Daemon {
         }
         // It stays while a container runs.
         self.runtime.remove_cgroup_parent();
+        let running = !self.engine.containers.list(&engine::Query::default()).is_empty();
+        users::stop(&self.exec_root, running);
         // Links whose removal was promised; what is left is swept at the next start.
         let kernel = Arc::clone(&self.kernel);
         let settled = tokio::task::spawn_blocking(move || kernel.settle(Duration::from_secs(1)));
@@ -80,7 +90,8 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let linux = Arc::new(linux(config, node)?);
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
-    let plugins = Plugins::new(plugin_places(config), Limits::default());
+    let own = config.docker.as_ref().map(|_| plugin::NAME);
+    let plugins = Plugins::beside(plugin_places(config), Limits::default(), own);
     let parts = Parts {
         node: this_node(node, address),
         ipam: Arc::new(address_management(config, node, &stores, host_routes(&kernel))?),
@@ -121,6 +132,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
             options: config.dns_options.clone(),
         },
         host_gateway: config.host_gateways.clone(),
+        users: users::start(config)?,
         plugins,
         about: about(config, node, address),
     });
@@ -146,6 +158,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         names,
         runtime,
         kernel: linux,
+        exec_root: config.exec_root.clone(),
     })
 }
 
@@ -342,12 +355,21 @@ fn is_debug(config: &Config) -> bool {
     config.log_level == "debug"
 }
 
+fn tell_reloadable(about: &mut About, config: &Config) {
+    let reloadable = &config.reloadable;
+    about
+        .insecure_registries
+        .clone_from(&reloadable.insecure_registries);
+    about.registry_mirrors.clone_from(&reloadable.registry_mirrors);
+    about.settings.clone_from(&reloadable.told);
+}
+
 fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {
     let pools = config
         .address_pools
         .iter()
         .map(|pool| (pool.base.to_string(), pool.size));
-    About {
+    let mut about = About {
         id: node.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         compiler: "rustc 1.95".to_owned(),
@@ -359,6 +381,14 @@ fn about(config: &Config, node: NodeId, address: Option<IpAddr>) -> About {
             .unwrap_or_default(),
         default_pools: pools.collect(),
         labels: config.labels.clone(),
+        remapped_users: config.userns_remap.is_some(),
+        firewall_backend: match (config.firewall, config.firewall_backend) {
+            (false, _) => String::new(),
+            (true, FirewallBackend::Nftables) => "nftables".to_owned(),
+            (true, FirewallBackend::Iptables) => "iptables".to_owned(),
+        },
         ..About::default()
-    }
+    };
+    tell_reloadable(&mut about, config);
+    about
 }

@@ -50,7 +50,7 @@ pub use create::{AskedMode, CreateContainer, Missing};
 pub use exec::{CreateExec, ExecView};
 pub use files::{ArchiveStream, Change, ChangeKind, CopyIn, FileFacts};
 pub use health::{Health, HealthStatus, Probe};
-pub use logs::{LogQuery, LogStream};
+pub use logs::{LogQuery, LogStream, expression as log_expression};
 pub use query::{Query, name_matches};
 pub use shares::AskedShares;
 pub use update::Update;
@@ -85,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) dns: model::DnsConfig,
     /// What `host-gateway` is; empty for the default bridge's gateways.
     pub(crate) host_gateway: Vec<std::net::IpAddr>,
+    /// The users' namespace of containers, if they are not in the host's.
+    pub(crate) users: Option<Arc<runtime::Users>>,
     /// All containers are being stopped, as before a shutdown: none is started again by its policy.
     stopping: std::sync::atomic::AtomicBool,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
@@ -104,6 +106,7 @@ impl Core {
             hostname: parts.hostname.clone(),
             dns: parts.dns.clone(),
             host_gateway: parts.host_gateway.clone(),
+            users: parts.users.clone(),
             stopping: std::sync::atomic::AtomicBool::new(false),
             execs: Mutex::default(),
         }))
@@ -270,7 +273,8 @@ impl Containers {
     /// `Conflict` for a taken name, `Invalid` for one against the rule.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         let container = self.find(container)?;
-        let name = create::checked_name(name)?;
+        const DOING: &str = "Error when allocating new name: ";
+        let name = create::checked_name(name).map_err(|error| error.after(DOING))?;
         let _operation = container.operation.lock().await;
         let old = container.record().name.clone();
         if old == name {
@@ -278,7 +282,8 @@ impl Containers {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.core.registry.rename(&container, name).await?;
+        let renamed = self.core.registry.rename(&container, name).await;
+        renamed.map_err(|error| error.after(DOING))?;
         if let Err(error) = networks::rename(&self.core, &container).await {
             if let Err(undo) = self.core.registry.rename(&container, old.clone()).await {
                 tracing::warn!(container = %old, error = %undo, "undoing a rename");
@@ -335,7 +340,7 @@ impl Containers {
     /// `Conflict` when it doesn't run.
     pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<()> {
         let container = self.find(container)?;
-        Ok(stop::shim(&container)?.resize(height, width).await?)
+        stop::still(&container, stop::shim(&container)?.resize(height, width).await)
     }
 
     /// Connects it to a network: at once when it runs, else recorded for its next start.

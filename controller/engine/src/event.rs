@@ -22,6 +22,8 @@ pub enum Subject {
     Volume,
     /// The daemon itself.
     Daemon,
+    /// What is kept of builds.
+    Builder,
 }
 
 /// Something that happened.

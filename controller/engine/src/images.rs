@@ -26,7 +26,8 @@ impl Images {
         let store = self.core.images.clone();
         let name = import.reference.as_ref().map(Reference::familiar);
         let id = blocking(move || Ok(store.import(input, &import)?)).await?;
-        self.tell("import", &id, name.unwrap_or_else(|| id.to_string()));
+        self.tell("import", &id, name.unwrap_or_else(|| id.to_string()))
+            .await;
         Ok(id)
     }
 
@@ -42,7 +43,7 @@ impl Images {
                 .names
                 .first()
                 .map_or_else(|| image.id.to_string(), Reference::familiar);
-            self.tell("load", &image.id, name);
+            self.tell("load", &image.id, name).await;
         }
         Ok(loaded)
     }
@@ -75,7 +76,7 @@ impl Images {
         let new = new
             .parse::<Reference>()
             .map_or_else(|_| new.to_owned(), |reference| reference.familiar());
-        self.tell("tag", &id, new);
+        self.tell("tag", &id, new).await;
         Ok(())
     }
 
@@ -85,16 +86,20 @@ impl Images {
     /// `NotFound`; `Conflict` while a container needs it.
     pub async fn remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
         let (core, name) = (self.core.clone(), name.to_owned());
-        let (id, removed) = blocking(move || {
-            let id = core.images.get(&name)?.id;
+        let (image, removed) = blocking(move || {
+            let image = core.images.get(&name)?;
             let removed = core.images.remove(&name, force, &|image| users(&core, image))?;
-            Ok((id, removed))
+            Ok((image, removed))
         })
         .await?;
         for one in &removed {
+            // Docker tells of both by the image, not by the name that went.
             match one {
-                Removed::Untagged(reference) => self.tell("untag", &id, reference.familiar()),
-                Removed::Image(image) => self.tell("delete", image, image.to_string()),
+                Removed::Untagged(_) => self.tell_of(&image, "untag", image.id.to_string()),
+                Removed::Image(gone) if *gone == image.id => {
+                    self.tell_of(&image, "delete", gone.to_string());
+                }
+                Removed::Image(gone) => self.tell("delete", gone, gone.to_string()).await,
                 Removed::Layer(_) => {}
             }
         }
@@ -111,8 +116,22 @@ impl Images {
         users(&self.core, id).len()
     }
 
-    fn tell(&self, action: &str, id: &ImageId, name: String) {
-        let attributes = Labels::from([("name".to_owned(), name)]);
+    /// Tells of an image that may be gone by now.
+    async fn tell(&self, action: &str, id: &ImageId, name: String) {
+        match self.get(&id.to_string()).await {
+            Ok(image) => self.tell_of(&image, action, name),
+            Err(_) => self.send(id, action, Labels::from([("name".to_owned(), name)])),
+        }
+    }
+
+    /// With the image's labels, as of everything that has some.
+    fn tell_of(&self, image: &Image, action: &str, name: String) {
+        let mut attributes = image.document.config.labels.clone();
+        attributes.insert("name".to_owned(), name);
+        self.send(&image.id, action, attributes);
+    }
+
+    fn send(&self, id: &ImageId, action: &str, attributes: Labels) {
         self.core
             .events
             .send(Event::now(Subject::Image, id.to_string(), action, attributes));

@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod images;
 pub mod record;
+mod system;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -20,7 +21,7 @@ extern crate self as engine;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use controller::Controller;
@@ -33,7 +34,7 @@ pub use ::images::{Healthcheck, HistoryEntry, Image, ImageId, Import, Loaded, Re
 pub use containers::{
     ArchiveStream, AskedMode, AskedShares, Attached, Change, ChangeKind, Containers, CopyIn, CreateContainer,
     CreateExec, ExecView, FileFacts, Health, HealthStatus, LogQuery, LogStream, Missing, Probe, Processes,
-    Query, Sample, StopOptions, Update, View, Wait, WaitCondition, name_matches,
+    Query, Sample, StopOptions, Update, View, Wait, WaitCondition, log_expression, name_matches,
 };
 pub use controller::{
     AttachForeign, AttachedForeign, CreateNetwork, Error as NetworkError, Foreign, ForeignSandbox, Gateways,
@@ -43,7 +44,9 @@ pub use error::{Error, Result};
 pub use event::{Event, Events, Subject, Subscription};
 pub use images::Images;
 pub use record::{Record, Settings};
+pub use registry::{Error as LoginError, Login};
 pub use runtime::{Attach, ForwardTo, Streams, stats};
+pub use system::insecure_registry;
 pub use volumes::{
     AskedVolume, AskedVolumes, CreateVolume, PrunedVolumes, VolumeMount, VolumePrune, VolumeQuery,
     VolumeRecord, VolumeUsage, VolumeView, Volumes,
@@ -51,8 +54,17 @@ pub use volumes::{
 
 /// What the runtime is asked for, in its own words.
 pub mod run {
+    /// What of the wishes this host can't give and a container is made without, in words.
+    pub fn discarded(config: &ContainerConfig) -> Vec<String> {
+        if config.resources == Resources::default() {
+            return Vec::new();
+        }
+        runtime::spec::discarded(config, &runtime::spec::HostFacts::read())
+    }
+
     pub use runtime::spec::{
-        ContainerConfig, Device, Mount, Namespace, Resources, Seccomp, Ulimit, exec::ExecConfig,
+        Below, ContainerConfig, Device, MASKED, Mount, Namespace, READONLY, Resources, Seccomp, Ulimit,
+        exec::ExecConfig,
     };
 }
 
@@ -77,6 +89,8 @@ pub struct EngineParts {
     pub dns: model::DnsConfig,
     /// What `host-gateway` is in containers' hosts files, one for each family; empty for the default bridge's gateways.
     pub host_gateway: Vec<std::net::IpAddr>,
+    /// The users' namespace of containers, if they are not in the host's.
+    pub users: Option<Arc<runtime::Users>>,
     /// Volume drivers of others.
     pub plugins: Arc<plugin_proto::Plugins>,
     /// What `info` and `version` say of this daemon.
@@ -106,6 +120,16 @@ pub struct About {
     pub default_pools: Vec<(String, u8)>,
     /// The daemon's labels, `key=value`.
     pub labels: Vec<String>,
+    /// Registries that are spoken to though nobody vouches for them: hosts and subnets.
+    pub insecure_registries: Vec<String>,
+    /// Registries that have what Docker Hub has, as they were configured.
+    pub registry_mirrors: Vec<String>,
+    /// Containers have users of their own.
+    pub remapped_users: bool,
+    /// Whether rules are made by nftables or by iptables.
+    pub firewall_backend: String,
+    /// What a new reading of the configuration can change, as the event of a reload tells it.
+    pub settings: Labels,
 }
 
 /// Containers, images and networks.
@@ -164,30 +188,6 @@ impl Engine {
     pub async fn attach(&self, mut request: AttachForeign) -> Result<AttachedForeign> {
         request.dns = containers::prepare::or_default(&request.dns, &self.dns);
         Ok(self.foreign.attach(request).await?)
-    }
-
-    /// What `info` and `version` say of this daemon.
-    pub fn about(&self) -> Arc<About> {
-        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Changes what they say, as after a new reading of the configuration, and tells of it.
-    pub fn reload(&self, about: About) {
-        let attributes = Labels::from([
-            ("debug".to_owned(), about.debug.to_string()),
-            ("labels".to_owned(), format!("{:?}", about.labels)),
-            ("name".to_owned(), self.volumes.core.hostname.clone()),
-        ]);
-        let id = about.id.clone();
-        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(about);
-        self.events
-            .send(Event::now(Subject::Daemon, id, "reload", attributes));
-    }
-
-    /// Tells that things nobody used were removed, and how much room that made.
-    pub fn tell_pruned(&self, subject: Subject, bytes: u64) {
-        let attributes = Labels::from([("reclaimed".to_owned(), bytes.to_string())]);
-        self.events.send(Event::now(subject, "", "prune", attributes));
     }
 
     /// Every record of networks, endpoints and hosts, now.

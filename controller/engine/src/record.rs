@@ -11,6 +11,8 @@ use images::ImageId;
 use model::{ContainerId, ContainerName, DnsConfig, Labels, MacAddress, NetworkId, PortBinding, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::containers::Health;
+
 /// A container as recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -93,6 +95,9 @@ pub struct Settings {
     /// How its health is asked.
     #[serde(default)]
     pub health: Option<images::Healthcheck>,
+    /// What runs the shell form of the health check: the image's; empty for the usual one.
+    #[serde(default)]
+    pub shell: Vec<String>,
     /// A first process of ours looks after the command: it passes signals on and buries the dead.
     #[serde(default)]
     pub init: bool,
@@ -228,6 +233,22 @@ pub struct LogSettings {
     /// What the lines are called there: `{{.Name}}` and so on; empty for the short id.
     #[serde(default)]
     pub tag: String,
+    /// What of labels and variables stands with each line.
+    #[serde(default)]
+    pub attributes: LogAttributes,
+}
+
+/// What of a container's labels and variables stands with each line of its log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAttributes {
+    /// Labels by name.
+    pub labels: Vec<String>,
+    /// Labels whose names this expression finds; empty for none.
+    pub labels_regex: String,
+    /// Variables by name.
+    pub env: Vec<String>,
+    /// Variables whose names this expression finds; empty for none.
+    pub env_regex: String,
 }
 
 impl Default for LogSettings {
@@ -238,6 +259,7 @@ impl Default for LogSettings {
             max_files: 1,
             forward: None,
             tag: String::new(),
+            attributes: LogAttributes::default(),
         }
     }
 }
@@ -319,6 +341,9 @@ pub struct State {
     pub restarts: u32,
     /// The user stopped it, so that policies leave it alone.
     pub stopped: bool,
+    /// What its probes said when that last changed; none without a health check.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// It is being made: its volumes are being filled.
     #[serde(default)]
     pub filling: bool,
@@ -340,6 +365,7 @@ impl State {
             finished: Timestamp::ZERO,
             restarts: 0,
             stopped: false,
+            health: None,
             filling: false,
             with_volumes: false,
         }

@@ -10,13 +10,12 @@ mod decide;
 mod drivers;
 mod fill;
 mod find;
+mod foreign;
 mod record;
 mod registry;
 mod sweep;
 
 use std::sync::Arc;
-
-use plugin_proto::activation::VOLUME_DRIVER;
 
 pub use change::PrunedVolumes;
 pub use decide::{AskedVolume, AskedVolumes};
@@ -81,9 +80,14 @@ impl Volumes {
         find::inspect(&self.core, name).await
     }
 
-    /// Those that are asked for, by name.
-    pub fn list(&self, query: &VolumeQuery) -> Vec<VolumeView> {
-        find::list(&self.core, query)
+    /// Those that are asked for, by name: those of this host's records, and what plugins have besides. And what plugins
+    /// didn't say.
+    pub async fn list(&self, query: &VolumeQuery) -> (Vec<VolumeView>, Vec<String>) {
+        let mut volumes = find::list(&self.core, query);
+        let (foreign, warnings) = foreign::list(&self.core, query).await;
+        volumes.extend(foreign);
+        volumes.sort_by(|one, other| one.record.name.cmp(&other.record.name));
+        (volumes, warnings)
     }
 
     /// Removes a volume. With `force` one that is not there is no error.
@@ -110,12 +114,10 @@ impl Volumes {
         find::usage(&self.core).await
     }
 
-    /// Names of the drivers.
-    pub fn drivers(&self) -> Vec<String> {
-        let active = self.core.plugins.active().into_iter();
-        let plugins = active.filter(|(_, kinds)| kinds.iter().any(|kind| kind == VOLUME_DRIVER));
-        std::iter::once(LOCAL.to_owned())
-            .chain(plugins.map(|(name, _)| name))
-            .collect()
+    /// Names of the drivers: the local one and every plugin that answers.
+    pub async fn drivers(&self) -> Vec<String> {
+        let plugins = foreign::drivers(&self.core).await;
+        let names = plugins.iter().map(|plugin| plugin.name().to_owned());
+        std::iter::once(LOCAL.to_owned()).chain(names).collect()
     }
 }

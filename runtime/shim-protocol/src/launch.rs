@@ -1,6 +1,9 @@
 //! What a shim is told when it is launched: one file, kept so that a restarted daemon finds the shim by it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,35 @@ pub struct Launch {
     /// Where each line of output goes besides.
     #[serde(default)]
     pub forward: Option<Forward>,
+    /// The users' namespace that the container is in, if not the host's.
+    #[serde(default)]
+    pub users: Option<Users>,
+}
+
+/// What users and groups of a container are on the host: ranges, one behind the other, by the first and how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// Users.
+    pub uids: Vec<(u32, u32)>,
+    /// Groups.
+    pub gids: Vec<(u32, u32)>,
+}
+
+impl Users {
+    /// What a user and a group of the container are on the host; root's where they are nothing.
+    pub fn outside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let find = |ranges: &[(u32, u32)], number: u32| {
+            let mut rest = number;
+            for (first, count) in ranges {
+                if rest < *count {
+                    return first + rest;
+                }
+                rest -= count;
+            }
+            0
+        };
+        (find(&self.uids, uid), find(&self.gids, gid))
+    }
 }
 
 /// A log of somebody else's that each line goes to.
@@ -72,6 +104,9 @@ pub struct LogFile {
     pub max_size: Option<u64>,
     /// How many files are kept, the current one included; at least one.
     pub max_files: u32,
+    /// What stands with each line: labels, variables and the tag that the user wants there.
+    #[serde(default)]
+    pub attrs: BTreeMap<String, String>,
 }
 
 /// The paths a container's shim has below an exec-root.

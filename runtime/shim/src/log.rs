@@ -22,6 +22,8 @@ pub(crate) struct Log {
     size: u64,
     /// Begun lines of standard output and standard error.
     begun: [Vec<u8>; 2],
+    /// What stands in each entry behind the stream.
+    attrs: String,
 }
 
 impl Log {
@@ -30,6 +32,7 @@ impl Log {
         let file = append(&config.path)?;
         let size = file.metadata()?.len();
         Ok(Self {
+            attrs: attrs(&config),
             config,
             file,
             size,
@@ -42,19 +45,19 @@ impl Log {
     pub(crate) fn write(&mut self, kind: StreamKind, bytes: &[u8]) -> io::Result<()> {
         let time = now();
         let mut entries = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 96);
-        let begun = &mut self.begun[place(kind)];
+        let (begun, attrs) = (&mut self.begun[place(kind)], &self.attrs);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let mut piece = piece;
             while begun.len() + piece.len() > LONGEST {
                 let (now, later) = piece.split_at(LONGEST - begun.len());
                 begun.extend_from_slice(now);
-                entry(&mut entries, kind, begun, &time);
+                entry(&mut entries, kind, begun, attrs, &time);
                 begun.clear();
                 piece = later;
             }
             begun.extend_from_slice(piece);
             if begun.last() == Some(&b'\n') {
-                entry(&mut entries, kind, begun, &time);
+                entry(&mut entries, kind, begun, attrs, &time);
                 begun.clear();
             }
         }
@@ -67,7 +70,7 @@ impl Log {
         for kind in [StreamKind::Stdout, StreamKind::Stderr] {
             let begun = std::mem::take(&mut self.begun[place(kind)]);
             if !begun.is_empty() {
-                entry(&mut entries, kind, &begun, &time);
+                entry(&mut entries, kind, &begun, &self.attrs, &time);
             }
         }
         self.append(&entries)
@@ -161,12 +164,20 @@ fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }
 
+/// Labels and the like as they stand in an entry; nothing where there are none.
+fn attrs(config: &LogFile) -> String {
+    match serde_json::to_string(&config.attrs) {
+        Ok(text) if !config.attrs.is_empty() => format!(",\"attrs\":{text}"),
+        _ => String::new(),
+    }
+}
+
 /// Bytes that are no text are shown as the replacement character: JSON has no other way.
-fn entry(to: &mut Vec<u8>, kind: StreamKind, line: &[u8], time: &str) {
+fn entry(to: &mut Vec<u8>, kind: StreamKind, line: &[u8], attrs: &str, time: &str) {
     to.extend_from_slice(b"{\"log\":");
     // Writing to memory does not fail, and text is always JSON.
     let _ = serde_json::to_writer(&mut *to, &String::from_utf8_lossy(line));
-    let _ = writeln!(to, ",\"stream\":\"{}\",\"time\":\"{time}\"}}", kind.name());
+    let _ = writeln!(to, ",\"stream\":\"{}\"{attrs},\"time\":\"{time}\"}}", kind.name());
 }
 
 #[cfg(test)]
@@ -191,6 +202,7 @@ mod tests {
             path: dir.join("log"),
             max_size,
             max_files,
+            attrs: Default::default(),
         })
         .unwrap()
     }

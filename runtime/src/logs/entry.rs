@@ -1,6 +1,6 @@
 //! One line of a log, and whether and how it is shown.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use model::Timestamp;
@@ -16,6 +16,8 @@ pub(super) struct Entry<'a> {
     log: Cow<'a, str>,
     #[serde(borrow)]
     stream: Cow<'a, str>,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     time: Timestamp,
 }
 
@@ -50,14 +52,41 @@ pub(super) fn show(line: &[u8], query: &LogQuery) -> Shown {
     } else {
         String::new()
     };
-    let length = time.len() + entry.log.len();
+    let details = if query.details {
+        format!("{} ", details(&entry.attrs))
+    } else {
+        String::new()
+    };
+    let length = time.len() + details.len() + entry.log.len();
     let mut item = BytesMut::with_capacity(HEADER + length);
     if query.framed {
         item.put_slice(&header(kind, u32::try_from(length).unwrap_or(u32::MAX)));
     }
     item.put_slice(time.as_bytes());
+    item.put_slice(details.as_bytes());
     item.put_slice(entry.log.as_bytes());
     Shown::Item(item.freeze())
+}
+
+/// `key=value,other=value`, written as in a URL's query.
+fn details(attrs: &BTreeMap<String, String>) -> String {
+    let pairs = attrs
+        .iter()
+        .map(|(key, value)| format!("{}={}", escaped(key), escaped(value)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte))
+            }
+            b' ' => escaped.push('+'),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+        escaped
+    })
 }
 
 /// Times in front of lines stand below each other.
@@ -138,6 +167,15 @@ mod tests {
         for (name, query, expected) in table {
             assert_eq!(shown(&query), expected, "{name}");
         }
+        let detailed = LogQuery {
+            framed: false,
+            details: true,
+            ..Default::default()
+        };
+        assert_eq!(shown(&detailed), item(b" a\x1b\n"), "without any");
+        let line =
+            br#"{"log":"a","stream":"stdout","attrs":{"k":"v w","a":"1,2"},"time":"2026-01-02T03:04:05Z"}"#;
+        assert_eq!(show(line, &detailed), item(b"a=1%2C2,k=v+w a"));
         assert_eq!(show(b"{\"log\":\"tor", &LogQuery::default()), Shown::Skipped);
     }
 }

@@ -41,7 +41,8 @@ impl Shim {
     }
 }
 
-pub(super) fn write_files(paths: &Paths, bundle: &Bundle) -> Result<()> {
+/// Answers the container's cgroup.
+pub(super) fn write_files(paths: &Paths, bundle: &Bundle) -> Result<String> {
     let config = bundle.dir.join("config.json");
     bundle.spec.save(&config).map_err(|error| Error::File {
         doing: "writing",
@@ -52,7 +53,14 @@ pub(super) fn write_files(paths: &Paths, bundle: &Bundle) -> Result<()> {
     let launch = launch(paths, bundle);
     let text = serde_json::to_vec(&launch).map_err(io::Error::from);
     text.and_then(|text| private(&paths.launch)?.write_text(&text))
-        .map_err(Error::file("writing", &paths.launch))
+        .map_err(Error::file("writing", &paths.launch))?;
+    Ok(launch.cgroup)
+}
+
+/// The cgroup of a container that was launched.
+pub(super) fn cgroup(paths: &Paths) -> Option<String> {
+    let launch: Launch = serde_json::from_slice(&fs::read(&paths.launch).ok()?).ok()?;
+    Some(launch.cgroup)
 }
 
 fn launch(paths: &Paths, bundle: &Bundle) -> Launch {
@@ -72,13 +80,26 @@ fn launch(paths: &Paths, bundle: &Bundle) -> Launch {
         open_stdin: bundle.open_stdin,
         stdin_once: bundle.stdin_once,
         init: bundle.init,
+        users: users(&bundle.spec),
         forward: bundle.log.forward.clone(),
         log: bundle.log.path.clone().map(|path| LogFile {
             path,
             max_size: bundle.log.max_size,
             max_files: bundle.log.max_files.max(1),
+            attrs: bundle.log.attrs.clone(),
         }),
     }
+}
+
+/// The users of a spec that names them.
+fn users(spec: &oci_spec::runtime::Spec) -> Option<shim_protocol::launch::Users> {
+    let linux = spec.linux().as_ref()?;
+    let ranges = |mappings: &Option<Vec<oci_spec::runtime::LinuxIdMapping>>| {
+        let each = mappings.iter().flatten().map(|one| (one.host_id(), one.size()));
+        each.collect::<Vec<_>>()
+    };
+    let (uids, gids) = (ranges(linux.uid_mappings()), ranges(linux.gid_mappings()));
+    (!uids.is_empty()).then_some(shim_protocol::launch::Users { uids, gids })
 }
 
 fn private(path: &Path) -> io::Result<File> {

@@ -275,3 +275,42 @@ fn this_daemon_tells_a_plugin_of_hosts_the_same() -> Test {
     assert!(!here.ok("network ls")?.contains("lan"), "nobody has it");
     Ok(())
 }
+
+/// What a plugin has besides is listed, shown, used and removed like what was made here; one that hangs keeps a list
+/// for a while, and is named.
+#[test]
+fn volumes_that_a_plugin_has_besides_are_there() -> Test {
+    let single = Single::start(&[])?;
+    let docker = &single.daemon;
+    let plugins = docker.exec_root().join("plugins");
+    let store = Store::serve(docker.host(), plugins.join("store.sock"))?;
+    store.have("theirs");
+    docker.ok("volume create ours")?;
+    docker.ok("volume create -d store both")?;
+    assert_eq!(docker.ok("volume ls -q")?, "both\nours\ntheirs");
+    assert_eq!(docker.ok("volume ls -q -f driver=store")?, "both\ntheirs");
+    assert_eq!(docker.ok("volume ls -q -f name=our")?, "ours");
+    assert_eq!(
+        docker.ok("volume ls -q -f dangling=true -f driver=store")?,
+        "both\ntheirs"
+    );
+    let line = "volume inspect -f {{.Driver}}|{{.CreatedAt}}|{{.Scope}} theirs";
+    assert_eq!(docker.ok(line)?, "store|2026-01-02T03:04:05Z|local");
+    let drivers = docker
+        .docker(&["info", "--format", "{{json .Plugins.Volume}}"])?
+        .ok()?;
+    assert_eq!(drivers, r#"["local","store"]"#);
+    docker.ok("run --rm -v theirs:/data --volume-driver store busybox touch /data/file")?;
+    assert!(docker.ok("volume ls -q")?.contains("theirs"));
+    docker.ok("volume rm theirs")?;
+    assert_eq!(docker.ok("volume ls -q")?, "both\nours");
+    assert!(
+        docker
+            .refused("volume inspect theirs")?
+            .contains("no such volume")
+    );
+    // Somebody listens there and never answers.
+    let _silent = std::os::unix::net::UnixListener::bind(plugins.join("silent.sock"))?;
+    assert_eq!(docker.ok("volume ls -q")?, "both\nours");
+    Ok(())
+}

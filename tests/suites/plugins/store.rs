@@ -55,6 +55,12 @@ impl Store {
         &self.socket
     }
 
+    /// Has a volume that nobody made here.
+    pub(crate) fn have(&self, name: &str) {
+        let _ = std::fs::create_dir_all(self.folder.join(name));
+        self.state().volumes.insert(name.to_owned());
+    }
+
     /// What it was asked since the last time.
     pub(crate) fn calls(&self) -> Vec<Called> {
         std::mem::take(&mut self.state().calls)

@@ -36,6 +36,7 @@ const fn kind(subject: Subject) -> &'static str {
         Subject::Network => "network",
         Subject::Volume => "volume",
         Subject::Daemon => "daemon",
+        Subject::Builder => "builder",
     }
 }
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use api_types::HostConfig;
-use engine::{ForwardTo, record::LogSettings};
+use engine::{
+    ForwardTo, log_expression,
+    record::{LogAttributes, LogSettings},
+};
 
 use crate::status::{Answer, Refusal};
 
@@ -64,7 +67,8 @@ pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
     let known = DRIVERS.iter().find(|(name, _)| *name == driver);
     let (_, options) = known.ok_or_else(|| {
         Refusal::bad_request(format!(
-            "logger: no log driver named '{driver}' is registered (hint: json-file, local, none, journald and syslog are there)"
+            "error looking up logging plugin {driver}: plugin \"{driver}\" not found (hint: json-file, local, none, \
+             journald and syslog are there)"
         ))
     })?;
     let shared = ["mode", "max-buffer-size"];
@@ -78,8 +82,10 @@ pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
         )));
     }
     let option = |name: &str| config.config.get(name).map(String::as_str);
+    mode(&option)?;
     let mut settings = LogSettings {
         tag: option("tag").unwrap_or_default().to_owned(),
+        attributes: attributes(&option)?,
         ..LogSettings::default()
     };
     if matches!(driver, "local" | "journald" | "syslog") {
@@ -92,19 +98,57 @@ pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
         _ => {}
     }
     if let Some(text) = option("max-size") {
-        let size = size(text)
-            .ok_or_else(|| Refusal::bad_request(format!("invalid value for max-size: {text:?}")))?;
+        let size = size(text).ok_or_else(|| Refusal::bad_request(format!("invalid size: '{text}'")))?;
         settings.max_size = Some(size).filter(|size| *size > 0);
     }
     if let Some(text) = option("max-file") {
         let files = text.parse().ok().filter(|files| *files > 0);
         settings.max_files =
             files.ok_or_else(|| Refusal::bad_request("max-file cannot be less than 1".to_owned()))?;
-        if settings.max_size.is_none() && settings.max_files > 1 {
-            return Err(Refusal::bad_request("max-file cannot be used without max-size"));
-        }
     }
     Ok(settings)
+}
+
+/// Whether the container waits for its log. Here it never does for long, so both are the same.
+fn mode<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<()> {
+    let mode = option("mode").unwrap_or_default();
+    if !["", "blocking", "non-blocking"].contains(&mode) {
+        return Err(Refusal::bad_request(format!(
+            "logger: logging mode not supported: {mode}"
+        )));
+    }
+    match option("max-buffer-size") {
+        Some(_) if mode != "non-blocking" => Err(Refusal::bad_request(
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+        )),
+        Some(text) if size(text).is_none() => Err(Refusal::bad_request(format!(
+            "error parsing option max-buffer-size: invalid size: '{text}'"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Labels and variables that stand with each line.
+fn attributes<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<LogAttributes> {
+    let names = |name: &str| {
+        let text = option(name).unwrap_or_default();
+        text.split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let expression = |name: &str| {
+        let text = option(name).unwrap_or_default();
+        log_expression(text)
+            .map_err(|error| Refusal::bad_request(format!("error parsing regexp: {name}: {error}")))?;
+        Ok::<_, Refusal>(text.to_owned())
+    };
+    Ok(LogAttributes {
+        labels: names("labels"),
+        labels_regex: expression("labels-regex")?,
+        env: names("env"),
+        env_regex: expression("env-regex")?,
+    })
 }
 
 fn syslog<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<ForwardTo> {
@@ -131,7 +175,8 @@ fn syslog<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<ForwardTo> {
         Some("tcp+tls") => return Err(Refusal::not_implemented("syslog over TLS is not supported yet")),
         _ => {
             return Err(Refusal::bad_request(format!(
-                "syslog-address should be in form proto://address, got {address}"
+                "unsupported scheme: '{}'",
+                kind.unwrap_or_default()
             )));
         }
     }
@@ -201,11 +246,31 @@ mod tests {
             structured: false,
         };
         assert_eq!(syslog.expect("settings").forward, Some(wanted));
+        let attributes = read(
+            "",
+            &[
+                ("labels", "a,b"),
+                ("env-regex", "^CNM_"),
+                ("mode", "non-blocking"),
+                ("max-buffer-size", "4m"),
+            ],
+        );
+        let attributes = attributes.expect("settings").attributes;
+        assert_eq!(
+            (&attributes.labels[..], &*attributes.env_regex),
+            (&["a".to_owned(), "b".to_owned()][..], "^CNM_")
+        );
         for (driver, options) in [
-            ("splunk", &[][..]),
+            ("json-file", &[("labels-regex", "(")][..]),
+            ("json-file", &[("mode", "sometimes")]),
+            ("json-file", &[("max-buffer-size", "4m")]),
+            (
+                "json-file",
+                &[("mode", "non-blocking"), ("max-buffer-size", "much")],
+            ),
+            ("splunk", &[]),
             ("json-file", &[("syslog-address", "udp://x")]),
             ("json-file", &[("max-file", "0")]),
-            ("json-file", &[("max-file", "2")]),
             ("json-file", &[("max-size", "lots")]),
             ("syslog", &[("syslog-facility", "weather")]),
             ("syslog", &[("syslog-address", "10.0.0.1")]),

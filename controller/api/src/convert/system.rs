@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use api_types as docker;
-use engine::{Engine, View, record::Phase};
+use engine::{About, Engine, View, record::Phase};
 use model::Timestamp;
+
+use crate::version::ApiVersion;
 
 /// Facts of this host that only the kernel tells.
 struct Host {
@@ -15,7 +17,11 @@ struct Host {
     memory: i64,
     processors: i64,
     unified_cgroups: bool,
+    swap: bool,
     forwarding: bool,
+    bridged: [bool; 2],
+    files: i64,
+    threads: i64,
 }
 
 impl Host {
@@ -30,10 +36,25 @@ impl Host {
             memory: memory(&text("/proc/meminfo")),
             processors: std::thread::available_parallelism()
                 .map_or(1, |count| i64::try_from(count.get()).unwrap_or(1)),
-            unified_cgroups: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            unified_cgroups: exists("/sys/fs/cgroup/cgroup.controllers"),
+            swap: exists("/sys/fs/cgroup/cgroup.controllers")
+                || exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"),
             forwarding: first("/proc/sys/net/ipv4/ip_forward") == "1",
+            bridged: ["iptables", "ip6tables"]
+                .map(|rules| first(&format!("/proc/sys/net/bridge/bridge-nf-call-{rules}")) == "1"),
+            files: entries("/proc/self/fd"),
+            threads: entries("/proc/self/task"),
         }
     }
+}
+
+fn exists(path: &str) -> bool {
+    std::path::Path::new(path).exists()
+}
+
+/// How many there are in a folder.
+fn entries(folder: &str) -> i64 {
+    std::fs::read_dir(folder).map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(i64::MAX))
 }
 
 fn distribution(text: &str) -> BTreeMap<String, String> {
@@ -58,6 +79,13 @@ fn go_architecture(rust: &str) -> &str {
         "aarch64" => "arm64",
         other => other,
     }
+}
+
+fn security_options(about: &About) -> Vec<String> {
+    let users = about.remapped_users.then(|| "name=userns".to_owned());
+    std::iter::once("name=seccomp,profile=builtin".to_owned())
+        .chain(users)
+        .collect()
 }
 
 /// `GET /version`.
@@ -102,7 +130,12 @@ pub(crate) fn version(engine: &Engine) -> docker::SystemVersion {
 }
 
 /// `GET /info`.
-pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docker::Info {
+pub(crate) fn info(
+    engine: &Engine,
+    containers: &[View],
+    images: usize,
+    volume_drivers: Vec<String>,
+) -> docker::Info {
     let (about, host) = (engine.about(), Host::read());
     let count = |holds: &dyn Fn(Phase) -> bool| {
         let phases = containers.iter().map(|view| view.record.state.phase);
@@ -118,9 +151,9 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
         images: i64::try_from(images).unwrap_or(i64::MAX),
         driver: "overlay2".to_owned(),
         driver_status: vec![["Backing Filesystem".to_owned(), "overlayfs".to_owned()]],
-        plugins: plugins(engine.networks.drivers(), engine.volumes.drivers()),
+        plugins: plugins(engine.networks.drivers(), volume_drivers),
         memory_limit: true,
-        swap_limit: host.unified_cgroups,
+        swap_limit: host.swap,
         cpu_cfs_period: true,
         cpu_cfs_quota: true,
         cpu_shares: true,
@@ -128,6 +161,16 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
         pids_limit: true,
         ipv4_forwarding: host.forwarding,
         debug: about.debug,
+        n_fd: host.files,
+        n_goroutines: host.threads,
+        bridge_nf_iptables: Some(host.bridged[0]),
+        bridge_nf_ip6tables: Some(host.bridged[1]),
+        index_server_address: HUB_INDEX.to_owned(),
+        registry_config: registries(&about),
+        firewall_backend: Some(about.firewall_backend.clone())
+            .filter(|driver| !driver.is_empty())
+            .map(|driver| docker::FirewallBackend { driver }),
+        init_binary: "cnm-shim".to_owned(),
         oom_kill_disable: !host.unified_cgroups,
         system_time: Timestamp::now().to_string(),
         logging_driver: "json-file".to_owned(),
@@ -160,7 +203,7 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
             ..docker::SwarmInfo::default()
         },
         live_restore_enabled: true,
-        security_options: vec!["name=seccomp,profile=builtin".to_owned()],
+        security_options: security_options(&about),
         default_address_pools: about
             .default_pools
             .iter()
@@ -171,6 +214,50 @@ pub(crate) fn info(engine: &Engine, containers: &[View], images: usize) -> docke
             .collect(),
         warnings: warnings(engine),
         ..docker::Info::default()
+    }
+}
+
+/// The same as a client of some version expects it.
+pub(crate) fn in_version(mut info: docker::Info, version: ApiVersion) -> docker::Info {
+    if version < ApiVersion(1, 25) {
+        // `name=seccomp,profile=builtin` was once just `seccomp`.
+        for option in &mut info.security_options {
+            let name = option.split(',').next().unwrap_or_default();
+            *option = name.trim_start_matches("name=").to_owned();
+        }
+    }
+    if version < ApiVersion(1, 49) {
+        info.firewall_backend = None;
+    }
+    if version >= ApiVersion(1, 50) {
+        (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (None, None);
+    }
+    info
+}
+
+/// Where `docker login` logs in when no registry is named.
+const HUB_INDEX: &str = "https://index.docker.io/v1/";
+const HUB: &str = "docker.io";
+
+fn registries(about: &About) -> docker::RegistryConfig {
+    let (mut subnets, hosts): (Vec<String>, Vec<String>) = about
+        .insecure_registries
+        .iter()
+        .cloned()
+        .partition(|text| text.contains('/'));
+    subnets.extend(["::1/128", "127.0.0.0/8"].map(str::to_owned));
+    let index = |name: &str, mirrors: &[String], secure| docker::RegistryIndex {
+        name: name.to_owned(),
+        mirrors: mirrors.to_vec(),
+        secure,
+        official: secure,
+    };
+    let hub = (HUB.to_owned(), index(HUB, &about.registry_mirrors, true));
+    let insecure = hosts.iter().map(|host| (host.clone(), index(host, &[], false)));
+    docker::RegistryConfig {
+        insecure_registry_cidrs: subnets,
+        index_configs: insecure.chain([hub]).collect(),
+        mirrors: Some(about.registry_mirrors.clone()).filter(|mirrors| !mirrors.is_empty()),
     }
 }
 
@@ -194,7 +281,7 @@ fn plugins(drivers: Vec<String>, volumes: Vec<String>) -> docker::Plugins {
         volume: volumes,
         network: drivers,
         authorization: None,
-        log: list(&["json-file", "none"]),
+        log: list(&["journald", "json-file", "local", "syslog"]),
     }
 }
 

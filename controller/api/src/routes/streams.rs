@@ -71,6 +71,7 @@ fn log_query(engine: &Engine, id: &str, params: &Params) -> Answer<(LogQuery, bo
         until: moment("until")?,
         timestamps: params.flag("timestamps"),
         follow: params.flag("follow"),
+        details: params.flag("details"),
         framed: !tty,
     };
     Ok((query, tty))

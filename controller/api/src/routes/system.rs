@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use engine::{Engine, Query};
+use engine::{Engine, Query, Subject};
 
 use crate::{
     convert,
@@ -35,13 +35,18 @@ pub(crate) async fn version(State(engine): State<Arc<Engine>>) -> Json<SystemVer
     Json(convert::system::version(&engine))
 }
 
-pub(crate) async fn info(State(engine): State<Arc<Engine>>) -> Answer<Json<Info>> {
+pub(crate) async fn info(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+) -> Answer<Json<Info>> {
     let containers = engine.containers.list(&Query {
         all: true,
         ..Query::default()
     });
     let images = engine.images.list().await?.len();
-    Ok(Json(convert::system::info(&engine, &containers, images)))
+    let volumes = engine.volumes.drivers().await;
+    let info = convert::system::info(&engine, &containers, images, volumes);
+    Ok(Json(convert::system::in_version(info, version)))
 }
 
 /// How much room everything takes. `type`, which may be repeated, says of what.
@@ -85,7 +90,8 @@ pub(crate) async fn stop(State(engine): State<Arc<Engine>>) -> StatusCode {
 }
 
 /// Builds leave nothing to prune, which is no failure: `system prune` asks for everything there could be.
-pub(crate) async fn prune_build() -> Json<BuildPruned> {
+pub(crate) async fn prune_build(State(engine): State<Arc<Engine>>) -> Json<BuildPruned> {
+    engine.tell_pruned(Subject::Builder, 0);
     Json(BuildPruned::default())
 }
 

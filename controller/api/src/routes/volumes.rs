@@ -16,10 +16,10 @@ use crate::{
 
 pub(crate) async fn list(State(engine): State<Arc<Engine>>, params: Params) -> Answer<Json<VolumesListed>> {
     let query = convert::query(&params.filters()?)?;
-    let volumes = engine.volumes.list(&query).iter().map(convert::volume).collect();
+    let (volumes, warnings) = engine.volumes.list(&query).await;
     Ok(Json(VolumesListed {
-        volumes,
-        warnings: None,
+        volumes: volumes.iter().map(convert::volume).collect(),
+        warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
     }))
 }
 

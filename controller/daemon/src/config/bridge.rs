@@ -3,8 +3,18 @@
 use std::net::IpAddr;
 
 use model::{AddressFamily, InterfaceName, IpNet, Subnet};
+use serde::Deserialize;
 
 use super::{ConfigError, Persona, Raw, bad};
+
+/// A pool that user networks take subnets from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct AddressPool {
+    /// The pool.
+    pub base: Subnet,
+    /// Prefix length of each subnet cut from it.
+    pub size: u8,
+}
 
 /// The default bridge network.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,8 +55,12 @@ fn an_advertised_interface_may_carry_a_port() {
 
 #[test]
 fn dockerds_own_keys_are_taken_and_named() {
-    let config = config(json!({"live-restore": true}), r#"{"storage-driver": "overlay2"}"#).expect("taken");
-    assert_eq!(config.ignored, ["storage-driver", "live-restore"]);
+    let config = config(
+        json!({"selinux-enabled": true}),
+        r#"{"storage-driver": "overlay2"}"#,
+    )
+    .expect("taken");
+    assert_eq!(config.ignored, ["storage-driver", "selinux-enabled"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `exec`: further processes in a running container. They are known to this daemon only, as in Docker: after a
 //! restart of it they run on, and nobody asks for them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use model::{ContainerId, Timestamp};
 use oci_spec::runtime::Spec;
@@ -9,6 +9,7 @@ use runtime::{
     Attach, Exec, ExecSpec, Exit, Streams,
     spec::{HostFacts, exec::ExecConfig},
 };
+use tokio::sync::watch;
 
 use super::{Core, container::Container, stop};
 use crate::{
@@ -19,7 +20,9 @@ use crate::{
 /// What Docker says before the reason, and users' scripts look for.
 const NO_EXEC: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
 /// How long an ended exec can still be asked about.
-const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(300);
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// A size may be told before it runs: so long it is waited for, as Docker does.
+const UNTIL_STARTED: Duration = Duration::from_secs(10);
 
 /// An exec wanted.
 #[derive(Debug, Clone)]
@@ -59,7 +62,7 @@ pub(crate) struct ExecEntry {
     id: String,
     container: Arc<Container>,
     asked: CreateExec,
-    progress: Mutex<Progress>,
+    progress: watch::Sender<Progress>,
 }
 
 #[derive(Debug, Clone)]
@@ -72,14 +75,11 @@ enum Progress {
 
 impl ExecEntry {
     fn progress(&self) -> Progress {
-        self.progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.progress.borrow().clone()
     }
 
     fn set(&self, progress: Progress) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+        self.progress.send_replace(progress);
     }
 
     fn is_running(&self) -> bool {
@@ -87,7 +87,11 @@ impl ExecEntry {
     }
 
     fn command(&self) -> String {
-        self.asked.config.cmd.join(" ")
+        // Docker writes the program, a blank, and its arguments, though there be none.
+        match &self.asked.config.cmd[..] {
+            [alone] => format!("{alone} "),
+            words => words.join(" "),
+        }
     }
 }
 
@@ -108,7 +112,7 @@ pub(super) fn create(core: &Core, container: &Arc<Container>, asked: CreateExec)
         Phase::Running => {}
         Phase::Paused => {
             return Err(Error::conflict(format!(
-                "container {} is paused, unpause the container before exec",
+                "Container {} is paused, unpause the container before exec",
                 container.record().name
             )));
         }
@@ -120,7 +124,7 @@ pub(super) fn create(core: &Core, container: &Arc<Container>, asked: CreateExec)
         }
     }
     if asked.config.cmd.is_empty() {
-        return Err(Error::invalid("no exec command specified"));
+        return Err(Error::invalid("No exec command specified"));
     }
     forget_old(core, container);
     // 64 digits, as every id.
@@ -129,7 +133,7 @@ pub(super) fn create(core: &Core, container: &Arc<Container>, asked: CreateExec)
         id: id.clone(),
         container: container.clone(),
         asked,
-        progress: Mutex::new(Progress::Created),
+        progress: watch::Sender::new(Progress::Created),
     });
     let event = container.event(
         format!("exec_create: {}", entry.command()),
@@ -162,6 +166,13 @@ pub(super) async fn start(
     let entry = find(core, id)?;
     claim(&entry)?;
     let started = run(core, &entry, attached, size).await;
+    // Of one that was ended and taken away meanwhile, anything may be missing.
+    let started = started.map_err(|error| match &error {
+        Error::Internal { .. } if !entry.container.record().state.phase.has_process() => {
+            stop::not_running(&entry.container)
+        }
+        _ => error,
+    });
     if let Err(error) = &started {
         let code = match error {
             Error::Command { exit_code, .. } => i64::from(*exit_code),
@@ -177,23 +188,19 @@ pub(super) async fn start(
 
 /// From created to starting, once.
 fn claim(entry: &ExecEntry) -> Result<()> {
-    let mut progress = entry.progress.lock().unwrap_or_else(PoisonError::into_inner);
-    match *progress {
-        Progress::Created => *progress = Progress::Starting,
-        Progress::Starting | Progress::Running { .. } => {
-            return Err(Error::conflict(format!(
-                "exec command {} is already running",
-                entry.id
-            )));
+    let mut claimed = Ok(());
+    entry.progress.send_if_modified(|progress| {
+        claimed = match progress {
+            Progress::Created => Ok(()),
+            Progress::Starting | Progress::Running { .. } => Err("is already running"),
+            Progress::Ended { .. } => Err("has already run"),
+        };
+        if claimed.is_ok() {
+            *progress = Progress::Starting;
         }
-        Progress::Ended { .. } => {
-            return Err(Error::conflict(format!(
-                "exec command {} has already run",
-                entry.id
-            )));
-        }
-    }
-    Ok(())
+        claimed.is_ok()
+    });
+    claimed.map_err(|why| Error::conflict(format!("exec command {} {why}", entry.id)))
 }
 
 async fn run(
@@ -213,9 +220,9 @@ async fn run(
         stdin: attached && asked.stdin,
         privileged: asked.config.privileged,
     };
-    let exec = shim.exec(spec).await?;
+    let exec = stop::still(container, shim.exec(spec).await)?;
     if let Some((height, width)) = size.filter(|_| asked.config.tty) {
-        exec.resize(height, width).await?;
+        stop::still(container, exec.resize(height, width).await)?;
     }
     let streams = if attached {
         let wanted = Attach {
@@ -223,14 +230,11 @@ async fn run(
             stdout: asked.stdout,
             stderr: asked.stderr,
         };
-        Some(exec.attach(wanted).await?)
+        Some(stop::still(container, exec.attach(wanted).await)?)
     } else {
         None
     };
-    let pid = exec
-        .start()
-        .await
-        .map_err(|error| Error::from(error).behind(NO_EXEC))?;
+    let pid = stop::still(container, exec.start().await).map_err(|error| error.behind(NO_EXEC))?;
     entry.set(Progress::Running {
         exec: exec.clone(),
         pid,
@@ -282,8 +286,24 @@ fn watch(core: &Arc<Core>, entry: &Arc<ExecEntry>, exec: Exec) {
 
 /// Sets the size of its terminal.
 pub(super) async fn resize(core: &Core, id: &str, height: u16, width: u16) -> Result<()> {
-    match find(core, id)?.progress() {
-        Progress::Running { exec, .. } => Ok(exec.resize(height, width).await?),
+    let mut progress = find(core, id)?.progress.subscribe();
+    let started = progress.wait_for(|now| !matches!(now, Progress::Created | Progress::Starting));
+    let started = match tokio::time::timeout(UNTIL_STARTED, started).await {
+        Ok(Ok(started)) => started.clone(),
+        _ => {
+            return Err(Error::Internal {
+                doing: format!("setting the size of exec {id}"),
+                source: "timeout waiting for exec session ready".into(),
+            });
+        }
+    };
+    match started {
+        Progress::Running { exec, .. } => match exec.resize(height, width).await {
+            Err(error) if error.is_not_running() => {
+                Err(Error::conflict(format!("exec command {id} is not running")))
+            }
+            resized => Ok(resized?),
+        },
         _ => Err(Error::conflict(format!("exec command {id} is not running"))),
     }
 }

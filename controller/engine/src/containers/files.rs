@@ -3,11 +3,13 @@
 //! Of a container that runs, its first process's root is looked into, with everything mounted there. One that doesn't
 //! run has its root mounted for the moment, where nobody sees it, and can't start meanwhile.
 
+mod place;
+
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
     os::{fd::AsFd as _, fd::AsRawFd as _, unix::ffi::OsStrExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     pin::Pin,
     time::Duration,
 };
@@ -15,10 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures::Stream;
 use images::Copy;
-use runtime::{
-    files::{self, Facts, Root},
-    spec::Mount,
-};
+use runtime::files::{Facts, Root};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -26,6 +25,7 @@ use tokio::{
 
 use super::{Containers, Core, blocking, container::Container};
 use crate::error::{Error, Result};
+use place::{Place, not_there, open_root, reason};
 
 pub use runtime::{
     changes::{Change, Kind as ChangeKind},
@@ -58,10 +58,18 @@ impl Containers {
     /// `NotFound` when nothing is there.
     pub async fn stat_path(&self, container: &str, path: &str) -> Result<Facts> {
         let container = self.find(container)?;
-        let place = Place::of(&container, path);
-        let _operation = place.lock(&container).await;
-        let (core, container) = (self.core.clone(), container.clone());
-        blocking(move || Ok(place.find(&core, &container)?.facts)).await
+        let (core, path) = (self.core.clone(), path.to_owned());
+        to_the_end(async move {
+            let (place, held) = Place::settle(&core, &container, &path).await?;
+            let facts = blocking({
+                let (core, container) = (core.clone(), container.clone());
+                move || Ok(place.find(&core, &container)?.facts)
+            });
+            let facts = facts.await;
+            held.let_go(&core, &container).await;
+            facts
+        })
+        .await
     }
 
     /// What is at a path, and its archive.
@@ -70,28 +78,39 @@ impl Containers {
     /// `NotFound` when nothing is there.
     pub async fn copy_out(&self, container: &str, path: &str) -> Result<(Facts, ArchiveStream)> {
         let container = self.find(container)?;
-        let place = Place::of(&container, path);
         let (told, facts) = oneshot::channel();
         let (sender, stream) = channel();
-        let core = self.core.clone();
-        container.tell(&core, "archive-path", path);
+        let (core, path) = (self.core.clone(), path.to_owned());
+        core.events.send(container.event("archive-path", &[]));
         tokio::spawn(async move {
-            let _operation = place.lock(&container).await;
+            let (place, held) = match Place::settle(&core, &container, &path).await {
+                Ok(settled) => settled,
+                Err(error) => return drop(told.send(Err(error))),
+            };
             let packing = tokio::task::spawn_blocking({
-                let container = container.clone();
+                let (core, container) = (core.clone(), container.clone());
                 move || match place.find(&core, &container) {
                     Ok(found) => {
                         // Who asked may have gone; then nothing is sent either.
                         let _ = told.send(Ok(found.facts));
                         let output = Pieces::new(sender);
+                        let users = container.record().users(&core).filter(|_| place.is_shifted());
                         output.pack(|output| {
-                            images::pack(found.parent.as_fd(), &found.name, &place.called(), output)
+                            let owners = inside(users.as_deref());
+                            images::pack_as(
+                                found.parent.as_fd(),
+                                &found.name,
+                                &place.called(),
+                                output,
+                                &owners,
+                            )
                         });
                     }
                     Err(error) => drop(told.send(Err(error))),
                 }
             });
             let _ = packing.await;
+            held.let_go(&core, &container).await;
         });
         let facts = facts
             .await
@@ -111,34 +130,18 @@ impl Containers {
         input: impl Read + Send + 'static,
     ) -> Result<()> {
         let container = self.find(container)?;
-        let place = Place::of(&container, &to.path);
-        let read_only = container.record().settings.run.readonly_rootfs;
-        if read_only && place.mount.is_none() {
-            return Err(Error::forbidden("container rootfs is marked read-only"));
-        }
-        if place.is_read_only() {
-            return Err(Error::forbidden(format!("mount {} is marked read-only", to.path)));
-        }
-        let _operation = place.lock(&container).await;
+        place::refuse_read_only(&container, &to.path)?;
         let core = self.core.clone();
-        container.tell(&core, "extract-to-dir", &to.path);
-        let container = container.clone();
-        blocking(move || {
-            let owner = match to.own {
-                true => owner(&container, &place.root(&core, &container)?)?,
-                false => None,
-            };
-            let (root, path) = place.opened(&core, &container)?;
-            let opened = root.open_folder(&path.to_string_lossy());
-            opened.map_err(|error| no_folder(error, &to.path, &container))?;
-            let folder = path.strip_prefix("/").unwrap_or(&path);
-            let copy = Copy {
-                root: root.into_fd(),
-                folder: folder.as_os_str().as_bytes().to_vec(),
-                owner,
-                keep_kinds: to.keep_kinds,
-            };
-            Ok(images::copy_in(input, copy)?)
+        to_the_end(async move {
+            let (place, held) = Place::settle(&core, &container, &to.path).await?;
+            core.events.send(container.event("extract-to-dir", &[]));
+            let written = blocking({
+                let (core, container) = (core.clone(), container.clone());
+                move || write(&core, &container, &place, to, input)
+            });
+            let written = written.await;
+            held.let_go(&core, &container).await;
+            written
         })
         .await
     }
@@ -165,7 +168,10 @@ impl Containers {
                     Ok(root) => {
                         let _ = told.send(Ok(()));
                         let name = OsString::new();
-                        Pieces::new(sender).pack(|output| images::pack(root.as_fd(), &name, &name, output));
+                        let users = place::shifted_root(&core, &container);
+                        let owners = inside(users.as_deref());
+                        let output = Pieces::new(sender);
+                        output.pack(|output| images::pack_as(root.as_fd(), &name, &name, output, &owners));
                     }
                     Err(error) => drop(told.send(Err(error))),
                 }
@@ -211,119 +217,51 @@ impl Containers {
     }
 }
 
-impl Container {
-    fn tell(&self, core: &Core, action: &str, path: &str) {
-        core.events.send(self.event(action, &[("path", path.to_owned())]));
-    }
-}
-
-/// A path in a container, and where its files are.
-#[derive(Debug, Clone)]
-struct Place {
-    /// As it was asked for.
-    asked: String,
-    /// What is mounted there in a container that does not run.
-    mount: Option<Mount>,
-    /// From the root, or from what is mounted; a `/.` at its end stays.
-    path: PathBuf,
-    pid: Option<i32>,
-}
-
-impl Place {
-    fn of(container: &Container, asked: &str) -> Self {
-        let record = container.record();
-        let clean = files::clean(asked);
-        let mounts = record.settings.run.mounts.iter().filter_map(|mount| match mount {
-            Mount::Bind { destination, .. } => Some((destination, mount)),
-            _ => None,
-        });
-        let mount = mounts
-            .filter(|(destination, _)| clean.starts_with(destination))
-            .max_by_key(|(destination, _)| destination.as_os_str().len())
-            .map(|(_, mount)| mount.clone());
-        Self {
-            asked: asked.to_owned(),
-            path: clean,
-            pid: record.state.pid.filter(|_| record.state.phase.has_process()),
-            mount,
-        }
-    }
-
-    /// A container that runs needs no lock: its root is there.
-    async fn lock<'a>(&self, container: &'a Container) -> Option<tokio::sync::MutexGuard<'a, ()>> {
-        match self.pid {
-            Some(_) => None,
-            None => Some(container.operation.lock().await),
-        }
-    }
-
-    fn is_read_only(&self) -> bool {
-        matches!(&self.mount, Some(Mount::Bind { readonly: true, .. }))
-    }
-
-    fn root(&self, core: &Core, container: &Container) -> Result<Root> {
-        match self.pid {
-            Some(pid) => Ok(Root::of_process(pid)?),
-            None => open_root(core, container),
-        }
-    }
-
-    /// The root to look in, and the path there.
-    fn opened(&self, core: &Core, container: &Container) -> Result<(Root, PathBuf)> {
-        let (
-            Some(Mount::Bind {
-                source, destination, ..
-            }),
-            None,
-        ) = (&self.mount, self.pid)
-        else {
-            return Ok((self.root(core, container)?, self.path.clone()));
-        };
-        let below = self.path.strip_prefix(destination).unwrap_or(&self.path);
-        if source.is_dir() {
-            return Ok((Root::at(source)?, Path::new("/").join(below)));
-        }
-        let folder = source.parent().unwrap_or(Path::new("/"));
-        Ok((
-            Root::at(folder)?,
-            Path::new("/").join(source.file_name().unwrap_or_default()),
-        ))
-    }
-
-    fn find(&self, core: &Core, container: &Container) -> Result<files::Found> {
-        let (root, path) = self.opened(core, container)?;
-        let mut path = path.to_string_lossy().into_owned();
-        if files::ends_in_dot(&self.asked) {
-            path.push_str("/.");
-        }
-        let found = root
-            .find(&path)
-            .map_err(|error| not_there(error, &self.asked, container))?;
-        let name = self.called().to_string_lossy().into_owned();
-        let facts = Facts { name, ..found.facts };
-        Ok(files::Found { facts, ..found })
-    }
-
-    /// What the archive calls it.
-    fn called(&self) -> OsString {
-        if files::ends_in_dot(&self.asked) {
-            return ".".into();
-        }
-        self.path
-            .file_name()
-            .map_or_else(|| "/".into(), ToOwned::to_owned)
-    }
-}
-
-fn open_root(core: &Core, container: &Container) -> Result<Root> {
-    let image = core.images.get_by_id(container.record().image.id)?;
-    let home = core.paths(&container.id()).home;
-    Ok(Root::new(runtime::rootfs::open(&image.layers, &home)?))
-}
-
 /// Bytes in its writable layer; none before its first start.
 fn written(core: &Core, container: &Container) -> u64 {
     runtime::usage::bytes(&core.paths(&container.id()).root.upper).unwrap_or_default()
+}
+
+/// Does all of it, and gives back what it took, though the client that asked for it may hang up.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let done = tokio::spawn(work).await;
+    done.map_err(Error::internal("working in a task of its own"))?
+}
+
+fn write(
+    core: &Core,
+    container: &Container,
+    place: &Place,
+    to: CopyIn,
+    input: impl Read + Send + 'static,
+) -> Result<()> {
+    let owner = match to.own {
+        true => owner(container, &place.root(core, container)?)?,
+        false => None,
+    };
+    let (root, path) = place.opened(core, container)?;
+    let opened = root.open_folder(&path.to_string_lossy());
+    opened.map_err(|error| no_folder(error, &to.path, container))?;
+    let folder = path.strip_prefix("/").unwrap_or(&path);
+    let copy = Copy {
+        root: root.into_fd(),
+        folder: folder.as_os_str().as_bytes().to_vec(),
+        owner,
+        keep_kinds: to.keep_kinds,
+    };
+    match container.record().users(core).filter(|_| place.is_shifted()) {
+        None => Ok(images::copy_in(input, copy)?),
+        Some(users) => {
+            let written =
+                users.as_root(|| images::copy_in_as(input, copy, &|uid, gid| users.outside(uid, gid)));
+            Ok(written.map_err(Error::internal("writing as the container's root"))??)
+        }
+    }
+}
+
+/// Who owners on the host are in the container.
+fn inside(users: Option<&runtime::Users>) -> impl Fn(u32, u32) -> (u32, u32) {
+    move |uid, gid| users.map_or((uid, gid), |users| users.inside(uid, gid))
 }
 
 /// The container's user, as its image knows it; none for one without.
@@ -338,27 +276,10 @@ fn owner(container: &Container, root: &Root) -> Result<Option<(u32, u32)>> {
     Ok(Some((user.uid, user.gid)))
 }
 
-fn not_there(error: runtime::Error, path: &str, container: &Container) -> Error {
-    match reason(&error) {
-        Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Error::not_found(format!(
-            "Could not find the file {path} in container {}",
-            container.record().name
-        )),
-        _ => error.into(),
-    }
-}
-
 fn no_folder(error: runtime::Error, path: &str, container: &Container) -> Error {
     match reason(&error) {
         Some(io::ErrorKind::NotADirectory) => Error::invalid("extraction point is not a directory"),
         _ => not_there(error, path, container),
-    }
-}
-
-fn reason(error: &runtime::Error) -> Option<io::ErrorKind> {
-    match error {
-        runtime::Error::File { source, .. } => Some(source.kind()),
-        _ => None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! `logs`: the runtime reads the file; this knows when the container has ended.
 
-use std::pin::Pin;
+use std::{collections::BTreeMap, pin::Pin};
 
 use bytes::Bytes;
 use futures::Stream;
+use regex::Regex;
 use runtime::{Forward, LogConfig};
 use tokio::sync::watch;
 
@@ -39,12 +40,58 @@ pub(super) fn open(core: &Core, container: &Container, mut query: LogQuery) -> R
         max_size: log.max_size,
         max_files: log.max_files,
         forward: None,
+        attrs: BTreeMap::new(),
     };
     Ok(Box::pin(runtime::logs::read(&config, query, ended(container))))
 }
 
-/// Where each line goes besides our own file, with the names that the container has there.
-pub(super) fn forward(record: &Record) -> Option<Forward> {
+/// Whether text is an expression that labels and variables can be found by.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn expression(text: &str) -> std::result::Result<(), String> {
+    Regex::new(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// What stands with each line: labels and variables, and the tag where the user gave one.
+pub(super) fn attributes(record: &Record) -> BTreeMap<String, String> {
+    let mut found = wanted(record);
+    if !record.settings.log.tag.is_empty() && record.settings.log.forward.is_none() {
+        found.insert("tag".to_owned(), tag(record));
+    }
+    found
+}
+
+/// Labels and variables, those named and those that an expression finds.
+fn wanted(record: &Record) -> BTreeMap<String, String> {
+    let (settings, asked) = (&record.settings, &record.settings.log.attributes);
+    // What isn't one was refused at create.
+    let find = |text: &str| {
+        Some(text)
+            .filter(|text| !text.is_empty())
+            .and_then(|text| Regex::new(text).ok())
+    };
+    let (labels, variables) = (find(&asked.labels_regex), find(&asked.env_regex));
+    let is = |names: &[String], found: &Option<Regex>, name: &str| {
+        names.iter().any(|wanted| wanted == name) || found.as_ref().is_some_and(|found| found.is_match(name))
+    };
+    let labels = settings
+        .labels
+        .iter()
+        .filter(|(name, _)| is(&asked.labels, &labels, name))
+        .map(|(name, value)| (name.clone(), value.clone()));
+    let variables = settings
+        .run
+        .env
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| is(&asked.env, &variables, name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    labels.chain(variables).collect()
+}
+
+/// What lines are called: the template with what it names.
+fn tag(record: &Record) -> String {
     let log = &record.settings.log;
     let image = record.image.id.to_string();
     let short = |id: &str| {
@@ -63,19 +110,37 @@ pub(super) fn forward(record: &Record) -> Option<Forward> {
         ("DaemonName", "cnm".to_owned()),
     ];
     let template = if log.tag.is_empty() { "{{.ID}}" } else { &log.tag };
-    let tag = names.iter().fold(template.to_owned(), |text, (name, value)| {
+    names.iter().fold(template.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{{.{name}}}}}"), value)
+    })
+}
+
+/// A name as systemd's journal takes it: capitals, digits and underscores, and none of these in front.
+fn journal_name(name: &str) -> String {
+    let plain = name.chars().map(|letter| match letter.to_ascii_uppercase() {
+        letter if letter.is_ascii_alphanumeric() => letter,
+        _ => '_',
     });
+    plain.collect::<String>().trim_start_matches('_').to_owned()
+}
+
+/// Where each line goes besides our own file, with the names that the container has there.
+pub(super) fn forward(record: &Record) -> Option<Forward> {
+    let to = record.settings.log.forward.clone()?;
     let fields = [
         ("CONTAINER_ID", record.id.short()),
         ("CONTAINER_ID_FULL", record.id.to_string()),
         ("CONTAINER_NAME", record.name.to_string()),
         ("IMAGE_NAME", record.image.asked.clone()),
     ];
+    let more = wanted(record)
+        .into_iter()
+        .map(|(name, value)| (journal_name(&name), value));
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
     Some(Forward {
-        to: log.forward.clone()?,
-        tag,
-        fields: fields.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        to,
+        tag: tag(record),
+        fields: fields.into_iter().chain(more).collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc};
 use controller::{CreateSandbox, Namespace as NetworkNamespace};
 use model::{DnsConfig, HostEntry, Sandbox, SandboxId};
 use runtime::{
-    Bundle, LogConfig, Shim,
+    Bundle, LogConfig, Shim, Users,
     spec::{ContainerConfig, ImageDefaults, Mount, Namespace, Place},
 };
 
@@ -65,9 +65,10 @@ pub(super) async fn join_network(core: &Core, record: &Record) -> Result<Network
             ..side_of(&sandbox)
         });
     }
-    let kind = match record.settings.network_mode {
-        NetworkMode::Host => NetworkNamespace::Host,
-        _ => NetworkNamespace::New,
+    let kind = match (&record.settings.network_mode, record.users(core)) {
+        (NetworkMode::Host, _) => NetworkNamespace::Host,
+        (_, Some(users)) => NetworkNamespace::Within(users.namespace.clone()),
+        (_, None) => NetworkNamespace::New,
     };
     let linked = links::resolve(core, record)?;
     let request = CreateSandbox {
@@ -168,11 +169,19 @@ fn extra_hosts(core: &Core, record: &Record) -> Result<Vec<HostEntry>> {
     Ok(entries)
 }
 
+impl Record {
+    /// The users' namespace that it is in, if it is not the host's.
+    pub(crate) fn users(&self, core: &Core) -> Option<Arc<Users>> {
+        core.users.clone().filter(|_| !self.settings.run.host_users)
+    }
+}
+
 async fn mount_root(core: &Core, record: &Record, paths: &Paths) -> Result<()> {
     let (images, id, home) = (core.images.clone(), record.image.id, paths.home.clone());
+    let users = record.users(core);
     super::blocking(move || {
         let image = images.get_by_id(id)?;
-        runtime::rootfs::mount(&image.layers, &home)?;
+        runtime::rootfs::mount_for(&image.layers, &home, users.as_deref())?;
         Ok(())
     })
     .await
@@ -189,7 +198,10 @@ async fn open(
     shares::apply(core, record, &mut config)?;
     let place = Place {
         rootfs: paths.root.root.clone(),
-        cgroup: core.runtime.cgroup(&record.id),
+        cgroup: core
+            .runtime
+            .cgroup_below(&record.settings.run.cgroup_parent, &record.id),
+        users: record.users(core),
     };
     let spec = super::blocking(move || {
         let host = runtime::spec::HostFacts::read();
@@ -214,6 +226,7 @@ async fn open(
             max_size: log.max_size,
             max_files: log.max_files,
             forward: logs::forward(record),
+            attrs: logs::attributes(record),
         },
         init: record.settings.init,
     };
@@ -242,12 +255,7 @@ fn with_files(record: &Record, network: NetworkSide, volumes: Vec<Mount>) -> Con
     for name in ["hosts", "resolv.conf", "hostname"] {
         let target = PathBuf::from("/etc").join(name);
         if !user_mounts.contains(&target) {
-            config.mounts.push(Mount::Bind {
-                source: network.files.join(name),
-                destination: target,
-                readonly: false,
-                propagation: String::new(),
-            });
+            config.mounts.push(Mount::ours(network.files.join(name), target));
         }
     }
     config

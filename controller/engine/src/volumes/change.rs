@@ -10,6 +10,7 @@ use super::{
     decide::Wanted,
     drivers,
     find::{self, VolumePrune, users},
+    foreign,
     record::{ANONYMOUS, LOCAL, VolumeRecord},
 };
 use crate::{
@@ -178,7 +179,16 @@ pub(super) async fn remove(core: &Core, name: &str, force: bool) -> Result<()> {
     };
     let _lock = core.volumes.lock(&checked).await;
     let Some(record) = core.volumes.any(&checked) else {
-        return if force { Ok(()) } else { Err(missing()) };
+        // What only its plugin knows is removed by the plugin.
+        return match foreign::find(core, name).await {
+            Some(view) => {
+                drivers::remove(core, &view.record).await?;
+                tell(core, &view.record, "destroy", &[]);
+                Ok(())
+            }
+            None if force => Ok(()),
+            None => Err(missing()),
+        };
     };
     refuse_in_use(core, &record, None)?;
     take_away(core, &record).await

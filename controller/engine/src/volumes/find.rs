@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{ContainerId, Labels, VolumeName};
 
 use super::{
-    VolumeView, drivers,
+    VolumeView, drivers, foreign,
     record::{LOCAL, VolumeMount, VolumeRecord},
 };
 use crate::{
@@ -97,7 +97,10 @@ pub(super) async fn inspect(core: &Core, name: &str) -> Result<VolumeView> {
             }
             Ok(view)
         }
-        None => Err(Error::not_found(format!("get {name}: no such volume"))),
+        None => match foreign::find(core, name).await {
+            Some(view) => Ok(view),
+            None => Err(Error::not_found(format!("get {name}: no such volume"))),
+        },
     }
 }
 
