@@ -4,12 +4,13 @@
 //! A lease is part of its endpoint's record, so a daemon that starts again goes on with it. What happens to it later (more
 //! time, another address, none) ends in the same verbs as a connection: the record, the sandbox, the snapshot. IPv6
 //! addresses are what the segment's routers announce (RFC 4862): the kernel makes, keeps and drops them, and here they are
-//! only looked at.
+//! only looked at. Where routers say so, a DHCPv6 server is asked for one besides.
 
 mod keep;
 mod obtain;
 mod place;
 mod slaac;
+mod v6;
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use dhcp::{Client, Options};
+use dhcp::{AskV6, Client, Options};
 use drivers::{Attachment, Driver};
 use model::{
     Endpoint, EndpointId, IpNet, Labels, Lease, MacAddress, Network, Sandbox, Scope, StaticRoute, Subnet,
@@ -45,6 +46,8 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 struct Kept {
     client: Client,
+    /// Once its routers say that there is a server to ask.
+    v6: Option<dhcp::v6::Client>,
     busy: bool,
     /// Since when its routers are listened for, and when they were last.
     since: Instant,
@@ -66,6 +69,16 @@ impl Leases {
 /// Whether somebody else gives a network's addresses.
 pub(crate) fn is_leased(network: &Network) -> bool {
     network.ipam.driver.as_str() == DRIVER
+}
+
+/// Whether a server is asked for this very address where a user wants it.
+pub(crate) fn gives(network: &Network, address: IpAddr) -> bool {
+    let asked = match address {
+        IpAddr::V4(_) => true,
+        // Of those that routers announce nobody can choose.
+        IpAddr::V6(_) => options(network, &Labels::new()).is_ok_and(|options| options.ipv6 == AskV6::Always),
+    };
+    asked && is_leased(network)
 }
 
 /// Refuses a network whose endpoints would wait for a server in vain.

@@ -186,6 +186,18 @@ impl Worker {
         .await
     }
 
+    /// What the routers of a link's segment last said.
+    pub(crate) async fn routers_say(
+        &self,
+        netns: Netns,
+        link: InterfaceName,
+    ) -> Result<Option<kernel::RoutersSay>> {
+        self.run("looking at an interface", move |kernel| {
+            kernel.routers_say(&netns, &link)
+        })
+        .await
+    }
+
     /// Tells a segment who has these addresses now.
     pub(crate) async fn announce(
         &self,

@@ -119,6 +119,7 @@ pub(crate) fn endpoint(network: &Network, number: u8, addresses: &[&str]) -> End
         requested: Vec::new(),
         answer: None,
         lease: None,
+        lease_v6: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lease, Lifecycle, MacAddress,
+    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lease, LeaseV6, Lifecycle, MacAddress,
     NetworkId, NodeId, SandboxId, Subnet, Timestamp,
 };
 
@@ -48,6 +48,9 @@ pub struct Endpoint {
     /// What the segment's DHCP server gave, where addresses are its to give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// The same of its IPv6 address, where a DHCPv6 server gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_v6: Option<LeaseV6>,
 }
 
 /// How a plugin wants a sandbox to be set up for an endpoint.

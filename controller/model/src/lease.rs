@@ -1,6 +1,6 @@
-//! An address that somebody else's server gave for a while (DHCP, RFC 2131), with what came with it.
+//! An address that somebody else's server gave for a while (DHCP, RFC 2131 and RFC 8415), with what came with it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,4 +41,27 @@ pub struct Lease {
 impl Lease {
     /// How long a lease lasts that does not end (RFC 2131, 3.3).
     pub const FOR_EVER: u32 = u32::MAX;
+}
+
+/// A lease of an IPv6 address (DHCPv6), which says nothing of prefixes and routers: these announce themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseV6 {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// The server that gave it, as it calls itself (its DUID).
+    pub server: Vec<u8>,
+    /// When it was asked for: what follows is counted from here.
+    pub obtained: Timestamp,
+    /// After how many seconds this server is asked again (T1).
+    pub renew_after: u32,
+    /// After how many seconds any server is asked (T2).
+    pub rebind_after: u32,
+    /// For how many seconds it may be used; [`Lease::FOR_EVER`] for ever.
+    pub lasts: u32,
+    /// The segment's name servers.
+    #[serde(default)]
+    pub name_servers: Vec<Ipv6Addr>,
+    /// The segment's domain.
+    #[serde(default)]
+    pub domain: Option<String>,
 }

@@ -31,7 +31,7 @@ pub use endpoint::{Endpoint, EndpointAddresses, PluginAnswer};
 pub use id::{Container, ContainerId, EndpointId, Id, IdError, NetworkId, NodeId, SandboxId};
 pub use interface_name::{InterfaceName, InterfaceNameError};
 pub use labels::Labels;
-pub use lease::Lease;
+pub use lease::{Lease, LeaseV6};
 pub use mac::{MacAddress, MacError};
 pub use name::{ContainerName, DriverName, NameError, NetworkName, VolumeName};
 pub use name_options::{NameOptionError, NameOptions};

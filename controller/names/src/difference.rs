@@ -118,12 +118,16 @@ fn leased_servers(sandbox: SandboxId, snapshot: &Snapshot) -> Vec<IpAddr> {
     let mut leased: Vec<_> = snapshot
         .endpoints_of(&sandbox)
         .filter(|endpoint| endpoint.lifecycle == Lifecycle::Active && leads_out(endpoint))
-        .filter_map(|endpoint| Some((endpoint, endpoint.lease.as_ref()?)))
         .collect();
-    leased.sort_by_key(|(endpoint, _)| (Reverse(endpoint.gateway_priority), endpoint.created, endpoint.id));
+    leased.sort_by_key(|endpoint| (Reverse(endpoint.gateway_priority), endpoint.created, endpoint.id));
     let mut servers: Vec<IpAddr> = Vec::new();
-    for server in leased.iter().flat_map(|(_, lease)| &lease.name_servers) {
-        let server = IpAddr::V4(*server);
+    let told = leased.iter().flat_map(|endpoint| {
+        let v4 = endpoint.lease.iter().flat_map(|lease| &lease.name_servers);
+        let v6 = endpoint.lease_v6.iter().flat_map(|lease| &lease.name_servers);
+        v4.map(|server| IpAddr::V4(*server))
+            .chain(v6.map(|server| IpAddr::V6(*server)))
+    });
+    for server in told {
         if !servers.contains(&server) {
             servers.push(server);
         }
@@ -133,7 +137,10 @@ fn leased_servers(sandbox: SandboxId, snapshot: &Snapshot) -> Vec<IpAddr> {
 
 /// Sandboxes whose endpoints' leases have changed.
 fn leased_otherwise(old: &Snapshot, new: &Snapshot) -> BTreeSet<SandboxId> {
-    let of = |endpoint: &Endpoint| endpoint.lease.is_some().then_some(endpoint.sandbox);
+    let of = |endpoint: &Endpoint| {
+        let leased = endpoint.lease.is_some() || endpoint.lease_v6.is_some();
+        leased.then_some(endpoint.sandbox)
+    };
     let touched = old.endpoints.diff(&new.endpoints).flat_map(|item| match item {
         DiffItem::Add(_, endpoint) | DiffItem::Remove(_, endpoint) => [of(endpoint), None],
         DiffItem::Update {

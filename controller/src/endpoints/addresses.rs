@@ -200,7 +200,7 @@ fn refuse_disabled(
 ) -> Result<()> {
     match wanted {
         // The server is asked for it.
-        Some(IpAddr::V4(_)) if enabled && leases::is_leased(network) => Ok(()),
+        Some(address) if enabled && leases::gives(network, address) => Ok(()),
         Some(address) if !enabled || network.pools_of(family).next().is_none() => {
             Err(Error::invalid(format!(
                 "address {address} is asked for, but network {} has no {family}",

@@ -226,6 +226,7 @@ pub(super) fn assemble(
             .collect(),
         answer: None,
         lease: None,
+        lease_v6: None,
     })
 }
 

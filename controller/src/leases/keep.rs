@@ -2,6 +2,7 @@
 //! carries over what has changed.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use super::{
     Kept, is_leased,
     obtain::{is_taken, record, wear},
     place::Place,
-    slaac,
+    slaac, v6,
 };
 use crate::{core::Core, endpoints, error::Result, locks::LockKey, sandboxes};
 
@@ -51,6 +52,7 @@ fn turn(core: &Arc<Core>, asking: &mut JoinSet<()>) -> Duration {
     for (endpoint, network, _) in leased(core, &snapshot) {
         let kept = clients.entry(endpoint.id).or_insert_with(|| Kept {
             client: client_of(&endpoint, now),
+            v6: v6::client_of(&endpoint),
             busy: false,
             since: Instant::now(),
             looked: None,
@@ -63,9 +65,16 @@ fn turn(core: &Arc<Core>, asking: &mut JoinSet<()>) -> Duration {
             true => kept.client.next(now),
             false => Next::Rest(None),
         };
+        let next_v6 = kept.v6.as_mut().map(|client| client.next(now));
+        let until = |until: Option<Timestamp>| until.map_or(LONGEST, |until| until.since(now));
         let wait = match next {
-            Next::Rest(until) => until.map_or(LONGEST, |until| until.since(now)),
+            Next::Rest(time) => until(time),
             Next::Ask(_) | Next::Lost(_) => Duration::ZERO,
+        };
+        let wait = match next_v6 {
+            Some(dhcp::v6::Next::Rest(time)) => wait.min(until(time)),
+            Some(_) => Duration::ZERO,
+            None => wait,
         };
         let look = match network.enable_ipv6 {
             true => until_look(kept, endpoint.addresses.ipv6.is_some()),
@@ -76,15 +85,28 @@ fn turn(core: &Arc<Core>, asking: &mut JoinSet<()>) -> Duration {
                 continue;
             }
             kept.busy = true;
-            let (core, client) = (Arc::clone(core), kept.client.clone());
-            let step = matches!(next, Next::Ask(_) | Next::Lost(_)).then_some(next);
-            asking.spawn(async move { work(&core, endpoint.id, client, step, look.is_zero()).await });
+            let job = Job {
+                client: kept.client.clone(),
+                step: next,
+                v6: kept.v6.clone().zip(next_v6),
+                look: look.is_zero(),
+            };
+            let core = Arc::clone(core);
+            asking.spawn(async move { work(&core, endpoint.id, job).await });
         } else {
             rest = rest.min(wait).min(look);
         }
     }
     // A moment more than asked for, so that the moment is over.
     rest + Duration::from_millis(20)
+}
+
+/// What is to be done for one endpoint, and who is put back then.
+struct Job {
+    client: Client,
+    step: Next,
+    v6: Option<(dhcp::v6::Client, dhcp::v6::Next)>,
+    look: bool,
 }
 
 fn client_of(endpoint: &Endpoint, now: Timestamp) -> Client {
@@ -98,6 +120,9 @@ fn client_of(endpoint: &Endpoint, now: Timestamp) -> Client {
 fn follow(kept: &mut Kept, endpoint: &Endpoint) {
     if let (State::Init(_), Some(lease), false) = (kept.client.state(), &endpoint.lease, kept.busy) {
         kept.client = Client::with(lease.clone(), Timestamp::now());
+    }
+    if let (None, Some(client), false) = (&kept.v6, v6::client_of(endpoint), kept.busy) {
+        kept.v6 = Some(client);
     }
 }
 
@@ -125,32 +150,35 @@ fn leased(core: &Core, snapshot: &Snapshot) -> Vec<(Arc<Endpoint>, Arc<Network>,
     all.collect()
 }
 
-/// Carries one step out and puts the client back.
-async fn work(core: &Arc<Core>, id: EndpointId, mut client: Client, step: Option<Next>, look: bool) {
-    match work_on(core, id, &mut client, step, look).await {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::warn!(endpoint = %id.short(), %error, "its lease could not be looked after; it will be tried again");
-            client.pause(Timestamp::now().plus(SOON));
-        }
+/// Carries one step out and puts the clients back.
+async fn work(core: &Arc<Core>, id: EndpointId, mut job: Job) {
+    if let Err(error) = work_on(core, id, &mut job).await {
+        tracing::warn!(endpoint = %id.short(), %error, "its lease could not be looked after; it will be tried again");
+        job.pause();
     }
     let mut clients = core.leases.clients();
     if let Some(kept) = clients.get_mut(&id) {
         kept.busy = false;
-        kept.client = client;
-        if look {
+        kept.client = job.client;
+        kept.v6 = job.v6.map(|(client, _)| client);
+        if job.look {
             kept.looked = Some(Instant::now());
         }
     }
 }
 
-async fn work_on(
-    core: &Arc<Core>,
-    id: EndpointId,
-    client: &mut Client,
-    step: Option<Next>,
-    look: bool,
-) -> Result<()> {
+impl Job {
+    /// Asks nothing for a moment.
+    fn pause(&mut self) {
+        let soon = Timestamp::now().plus(SOON);
+        self.client.pause(soon);
+        if let Some((client, _)) = &mut self.v6 {
+            client.pause(soon);
+        }
+    }
+}
+
+async fn work_on(core: &Arc<Core>, id: EndpointId, job: &mut Job) -> Result<()> {
     let snapshot = core.records.snapshot();
     let Some((endpoint, network, sandbox)) = leased(core, &snapshot).into_iter().find(|one| one.0.id == id)
     else {
@@ -158,20 +186,54 @@ async fn work_on(
     };
     let Some(place) = Place::of(core, &network, &endpoint, &sandbox).await? else {
         // Its parent is away.
-        client.pause(Timestamp::now().plus(SOON));
+        job.pause();
         return Ok(());
     };
-    if look {
-        let found = slaac::look(core, &place, endpoint.addresses.ipv6).await?;
-        if found != endpoint.addresses.ipv6 {
-            tracing::info!(endpoint = %endpoint.name, address = ?found, "has another IPv6 address");
-            change(core, id, move |endpoint| endpoint.addresses.ipv6 = found).await?;
-        }
+    if job.look {
+        look(core, &endpoint, &place, job).await?;
     }
-    let outcome = match step {
-        None | Some(Next::Rest(_)) => return Ok(()),
-        Some(Next::Lost(loss)) => Outcome::Lost(loss),
-        Some(Next::Ask(ask)) => {
+    if let Some((client, next)) = &mut job.v6 {
+        v6::work(core, &network, &endpoint, &place, client, next.clone()).await?;
+    }
+    work_v4(core, &network, &endpoint, &place, job).await
+}
+
+/// What routers have said meanwhile.
+async fn look(core: &Arc<Core>, endpoint: &Endpoint, place: &Place, job: &mut Job) -> Result<()> {
+    if job.v6.is_none() && v6::is_wanted(core, place).await? {
+        let mut client = dhcp::v6::Client::new(None);
+        let next = client.next(Timestamp::now());
+        job.v6 = Some((client, next));
+    }
+    if endpoint.lease_v6.is_some() {
+        return Ok(());
+    }
+    let found = slaac::look(core, place, endpoint.addresses.ipv6).await?;
+    if found != endpoint.addresses.ipv6 {
+        tracing::info!(endpoint = %endpoint.name, address = ?found, "has another IPv6 address");
+        change(core, endpoint.id, move |endpoint| {
+            // A server may have given one meanwhile.
+            if endpoint.lease_v6.is_none() {
+                endpoint.addresses.ipv6 = found;
+            }
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn work_v4(
+    core: &Arc<Core>,
+    network: &Network,
+    endpoint: &Endpoint,
+    place: &Place,
+    job: &mut Job,
+) -> Result<()> {
+    let client = &mut job.client;
+    let outcome = match job.step.clone() {
+        Next::Rest(_) => return Ok(()),
+        Next::Lost(loss) => Outcome::Lost(loss),
+        Next::Ask(ask) => {
             let (reply, asked) = place.ask(core, client, &ask, ask.wait).await?;
             let outcome = client.answered(reply.as_ref(), asked, Timestamp::now());
             let looking = matches!(client.state(), State::Init(_));
@@ -184,16 +246,21 @@ async fn work_on(
     };
     match outcome {
         Outcome::Nothing => Ok(()),
-        Outcome::Bound(lease) => bound(core, &network, &endpoint, &place, client, lease).await,
+        Outcome::Bound(lease) => bound(core, network, endpoint, place, client, lease).await,
         Outcome::Lost(loss) => {
-            lost(&endpoint, loss);
-            change(core, id, move |endpoint| wear(endpoint, &place, None)).await
+            lost(
+                endpoint,
+                endpoint.addresses.ipv4.map(|net| net.addr().into()),
+                loss,
+            );
+            let place = place.clone();
+            change(core, endpoint.id, move |endpoint| wear(endpoint, &place, None)).await
         }
     }
 }
 
-fn lost(endpoint: &Endpoint, loss: Loss) {
-    let address = endpoint.addresses.ipv4.map(|net| net.addr());
+/// Tells whose lease has ended.
+pub(super) fn lost(endpoint: &Endpoint, address: Option<IpAddr>, loss: Loss) {
     let why = match loss {
         Loss::Refused => "the DHCP server wants it back",
         Loss::Expired => "no DHCP server has given more time",
@@ -230,7 +297,11 @@ async fn bound(
 }
 
 /// Changes an endpoint's record, and what follows from it.
-async fn change(core: &Arc<Core>, id: EndpointId, edit: impl FnOnce(&mut Endpoint) + Send) -> Result<()> {
+pub(super) async fn change(
+    core: &Arc<Core>,
+    id: EndpointId,
+    edit: impl FnOnce(&mut Endpoint) + Send,
+) -> Result<()> {
     let _endpoint = core.locks.exclusive(LockKey::Endpoint(id)).await;
     let snapshot = core.records.snapshot();
     // It may have left meanwhile.
@@ -260,5 +331,5 @@ fn is_alike(one: &Endpoint, other: &Endpoint) -> bool {
             ..lease
         })
     };
-    made_of(one) == made_of(other)
+    made_of(one) == made_of(other) && v6::is_alike(one.lease_v6.as_ref(), other.lease_v6.as_ref())
 }

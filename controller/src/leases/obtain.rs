@@ -9,7 +9,7 @@ use std::{
 use dhcp::{Client, Next, Outcome, Question, To};
 use model::{Endpoint, EndpointAddresses, IpNet, Lease, Network, Sandbox, Scope, Timestamp};
 
-use super::{is_leased, place::Place, slaac};
+use super::{is_leased, place::Place, v6};
 use crate::{
     core::Core,
     endpoints,
@@ -37,9 +37,16 @@ pub(crate) async fn obtain(
     if network.enable_ipv4 {
         let lease = ask(core, network, &endpoint, &place).await?;
         wear(&mut dressed, &place, Some(lease));
-    } else {
-        let limit = Instant::now() + place.options.timeout;
-        dressed.addresses.ipv6 = Some(slaac::wait(core, &place, limit).await?);
+    }
+    if let Err(error) = v6::obtain(core, network, &mut dressed, &place).await {
+        if let Some(Lease { address, server, .. }) = dressed.lease {
+            let told = Question::Release {
+                address: address.addr(),
+                server,
+            };
+            place.tell(core, &told, To::Everybody).await?;
+        }
+        return Err(error);
     }
     record(core, dressed).await
 }
@@ -149,12 +156,17 @@ pub(super) async fn record(core: &Core, endpoint: Endpoint) -> Result<Arc<Endpoi
 /// the server silent: the lease ends by itself then.
 pub(crate) async fn release(core: &Core, network: &Network, endpoint: &Endpoint, sandbox: &Sandbox) {
     core.leases.clients().remove(&endpoint.id);
-    let Some(lease) = endpoint.lease.as_ref().filter(|_| is_leased(network)) else {
+    let has_any = endpoint.lease.is_some() || endpoint.lease_v6.is_some();
+    if !is_leased(network) || !has_any {
         return;
-    };
-    let (address, server) = (lease.address.addr(), lease.server);
+    }
     let told = async {
         if let Some(place) = Place::of(core, network, endpoint, sandbox).await? {
+            v6::release(core, endpoint, &place).await?;
+            let Some(lease) = &endpoint.lease else {
+                return Ok(());
+            };
+            let (address, server) = (lease.address.addr(), lease.server);
             let to = match worn(core, &place, lease).await? {
                 true => To::Server {
                     from: address,

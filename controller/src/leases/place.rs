@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dhcp::{Ask, CLIENT_PORT, Client, Identity, Options, Question, Reply, SERVER_PORT, To, client_id_of};
+use dhcp::{Ask, CLIENT_PORT, Client, Identity, Options, Question, Reply, SERVER_PORT, To, client_id_of, v6};
 use kernel::{Datagram, Key, Netns, Object};
 use model::{Endpoint, InterfaceName, Network, NodeId, Sandbox, Timestamp};
 
@@ -21,6 +21,7 @@ pub(super) struct Place {
     pub(super) netns: Netns,
     pub(super) link: InterfaceName,
     pub(super) identity: Identity,
+    pub(super) identity_v6: v6::Identity,
     pub(super) options: Options,
     /// The interface's MTU, if it is known.
     pub(super) mtu: Option<u32>,
@@ -58,11 +59,13 @@ impl Place {
             .hostname
             .clone()
             .unwrap_or_else(|| sandbox.hostname.clone());
+        let hostname = Some(hostname).filter(|name| !name.is_empty());
         Ok(Some(Self {
+            identity_v6: super::v6::identity(owner, network, &options, hostname.clone()),
             identity: Identity {
                 mac,
                 client_id: named.or_else(|| shared.then(derived)),
-                hostname: Some(hostname).filter(|name| !name.is_empty()),
+                hostname,
                 vendor_class: options.vendor_class.clone(),
                 broadcast: shared,
             },
@@ -82,7 +85,7 @@ impl Place {
             netns: self.netns.clone(),
             link: self.link.clone(),
             from,
-            to,
+            to: to.into(),
             own_port: CLIENT_PORT,
             port: SERVER_PORT,
             payload: dhcp::write(question, &self.identity, id, seconds),
@@ -117,6 +120,67 @@ impl Place {
             .converse(datagram, ask.wait.min(limit).min(TURN), take)
             .await?;
         Ok((reply, asked))
+    }
+
+    fn datagram_v6(&self, question: &v6::Question, id: u32, elapsed: Duration) -> Datagram {
+        let hundredths = u16::try_from(elapsed.as_millis() / 10).unwrap_or(u16::MAX);
+        Datagram {
+            netns: self.netns.clone(),
+            link: self.link.clone(),
+            from: None,
+            to: v6::SERVERS.into(),
+            own_port: v6::CLIENT_PORT,
+            port: v6::SERVER_PORT,
+            payload: v6::write(question, &self.identity_v6, id, hundredths),
+        }
+    }
+
+    /// [`Place::tell`] over IPv6, to all servers.
+    pub(super) async fn tell_v6(&self, core: &Core, question: &v6::Question) -> Result<()> {
+        let datagram = self.datagram_v6(question, random(), Duration::ZERO);
+        let heard = core
+            .worker
+            .converse(datagram, Duration::ZERO, |_| None::<()>)
+            .await;
+        heard.map(drop)
+    }
+
+    /// [`Place::ask`] over IPv6; `elapsed` since it was first asked.
+    pub(super) async fn ask_v6(
+        &self,
+        core: &Core,
+        client: &v6::Client,
+        ask: &v6::Ask,
+        limit: Duration,
+        elapsed: Duration,
+    ) -> Result<(Option<v6::Reply>, Timestamp)> {
+        let (id, who) = (random(), self.identity_v6.clone());
+        let datagram = self.datagram_v6(&ask.question, id, elapsed);
+        let client = client.clone();
+        let asked = Timestamp::now();
+        let take = move |bytes: &[u8]| v6::read(bytes, id, &who).filter(|reply| client.waits_for(reply));
+        let reply = core
+            .worker
+            .converse(datagram, ask.wait.min(limit).min(TURN), take)
+            .await?;
+        Ok((reply, asked))
+    }
+
+    /// [`Place::nobody`] over IPv6.
+    pub(super) fn nobody_v6(&self, refused: Option<String>) -> Error {
+        let limit = self.options.timeout.as_secs();
+        let message = match refused {
+            None => format!("no DHCPv6 server has given an address within {limit} s"),
+            Some(text) => format!("the DHCPv6 server gives no address: {text}"),
+        };
+        Error::Unavailable {
+            message,
+            hint: Some(
+                "see that one serves the parent's segment and gives single addresses (stateful), not only what goes \
+                 with them; with --ipam-opt cnm.dhcp.ipv6=slaac none is asked"
+                    .to_owned(),
+            ),
+        }
     }
 
     /// Nobody has answered, or only to refuse.

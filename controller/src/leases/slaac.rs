@@ -1,7 +1,5 @@
 //! IPv6 addresses that the kernel makes from what the segment's routers announce (RFC 4862).
 
-use std::time::{Duration, Instant};
-
 use model::{IpNet, Ipv6Net};
 
 use super::place::Place;
@@ -9,9 +7,6 @@ use crate::{
     core::Core,
     error::{Error, Result},
 };
-
-/// How often they are looked for by who waits for one.
-const EVERY: Duration = Duration::from_millis(200);
 
 /// The one to go by now: the one that was noted as long as it is there, else the first.
 pub(super) async fn look(core: &Core, place: &Place, noted: Option<Ipv6Net>) -> Result<Option<Ipv6Net>> {
@@ -33,22 +28,18 @@ fn choose(there: &[IpNet], noted: Option<Ipv6Net>) -> Option<Ipv6Net> {
         .or_else(|| all.first().copied())
 }
 
-/// Waits for the first.
-pub(super) async fn wait(core: &Core, place: &Place, until: Instant) -> Result<Ipv6Net> {
-    loop {
-        if let Some(found) = look(core, place, None).await? {
-            return Ok(found);
-        }
-        if Instant::now() >= until {
-            return Err(Error::Unavailable {
-                message: format!(
-                    "no router has announced an IPv6 prefix within {} s",
-                    place.options.timeout.as_secs()
-                ),
-                hint: Some("see that one on the parent's segment sends router advertisements".to_owned()),
-            });
-        }
-        tokio::time::sleep(EVERY).await;
+/// Nobody has announced anything to make one of.
+pub(super) fn nobody(place: &Place) -> Error {
+    Error::Unavailable {
+        message: format!(
+            "no router has announced an IPv6 prefix within {} s",
+            place.options.timeout.as_secs()
+        ),
+        hint: Some(
+            "see that one on the parent's segment sends router advertisements; a DHCPv6 server without any is asked with \
+             --ipam-opt cnm.dhcp.ipv6=stateful"
+                .to_owned(),
+        ),
     }
 }
 

@@ -142,7 +142,8 @@ fn endpoint(
     }
     let leased = leases::is_leased(one.network);
     // Those that routers announce are the kernel's to make and to drop.
-    let given = |address: &IpNet| !(leased && matches!(address, IpNet::V6(_)));
+    let announced = leased && one.endpoint.lease_v6.is_none();
+    let given = |address: &IpNet| !(announced && matches!(address, IpNet::V6(_)));
     for address in addresses
         .iter()
         .filter(given)

@@ -49,6 +49,7 @@ struct Inner {
     asked: Vec<IpAddr>,
     missing: Vec<Missing>,
     server: datagrams::Server,
+    routers: Option<crate::RoutersSay>,
     announced: Vec<(Netns, IpAddr)>,
 }
 
@@ -120,6 +121,11 @@ impl FakeKernel {
     /// Lets a server on every segment answer datagrams: what it says to each, in order.
     pub fn serve(&self, answer: impl FnMut(&Datagram) -> Vec<Vec<u8>> + Send + 'static) {
         self.inner().server.answer = Some(Box::new(answer));
+    }
+
+    /// What the routers of every segment say from now on.
+    pub fn have_routers_say(&self, what: Option<crate::RoutersSay>) {
+        self.inner().routers = what;
     }
 
     /// Datagrams that were sent so far.
@@ -405,6 +411,10 @@ impl Kernel for FakeKernel {
         let strangers = inner.strangers.iter();
         let known = strangers.filter(|(address, _)| addresses.contains(address));
         Ok(known.map(|(address, mac)| (*address, *mac)).collect())
+    }
+
+    fn routers_say(&self, _netns: &Netns, _link: &InterfaceName) -> Result<Option<crate::RoutersSay>> {
+        Ok(self.inner().routers)
     }
 
     fn converse(

@@ -39,7 +39,7 @@ pub use ensure::{ensure, ensure_surveyed, exchange, holds, remove};
 pub use error::{Error, Failure, Result};
 #[cfg(any(test, feature = "fake"))]
 pub use fake::FakeKernel;
-pub use linux::{Linux, netns};
+pub use linux::{Linux, netns, users};
 pub use object::{Key, Netns, Object};
 pub use owner::{Mark, Owner};
 pub use passage::Passage;
@@ -71,16 +71,24 @@ pub struct Datagram {
     pub netns: Netns,
     /// The link it goes out of.
     pub link: InterfaceName,
-    /// The link's own address that it comes from; none to send from nobody to everybody.
+    /// The link's own address that it comes from; none to send from nobody to everybody. IPv6 always has one, and the
+    /// kernel chooses it.
     pub from: Option<Ipv4Addr>,
     /// Where it goes; with nobody as its sender, to everybody.
-    pub to: Ipv4Addr,
+    pub to: IpAddr,
     /// The port it comes from, and answers go to.
     pub own_port: u16,
     /// The port it goes to.
     pub port: u16,
     /// What is in it.
     pub payload: Vec<u8>,
+}
+
+/// What router advertisements say of a segment (RFC 4861, section 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoutersSay {
+    /// Addresses are to be had from a DHCPv6 server.
+    pub managed: bool,
 }
 
 /// A kernel: Linux, or the fake that obeys the same rules.
@@ -155,6 +163,12 @@ pub trait Kernel: Send + Sync + std::fmt::Debug {
         _accept: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<bool> {
         Ok(false)
+    }
+
+    /// What the routers of a link's segment last said, as far as the kernel listens to them there. None while nobody has said
+    /// anything.
+    fn routers_say(&self, _netns: &Netns, _link: &InterfaceName) -> Result<Option<RoutersSay>> {
+        Ok(None)
     }
 
     /// Tells everybody on the segment of a link which Ethernet address has these addresses now, whatever they believed

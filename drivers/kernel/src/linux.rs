@@ -415,6 +415,16 @@ impl Kernel for Linux {
         })
     }
 
+    fn routers_say(&self, netns: &Netns, link: &InterfaceName) -> Result<Option<crate::RoutersSay>> {
+        let key = Key::Link(netns.clone(), link.clone());
+        let mut visits = self.visits();
+        match visits.visit(netns, &key) {
+            Ok(visit) => links::routers_say(visit, link, &key),
+            Err(Error::NoSuch { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn announce(&self, netns: &Netns, link: &InterfaceName, addresses: &[IpAddr]) -> Result<()> {
         let key = Key::Link(netns.clone(), link.clone());
         let Some((netns, link)) = self.outlet(netns, link, &key)? else {

@@ -24,3 +24,27 @@ fn replies() {
         read(bytes, 0x1234_5678, mac)
     });
 }
+
+#[test]
+fn replies_of_version_6() {
+    let who = crate::v6::Identity {
+        duid: vec![0, 4, 9],
+        interface: 5,
+        hostname: None,
+    };
+    let mut good = vec![7, 0, 0, 1, 0, 1, 0, 3, 0, 4, 9, 0, 2, 0, 3, 0, 4, 1];
+    good.extend([
+        0, 3, 0, 40, 0, 0, 0, 5, 0, 0, 0, 40, 0, 0, 0, 80, 0, 5, 0, 24, 0x20, 1, 0xd, 0xb8,
+    ]);
+    good.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 100, 0, 0, 0, 100]);
+    good.extend([
+        0, 23, 0, 16, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 53, 0, 24, 0, 5, 3,
+    ]);
+    good.extend(*b"lan\0");
+    let lease = |bytes: &[u8]| crate::v6::read(bytes, 1, &who)?.lease(None, model::Timestamp::ZERO);
+    assert!(
+        lease(&good).is_some_and(|lease| lease.domain.as_deref() == Some("lan")),
+        "a good one"
+    );
+    run("replies-v6", env!("CARGO_MANIFEST_DIR"), &[&good], lease);
+}

@@ -58,6 +58,7 @@ fn endpoint(number: u8, node: NodeId) -> Endpoint {
         requested: Vec::new(),
         answer: None,
         lease: None,
+        lease_v6: None,
     }
 }
 

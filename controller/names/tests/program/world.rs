@@ -201,6 +201,7 @@ impl World {
             requested: Vec::new(),
             answer: None,
             lease: None,
+            lease_v6: None,
         }));
         Place { id, netns, ports }
     }

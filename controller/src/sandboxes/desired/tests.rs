@@ -92,6 +92,7 @@ fn endpoint(interface: &str, ipv4: &str, ipv6: Option<&str>) -> Endpoint {
         requested: Vec::new(),
         answer: None,
         lease: None,
+        lease_v6: None,
     }
 }
 

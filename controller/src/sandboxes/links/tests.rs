@@ -85,6 +85,7 @@ fn endpoint(network: &Network, sandbox: &Sandbox, ipv4: &str) -> Arc<Endpoint> {
         requested: Vec::new(),
         answer: None,
         lease: None,
+        lease_v6: None,
     })
 }
 

@@ -2,13 +2,15 @@
 //!
 //! From nobody they go as whole frames over a packet socket; from an address of the link's, over an ordinary one, so that the
 //! kernel finds the way. Answers are always heard by the former: one to everybody is for no socket that has an address.
-//! Sockets are open for one question only: they would keep a removed namespace alive.
+//! Sockets are open for one question only: they would keep a removed namespace alive. Over IPv6 an ordinary socket does for
+//! both, since every link has an address of its own there.
 
 mod packet;
+mod v6;
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -38,19 +40,30 @@ pub(super) fn converse(
     limit: Duration,
     accept: &mut dyn FnMut(&[u8]) -> bool,
 ) -> io::Result<bool> {
+    let to = match datagram.to {
+        IpAddr::V4(to) => to,
+        IpAddr::V6(to) => return quiet(v6::converse(netns, link, datagram, to, limit, accept)),
+    };
     let open = || {
         let frames = probe::open(link.index, packet::IPV4)?;
         let own = datagram.from.map(|own| open_udp(datagram, own)).transpose()?;
         Ok((frames, own))
     };
     let spoken = netns::inside(netns, open).and_then(|(frames, own)| {
-        say(own.as_ref().unwrap_or(&frames), link, datagram)?;
+        say(own.as_ref().unwrap_or(&frames), link, datagram, to)?;
         match limit.is_zero() {
             true => Ok(false),
             // The other one stays open: without it the kernel would say that nobody listens.
-            false => listen(&frames, datagram, limit, accept),
+            false => listen(&frames, limit, |frame| {
+                packet::payload(frame, datagram.own_port).is_some_and(&mut *accept)
+            }),
         }
     });
+    quiet(spoken)
+}
+
+/// Who can't be reached says nothing.
+fn quiet(spoken: io::Result<bool>) -> io::Result<bool> {
     match spoken {
         Err(error) if probe::leads_nowhere(&error) || is_silence(&error) => Ok(false),
         other => other,
@@ -84,14 +97,14 @@ fn open_udp(datagram: &Datagram, own: Ipv4Addr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn say(socket: &OwnedFd, link: probe::Link, datagram: &Datagram) -> io::Result<()> {
+fn say(socket: &OwnedFd, link: probe::Link, datagram: &Datagram, to: Ipv4Addr) -> io::Result<()> {
     let said = match datagram.from {
         None => {
             let frame = packet::broadcast(link.mac, datagram)?;
             send(socket.as_raw_fd(), &frame, MsgFlags::empty())
         }
         Some(_) => {
-            let to = SockaddrIn::from(SocketAddrV4::new(datagram.to, datagram.port));
+            let to = SockaddrIn::from(SocketAddrV4::new(to, datagram.port));
             sendto(socket.as_raw_fd(), &datagram.payload, &to, MsgFlags::empty())
         }
     };
@@ -102,15 +115,10 @@ fn say(socket: &OwnedFd, link: probe::Link, datagram: &Datagram) -> io::Result<(
     }
 }
 
-fn listen(
-    socket: &OwnedFd,
-    datagram: &Datagram,
-    limit: Duration,
-    accept: &mut dyn FnMut(&[u8]) -> bool,
-) -> io::Result<bool> {
+fn listen(socket: &OwnedFd, limit: Duration, mut accept: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let until = Instant::now() + limit;
     loop {
-        if hear(socket, datagram, accept)? {
+        if hear(socket, &mut accept)? {
             return Ok(true);
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -126,7 +134,7 @@ fn listen(
     }
 }
 
-fn hear(socket: &OwnedFd, datagram: &Datagram, accept: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<bool> {
+fn hear(socket: &OwnedFd, accept: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut buffer = [0; LONGEST];
     for _ in 0..TURN {
         let heard = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
@@ -135,7 +143,7 @@ fn hear(socket: &OwnedFd, datagram: &Datagram, accept: &mut dyn FnMut(&[u8]) -> 
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        if packet::payload(heard, datagram.own_port).is_some_and(&mut *accept) {
+        if accept(heard) {
             return Ok(true);
         }
     }

@@ -16,7 +16,9 @@ use std::{
 use model::{InterfaceName, NodeId};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkMessage},
+    link::{
+        AfSpecInet6, AfSpecUnspec, Inet6IfaceFlags, InfoKind, LinkAttribute, LinkExtentMask, LinkMessage,
+    },
     nsid::{NsidAttribute, NsidMessage},
 };
 
@@ -281,6 +283,41 @@ pub(super) fn find(visit: &mut Visit, name: &InterfaceName, key: &Key) -> Result
         .get(RouteNetlinkMessage::GetLink(request))
         .map_err(refused(key, "looking it up", "such link"))?;
     Ok(answer.and_then(Found::read))
+}
+
+/// What the kernel has heard of routers on a link; none if it listens to none there, or has heard of none.
+pub(super) fn routers_say(
+    visit: &mut Visit,
+    name: &InterfaceName,
+    key: &Key,
+) -> Result<Option<crate::RoutersSay>> {
+    let answer = visit
+        .connection(key)?
+        .get(RouteNetlinkMessage::GetLink(message::named(name)))
+        .map_err(refused(key, "looking it up", "such link"))?;
+    let Some(RouteNetlinkMessage::NewLink(link)) = answer else {
+        return Ok(None);
+    };
+    let specific = link
+        .attributes
+        .into_iter()
+        .filter_map(|attribute| match attribute {
+            LinkAttribute::AfSpecUnspec(families) => Some(families),
+            _ => None,
+        });
+    let v6 = specific.flatten().find_map(|family| match family {
+        AfSpecUnspec::Inet6(facts) => Some(facts),
+        _ => None,
+    });
+    let flags = v6.into_iter().flatten().find_map(|fact| match fact {
+        AfSpecInet6::Flags(flags) => Some(flags),
+        _ => None,
+    });
+    // The kernel notes that it has heard one only if it had asked.
+    let heard = flags.filter(|flags| flags.intersects(Inet6IfaceFlags::RaRcvd | Inet6IfaceFlags::RaManaged));
+    Ok(heard.map(|flags| crate::RoutersSay {
+        managed: flags.contains(Inet6IfaceFlags::RaManaged),
+    }))
 }
 
 /// The number that a visited namespace has for another.

@@ -102,7 +102,7 @@ mod tests {
             netns: Netns::Host,
             link: InterfaceName::new("eth0").expect("a name"),
             from: None,
-            to: Ipv4Addr::BROADCAST,
+            to: Ipv4Addr::BROADCAST.into(),
             own_port: 68,
             port: 67,
             payload: payload.to_vec(),
