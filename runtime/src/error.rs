@@ -32,6 +32,9 @@ pub enum Error {
     /// The shim can't be reached, or stopped answering.
     #[error("speaking with the container's shim")]
     Conversation(#[source] io::Error),
+    /// There is no shim, or it went before it answered: the container has ended.
+    #[error("the container's shim has gone")]
+    Gone(#[source] io::Error),
     /// The file system that a volume's options name can't be mounted.
     #[error("failed to mount local volume: mount {what}")]
     VolumeMount {
@@ -66,9 +69,13 @@ impl Error {
         }
     }
 
-    /// Whether the process meant is not running (or no such exec is known).
+    /// Whether the process meant is not running (or no such exec is known), or is going in this moment.
     pub fn is_not_running(&self) -> bool {
-        matches!(self, Self::Refused(failure) if matches!(failure.kind, FailureKind::NotRunning | FailureKind::NotFound))
+        match self {
+            Self::Refused(failure) => matches!(failure.kind, FailureKind::NotRunning | FailureKind::NotFound),
+            Self::Gone(_) => true,
+            _ => false,
+        }
     }
 
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

@@ -81,6 +81,17 @@ impl Root {
         Self { fd }
     }
 
+    /// The same root once more.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn again(&self) -> Result<Self> {
+        let fd = self.fd.try_clone();
+        Ok(Self {
+            fd: fd.map_err(Error::file("opening again", "/"))?,
+        })
+    }
+
     /// The descriptor.
     pub fn into_fd(self) -> OwnedFd {
         self.fd

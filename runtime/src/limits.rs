@@ -40,10 +40,15 @@ impl Runtime {
 fn write_all(cgroup: &Cgroup, all: &[Write]) -> Result<(), (PathBuf, io::Error)> {
     for write in all {
         let Some(directory) = cgroup.directory(write.controller) else {
+            // It has ended in this moment: its next start has them.
+            if cgroup.directories().next().is_none() {
+                return Ok(());
+            }
             return Err((write.controller.into(), io::ErrorKind::NotFound.into()));
         };
         let path = directory.join(write.file);
         match fs::write(&path, &write.value) {
+            Err(_) if !directory.is_dir() => {}
             // Kernels count swap, and weigh block devices, only where they were built to.
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_optional(write.file) => {}
             other => other.map_err(|error| (path, error))?,

@@ -130,6 +130,15 @@ impl Error {
         }
     }
 
+    /// Says first what could not be done, where Docker does.
+    #[must_use]
+    pub(crate) fn after(mut self, doing: impl std::fmt::Display) -> Self {
+        if let Self::Invalid { message, .. } | Self::Conflict { message, .. } = &mut self {
+            *message = format!("{doing}{message}");
+        }
+        self
+    }
+
     /// Why a command can't be run, said as Docker does: behind the runtimes that passed it on.
     #[must_use]
     pub(crate) fn behind(mut self, runtimes: &str) -> Self {

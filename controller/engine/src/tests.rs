@@ -6,3 +6,4 @@ mod life;
 mod networks;
 mod ports;
 mod restart;
+mod windows;

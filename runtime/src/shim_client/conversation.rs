@@ -14,8 +14,23 @@ use crate::{Error, Result, Streams};
 impl Shim {
     /// Asks, and turns a refusal into an error.
     pub(super) async fn ask(&self, request: &Request) -> Result<Reply> {
-        let mut stream = self.connect().await.map_err(Error::Conversation)?;
-        converse(&mut stream, request).await
+        self.converse(request).await.map(|(_, reply)| reply)
+    }
+
+    /// The same; the connection stays for what follows.
+    async fn converse(&self, request: &Request) -> Result<(UnixStream, Reply)> {
+        let spoken = async {
+            let mut stream = self.connect().await?;
+            let reply = exchange(&mut stream, request).await?;
+            Ok((stream, reply))
+        };
+        match spoken.await {
+            Ok((_, Reply::Failed(failure))) => Err(failure.into()),
+            Ok(answered) => Ok(answered),
+            // It goes when the container has ended, also in the middle of a word.
+            Err(error) if ends(&error) && self.is_gone().await? => Err(Error::Gone(error)),
+            Err(error) => Err(Error::Conversation(error)),
+        }
     }
 
     pub(super) async fn done(&self, request: &Request) -> Result<()> {
@@ -51,40 +66,33 @@ impl Shim {
             stdout,
             stderr,
         });
-        let mut stream = self.connect().await.map_err(Error::Conversation)?;
-        match converse(&mut stream, &request).await? {
-            Reply::Done => Ok(stream.into()),
-            other => Err(unexpected(&other)),
+        match self.converse(&request).await? {
+            (stream, Reply::Done) => Ok(stream.into()),
+            (_, other) => Err(unexpected(&other)),
         }
     }
 
     /// Says that it should go, and waits until it has: the connection ends with the process.
     pub(super) async fn say_delete(&self) -> Result<()> {
-        let Ok(mut stream) = self.connect().await else {
-            return Ok(());
-        };
-        match converse(&mut stream, &Request::Delete).await {
-            // A shim that was leaving already, of its own accord.
-            Ok(Reply::Done) | Err(Error::Conversation(_)) => {}
-            Ok(other) => return Err(unexpected(&other)),
-            Err(error) => return Err(error),
+        let (mut stream, reply) = self.converse(&Request::Delete).await?;
+        if reply != Reply::Done {
+            return Err(unexpected(&reply));
         }
         let _ = stream.read(&mut [0]).await;
         Ok(())
     }
 }
 
-/// Speaks on a connection; reads the reply and not a byte more.
-async fn converse(stream: &mut UnixStream, request: &Request) -> Result<Reply> {
-    exchange(stream, request)
-        .await
-        .map_err(Error::Conversation)
-        .and_then(|reply| match reply {
-            Reply::Failed(failure) => Err(failure.into()),
-            reply => Ok(reply),
-        })
+/// Whether a conversation fails so when nobody is, or is any longer, at the other end.
+fn ends(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    matches!(
+        error.kind(),
+        NotFound | ConnectionRefused | UnexpectedEof | ConnectionReset | BrokenPipe
+    )
 }
 
+/// Speaks on a connection; reads the reply and not a byte more.
 async fn exchange(stream: &mut UnixStream, request: &Request) -> io::Result<Reply> {
     stream
         .write_all(&frame::encode(&Envelope::new(request.clone()))?)

@@ -98,7 +98,7 @@ impl Exec {
     /// When it never ran; those of the conversation.
     pub async fn wait(&self) -> Result<Exit> {
         match self.shim.wait_process(Some(self.id.clone())).await {
-            Err(Error::Conversation(_)) if self.shim.is_gone().await? => Ok(Exit {
+            Err(Error::Gone(_)) => Ok(Exit {
                 code: KILLED,
                 oom_killed: false,
                 at: Timestamp::now(),

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Shim {
     /// How a container ended whose shim is gone; the error of asking it, if it is not.
     pub(super) async fn exit_without_shim(&self, asking: Error) -> Result<Exit> {
-        if !matches!(asking, Error::Conversation(_)) || !self.is_gone().await? {
+        if !matches!(asking, Error::Gone(_)) {
             return Err(asking);
         }
         match self.recorded()? {

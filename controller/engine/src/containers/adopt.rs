@@ -61,8 +61,8 @@ async fn adopt(core: &Arc<Core>, container: &Arc<Container>) -> Result<Then> {
             let volumes = container.record().state.with_volumes;
             remove::remove(core, container, true, volumes).await.map(rest)
         }
-        // It exited, and the daemon ended before it was removed.
-        Phase::Exited if container.record().settings.auto_remove => {
+        // It exited, or was to be started, and the daemon ended before it was removed.
+        Phase::Exited | Phase::Created if container.record().settings.auto_remove => {
             remove::remove(core, container, true, true).await.map(rest)
         }
         // Its creation was never answered.

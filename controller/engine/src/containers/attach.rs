@@ -17,11 +17,19 @@ use crate::{
 /// Attaches. A container that doesn't run is prepared, so that a start that follows loses no byte.
 pub(super) async fn attach(core: &Core, container: &Arc<Container>, wanted: Attach) -> Result<Streams> {
     let Some(prepared) = prepared(core, container).await? else {
-        return Streams::ended().map_err(Error::internal("making streams"));
+        return ended();
     };
-    let streams = prepared.shim.attach(wanted).await?;
+    let streams = match prepared.shim.attach(wanted).await {
+        // It has ended in this moment: there is nothing more to hear.
+        Err(runtime::Error::Gone(_)) => return ended(),
+        other => other?,
+    };
     core.events.send(container.event("attach", &[]));
     Ok(streams)
+}
+
+fn ended() -> Result<Streams> {
+    Streams::ended().map_err(Error::internal("making streams"))
 }
 
 /// Nothing when a container can't be prepared that doesn't run: the start that follows fails for the same reason and
@@ -33,7 +41,7 @@ async fn prepared(core: &Core, container: &Container) -> Result<Option<Prepared>
         Phase::Paused => {
             return Err(Error::conflict(format!(
                 "container {} is paused, unpause the container before attach",
-                container.id()
+                container.record().name
             )));
         }
         Phase::Restarting => {

@@ -11,6 +11,7 @@ use std::{
 use images::Healthcheck;
 use model::Timestamp;
 use runtime::{Streams, spec::exec::ExecConfig};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
 use super::{Core, CreateExec, container::Container, exec};
@@ -30,7 +31,8 @@ const START_INTERVAL: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 3;
 
 /// What the probes say of a container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HealthStatus {
     /// Not known yet.
     #[default]
@@ -53,7 +55,7 @@ impl HealthStatus {
 }
 
 /// How a container with a health check is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// What the probes say.
     pub status: HealthStatus,
@@ -64,7 +66,7 @@ pub struct Health {
 }
 
 /// One probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// When it began.
     pub start: Timestamp,
@@ -136,15 +138,14 @@ pub(super) fn merged(asked: Option<Healthcheck>, image: Option<&Healthcheck>) ->
 }
 
 impl Plan {
-    fn of(check: &Healthcheck) -> Option<Self> {
+    /// `shell` is the image's; none for the usual one.
+    fn of(check: &Healthcheck, shell: &[String]) -> Option<Self> {
         let (kind, rest) = check.test.split_first()?;
+        let usual = ["/bin/sh", "-c"].map(str::to_owned);
+        let shell = if shell.is_empty() { &usual[..] } else { shell };
         let command = match kind.as_str() {
             "CMD" => rest.to_vec(),
-            "CMD-SHELL" => ["/bin/sh", "-c"]
-                .map(str::to_owned)
-                .into_iter()
-                .chain(rest.iter().cloned())
-                .collect(),
+            "CMD-SHELL" => [shell, rest].concat(),
             _ => return None,
         };
         let time = |nanos: i64, default: Duration| match u64::try_from(nanos) {
@@ -200,10 +201,32 @@ impl Plan {
     }
 }
 
+impl Health {
+    /// Of a container that is started again: what was found before stays to be read.
+    pub(super) fn anew(self) -> Self {
+        Self {
+            status: HealthStatus::Starting,
+            failing_streak: 0,
+            log: self.log,
+        }
+    }
+}
+
 impl Container {
     /// How healthy it is; none without a check, or before its first start.
     pub(super) fn healthy(&self) -> Option<Health> {
-        self.lock_health().clone()
+        let known = self.lock_health().clone();
+        known.or_else(|| self.record().state.health.clone())
+    }
+
+    /// How it is when it has ended: Docker's clients take nothing for healthy that isn't asked any more.
+    pub(super) fn no_longer_healthy(&self) -> Option<Health> {
+        let health = self.healthy().map(|health| Health {
+            status: HealthStatus::Unhealthy,
+            ..health
+        });
+        self.lock_health().clone_from(&health);
+        health
     }
 
     fn lock_health(&self) -> MutexGuard<'_, Option<Health>> {
@@ -211,11 +234,14 @@ impl Container {
     }
 }
 
-/// Probes a container from its start to its end, in a task of its own.
+/// Probes a container from its start to its end, in a task of its own; one that runs since before the daemon started
+/// is what it was.
 pub(super) fn watch(core: &Arc<Core>, container: &Arc<Container>) {
     let record = container.record();
-    let plan = record.settings.health.as_ref().and_then(Plan::of);
-    *container.lock_health() = plan.as_ref().map(|_| Health::default());
+    let check = record.settings.health.as_ref();
+    let plan = check.and_then(|check| Plan::of(check, &record.settings.shell));
+    let known = record.state.health.clone();
+    *container.lock_health() = plan.as_ref().map(|_| known.unwrap_or_default());
     let Some(plan) = plan else { return };
     let (core, container) = (core.clone(), container.clone());
     let run = record.state.started;
@@ -252,6 +278,12 @@ async fn probe_for_ever(core: &Arc<Core>, container: &Arc<Container>, plan: &Pla
         if health.status != before.status {
             let action = format!("health_status: {}", health.status.as_str());
             core.events.send(container.event(action, &[]));
+            let recorded = core
+                .registry
+                .update(container, |record| record.state.health = Some(health.clone()));
+            if let Err(error) = recorded.await {
+                tracing::warn!(container = %container.record().name, error = %error, "recording its health");
+            }
         }
         *container.lock_health() = Some(health);
     }
@@ -368,7 +400,7 @@ mod tests {
         let none = merged(Some(check(&["NONE"])), Some(&image))
             .expect("a check")
             .expect("one");
-        assert_eq!(Plan::of(&none), None);
+        assert_eq!(Plan::of(&none, &[]), None);
         for bad in [
             Healthcheck {
                 interval: 5,
@@ -386,11 +418,14 @@ mod tests {
 
     #[test]
     fn failures_count_after_the_start_period_and_success_ends_it() {
-        let plan = Plan::of(&Healthcheck {
-            start_period: 10_000_000_000,
-            retries: 2,
-            ..check(&["CMD-SHELL", "test -e /x"])
-        })
+        let plan = Plan::of(
+            &Healthcheck {
+                start_period: 10_000_000_000,
+                retries: 2,
+                ..check(&["CMD-SHELL", "test -e /x"])
+            },
+            &[],
+        )
         .expect("a plan");
         assert_eq!(plan.command, ["/bin/sh", "-c", "test -e /x"]);
         let (early, late) = (Duration::from_secs(1), Duration::from_secs(20));

@@ -42,6 +42,9 @@ pub(super) fn merge(settings: &mut Settings, image: &Defaults) -> Result<()> {
         image.stop_signal.as_deref().unwrap_or_default(),
     );
     settings.health = super::health::merged(settings.health.take(), image.healthcheck.as_ref())?;
+    if settings.shell.is_empty() {
+        settings.shell = image.shell.clone().unwrap_or_default();
+    }
     for (key, value) in &image.labels {
         settings
             .labels

@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc};
 
+use tokio::sync::MutexGuard;
+
 use super::{Core, container::Container, release, stop};
 use crate::{
     error::{Error, Result},
@@ -19,23 +21,9 @@ pub(super) async fn remove(
     force: bool,
     volumes: bool,
 ) -> Result<()> {
-    let record = container.record();
-    if record.state.phase.is_up() {
-        if !force {
-            return Err(running(&record.name, record.state.phase));
-        }
-        match stop::end(core, container).await {
-            // It exited by itself in this moment.
-            Err(Error::Conflict { .. }) => {}
-            other => other?,
-        }
-    }
-    let _operation = container.operation.lock().await;
+    let _operation = hold(core, container, force).await?;
     if container.subscribe().borrow().removed {
         return Ok(()); // --rm was quicker
-    }
-    if container.record().state.phase.is_up() {
-        return Err(running(&record.name, container.record().state.phase));
     }
     core.registry
         .update(container, |record| {
@@ -49,13 +37,35 @@ pub(super) async fn remove(
             .update(container, |record| record.state.phase = Phase::Dead)
             .await;
         if let Err(dead) = dead {
-            tracing::warn!(container = %record.name, error = %dead, "recording a failed removal");
+            tracing::warn!(container = %container.record().name, error = %dead, "recording a failed removal");
         }
         return Err(error);
     }
     core.events.send(container.event("destroy", &[]));
     container.publish_removed();
     Ok(())
+}
+
+/// The lock of a container that doesn't run, and isn't started as long as it is held.
+async fn hold<'a>(core: &Core, container: &'a Container, force: bool) -> Result<MutexGuard<'a, ()>> {
+    loop {
+        let record = container.record();
+        if record.state.phase.is_up() {
+            if !force {
+                return Err(running(&record.name, record.state.phase));
+            }
+            match stop::end(core, container).await {
+                // It exited by itself in this moment.
+                Err(Error::Conflict { .. }) => {}
+                other => other?,
+            }
+        }
+        let operation = container.operation.lock().await;
+        // Somebody else may have started it, or its policy be about to.
+        if !container.record().state.phase.is_up() {
+            return Ok(operation);
+        }
+    }
 }
 
 async fn forget(core: &Core, container: &Container) -> Result<()> {
@@ -84,11 +94,11 @@ async fn forget(core: &Core, container: &Container) -> Result<()> {
 
 fn running(name: &model::ContainerName, phase: Phase) -> Error {
     let advice = match phase {
-        Phase::Paused => "unpause and stop the container before removing or force remove",
-        _ => "stop the container before removing or force remove",
+        Phase::Paused => " and must be unpaused first",
+        _ => ": stop the container before removing or force remove",
     };
     Error::conflict(format!(
-        "cannot remove container \"/{name}\": container is {}: {advice}",
+        "cannot remove container \"{name}\": container is {}{advice}",
         phase.as_str()
     ))
 }

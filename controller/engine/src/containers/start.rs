@@ -7,7 +7,8 @@ use model::{SandboxId, Timestamp};
 use super::{
     Core,
     container::{Container, Prepared},
-    health, links, networks, prepare, release, remove, renamed, supervise,
+    health::{self, Health},
+    links, networks, prepare, release, remove, renamed, supervise,
 };
 use crate::{
     error::{Error, Result},
@@ -76,6 +77,7 @@ pub(super) async fn launch_or_release(
                     state.exit_code = 0;
                     state.oom_killed = false;
                     state.stopped = false;
+                    state.health = state.health.take().map(Health::anew);
                     state.started = started;
                 })
                 .await;

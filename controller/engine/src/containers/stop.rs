@@ -27,15 +27,41 @@ pub(super) async fn stop(
     signal: Option<&str>,
     timeout: Option<i64>,
 ) -> Result<()> {
-    if container.record().state.phase == Phase::Restarting {
-        return cancel_restart(core, container).await;
+    match hold_back(core, container).await? {
+        Held::Waiting => Ok(()),
+        Held::Running | Held::Ended => end_politely(core, container, signal, timeout).await,
     }
-    if container.record().state.phase.has_process() {
-        core.registry
-            .update(container, |record| record.state.stopped = true)
-            .await?;
+}
+
+/// What a container was doing when its restarts were called off.
+enum Held {
+    /// It waited for one.
+    Waiting,
+    /// It runs.
+    Running,
+    /// Nothing.
+    Ended,
+}
+
+/// Sees to it that its policy starts it no more. It may exit, and may have been started again, at any moment of this.
+async fn hold_back(core: &Core, container: &Container) -> Result<Held> {
+    loop {
+        let phase = container.record().state.phase;
+        if phase == Phase::Restarting {
+            if cancel_restart(core, container).await? {
+                return Ok(Held::Waiting);
+            }
+        } else if !phase.has_process() {
+            return Ok(Held::Ended);
+        } else {
+            let update = core
+                .registry
+                .update(container, |record| record.state.stopped = true);
+            if update.await?.state.phase.has_process() {
+                return Ok(Held::Running);
+            }
+        }
     }
-    end_politely(core, container, signal, timeout).await
 }
 
 /// Stops everything for a shutdown.
@@ -83,35 +109,51 @@ async fn end_politely(
 /// # Errors
 /// `Conflict` when it doesn't run.
 pub(super) async fn kill(core: &Core, container: &Container, signal: &str) -> Result<()> {
-    let signal = signal::parse(signal)?;
+    let name = || container.record().name.clone();
+    let signal =
+        signal::parse(signal).map_err(|error| error.after(format!("cannot kill container: {}: ", name())))?;
+    if signal == SIGKILL {
+        return end(core, container).await;
+    }
     let record = container.record();
-    if record.state.phase == Phase::Restarting {
-        return cancel_restart(core, container).await;
+    let ends = signal::parse(&record.settings.stop_signal).is_ok_and(|stop| stop == signal);
+    if ends || record.state.phase == Phase::Restarting {
+        match hold_back(core, container).await? {
+            Held::Waiting => return Ok(()),
+            Held::Running => {}
+            Held::Ended => return Err(not_killed(container)),
+        }
     }
-    if !record.state.phase.has_process() {
-        return Err(Error::conflict(format!(
-            "cannot kill container: {}: container {} is not running",
-            record.name, record.id
-        )));
-    }
-    let ends =
-        signal == SIGKILL || signal::parse(&record.settings.stop_signal).is_ok_and(|stop| stop == signal);
-    if ends {
-        core.registry
-            .update(container, |record| record.state.stopped = true)
-            .await?;
+    if !container.record().state.phase.has_process() {
+        return Err(not_killed(container));
     }
     send(core, container, signal).await
 }
 
 /// Kills it, however it is, and waits for its exit.
+///
+/// # Errors
+/// `Conflict` when it doesn't run.
 pub(super) async fn end(core: &Core, container: &Container) -> Result<()> {
-    kill(core, container, "SIGKILL").await?;
+    match hold_back(core, container).await? {
+        Held::Waiting => return Ok(()),
+        Held::Running => {}
+        Held::Ended => return Err(not_killed(container)),
+    }
+    send(core, container, SIGKILL).await?;
     if exits_within(container, Some(AFTER_KILL)).await {
         Ok(())
     } else {
         Err(did_not_exit(container))
     }
+}
+
+fn not_killed(container: &Container) -> Error {
+    let record = container.record();
+    Error::conflict(format!(
+        "cannot kill container: {}: container {} is not running",
+        record.name, record.id
+    ))
 }
 
 /// Stops it if it runs, and starts it.
@@ -143,10 +185,15 @@ pub(super) async fn pause(core: &Core, container: &Container) -> Result<()> {
     let _operation = container.operation.lock().await;
     match container.record().state.phase {
         Phase::Running => {}
-        Phase::Paused => return Err(Error::conflict("container is already paused")),
+        Phase::Paused => {
+            return Err(Error::conflict(format!(
+                "Container {} is already paused",
+                container.id()
+            )));
+        }
         _ => return Err(not_running(container)),
     }
-    shim(container)?.pause().await?;
+    still(container, shim(container)?.pause().await)?;
     core.registry
         .update(container, |record| record.state.phase = Phase::Paused)
         .await?;
@@ -163,7 +210,7 @@ pub(super) async fn unpause(core: &Core, container: &Container) -> Result<()> {
             container.id()
         )));
     }
-    shim(container)?.resume().await?;
+    still(container, shim(container)?.resume().await)?;
     core.registry
         .update(container, |record| record.state.phase = Phase::Running)
         .await?;
@@ -173,7 +220,11 @@ pub(super) async fn unpause(core: &Core, container: &Container) -> Result<()> {
 
 async fn send(core: &Core, container: &Container, signal: i32) -> Result<()> {
     if container.record().state.phase == Phase::Paused {
-        unpause(core, container).await?; // a frozen process takes no signal
+        // A frozen process takes no signal. One that was thawed or ended meanwhile needs no thawing.
+        match unpause(core, container).await {
+            Ok(()) | Err(Error::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     match shim(container) {
         Ok(shim) => match shim.kill(signal).await {
@@ -188,19 +239,22 @@ async fn send(core: &Core, container: &Container, signal: i32) -> Result<()> {
     Ok(())
 }
 
-async fn cancel_restart(core: &Core, container: &Container) -> Result<()> {
+/// False when it did not wait any longer.
+async fn cancel_restart(core: &Core, container: &Container) -> Result<bool> {
+    // Held while it is started: what is Restarting under it is not being started.
     let _operation = container.operation.lock().await;
+    if container.record().state.phase != Phase::Restarting {
+        return Ok(false);
+    }
     let update = core.registry.update(container, |record| {
         record.state.stopped = true;
-        if record.state.phase == Phase::Restarting {
-            record.state.phase = Phase::Exited;
-        }
+        record.state.phase = Phase::Exited;
     });
-    update.await.map(drop)
+    update.await.map(|_| true)
 }
 
 /// Whether it exits in time; none is for ever.
-async fn exits_within(container: &Container, time: Option<Duration>) -> bool {
+pub(super) async fn exits_within(container: &Container, time: Option<Duration>) -> bool {
     let mut changes = container.subscribe();
     let exit = changes.wait_for(|now| now.removed || !now.record.state.phase.has_process());
     match time {
@@ -216,7 +270,15 @@ pub(super) fn shim(container: &Container) -> Result<runtime::Shim> {
         .ok_or_else(|| not_running(container))
 }
 
-fn not_running(container: &Container) -> Error {
+/// What its shim answered. One that has gone, or whose container has ended in this moment, says so as Docker does.
+pub(super) fn still<T>(container: &Container, answer: runtime::Result<T>) -> Result<T> {
+    answer.map_err(|error| match error.is_not_running() {
+        true => not_running(container),
+        false => error.into(),
+    })
+}
+
+pub(super) fn not_running(container: &Container) -> Error {
     Error::conflict(format!("container {} is not running", container.id()))
 }
 

@@ -125,11 +125,14 @@ pub(super) async fn ended_meanwhile(core: &Arc<Core>, container: &Arc<Container>
 }
 
 async fn record(core: &Core, container: &Container, exit: &Exit, next: Next) {
+    let health = container.no_longer_healthy();
     let recorded = core.registry.update(container, |record| {
         let state = &mut record.state;
+        state.health = health;
         state.phase = match next {
-            Next::Restart(_) => Phase::Restarting,
-            Next::Rest | Next::Remove => Phase::Exited,
+            // Unless somebody stopped it since that was decided.
+            Next::Restart(_) if !state.stopped => Phase::Restarting,
+            _ => Phase::Exited,
         };
         state.pid = None;
         state.exit_code = i64::from(exit.code);

@@ -34,6 +34,7 @@ pub(crate) fn settings() -> Settings {
         log: LogSettings::default(),
         volumes: Vec::new(),
         health: None,
+        shell: Vec::new(),
         init: false,
         shares: Default::default(),
         run: runtime::spec::ContainerConfig::default(),

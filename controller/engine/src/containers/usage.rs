@@ -3,7 +3,7 @@
 use model::Timestamp;
 use runtime::stats::{self, HostUsage, Usage};
 
-use super::{Containers, blocking, container::Container};
+use super::{Containers, blocking, container::Container, stop};
 use crate::{
     error::{Error, Result},
     record::Phase,
@@ -67,6 +67,10 @@ impl Containers {
         let core = self.core.clone();
         let id = container.id();
         let pids = blocking(move || Ok(core.runtime.processes(&id))).await?;
+        if pids.is_empty() {
+            // Its first process is the last to go: it ended in this moment.
+            return Err(stop::not_running(&container));
+        }
         let processes = match arguments.trim() {
             "" | "-ef" => Processes {
                 titles: runtime::processes::TITLES.map(str::to_owned).to_vec(),

@@ -56,6 +56,7 @@ impl Bench {
             hostname: "host".to_owned(),
             dns: DnsConfig::default(),
             host_gateway: Vec::new(),
+            users: None,
             plugins: plugin_proto::Plugins::new(Default::default(), Default::default()),
             about: About {
                 version: "0.0.0".to_owned(),
@@ -181,6 +182,7 @@ pub(crate) fn request(name: Option<&str>) -> CreateContainer {
             log: LogSettings::default(),
             volumes: Vec::new(),
             health: None,
+            shell: Vec::new(),
             init: false,
             shares: Default::default(),
             run: ContainerConfig::default(),

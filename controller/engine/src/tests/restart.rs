@@ -9,7 +9,7 @@ fn records() -> Table<Record> {
 }
 
 /// Puts a container's record into a phase, as a daemon that was killed leaves it.
-async fn leave(bench: &Bench, name: &str, phase: Phase) {
+pub(super) async fn leave(bench: &Bench, name: &str, phase: Phase) {
     let (_, all) = records().list(&bench.store).await.expect("records");
     let found = all.into_iter().find(|one| one.record.name.as_str() == name);
     let mut record = found.expect("its record").record;
