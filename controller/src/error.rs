@@ -206,6 +206,7 @@ impl From<drivers::PluginError> for Error {
         let (message, hint) = (error.to_string(), error.hint());
         match error {
             drivers::PluginError::NotFound { .. } => Self::NotFound { message, hint },
+            drivers::PluginError::Own { .. } => Self::Invalid { message, hint },
             _ => Self::Plugin { message, hint },
         }
     }

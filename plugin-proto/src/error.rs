@@ -11,6 +11,12 @@ pub enum Error {
         /// Its name.
         plugin: String,
     },
+    /// It is the one who asks.
+    #[error("plugin {plugin:?} is this daemon's own, for another engine")]
+    Own {
+        /// Its name.
+        plugin: String,
+    },
     /// Its specification can't be used.
     #[error("plugin {plugin:?}: {path}: {reason}", path = .path.display())]
     Specification {
@@ -92,6 +98,7 @@ impl Error {
     pub fn plugin(&self) -> &str {
         match self {
             Self::NotFound { plugin }
+            | Self::Own { plugin }
             | Self::Specification { plugin, .. }
             | Self::NotImplemented { plugin, .. }
             | Self::Unreachable { plugin, .. }
@@ -121,6 +128,9 @@ impl Error {
                 "a plugin is found by its socket /run/docker/plugins/{plugin}.sock, or by {plugin}.spec or \
                  {plugin}.json in /etc/docker/plugins or /usr/lib/docker/plugins"
             )),
+            Self::Own { .. } => Some(
+                "its networks are had here without it: use -d overlay, bridge, macvlan or ipvlan".to_owned(),
+            ),
             Self::Specification { .. } => Some(
                 "a .spec file is one line, unix:///… or tcp://HOST:PORT; a .json file has it as \"Addr\""
                     .to_owned(),

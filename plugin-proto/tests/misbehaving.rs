@@ -176,6 +176,28 @@ async fn nobody_of_that_name_is_not_found_at_once() {
 }
 
 #[tokio::test]
+async fn who_is_a_plugin_does_not_call_itself() {
+    let world = World::new();
+    let (_, server) = world.healthy("cnm");
+    until(&world.socket("cnm")).await;
+    let places = Places {
+        sockets: vec![world.folder.path().to_owned()],
+        specifications: Vec::new(),
+    };
+    // However long others are looked for, this is known at once.
+    let plugins = Plugins::beside(places, Limits::default(), Some("cnm"));
+    let own = plugins.named("cnm");
+    let error = own
+        .require(NETWORK_DRIVER, Duration::from_secs(3600))
+        .await
+        .expect_err("it is the one who asks");
+    assert!(matches!(error, Error::Own { .. }), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("-d overlay")));
+    assert!(plugins.all().is_empty());
+    server.abort();
+}
+
+#[tokio::test]
 async fn one_that_is_not_there_yet_is_waited_for() {
     let world = World::new();
     let plugin = world.plugins.named("late");
