@@ -7,6 +7,8 @@
 
 mod body;
 mod convert;
+#[cfg(test)]
+mod fuzz;
 mod hijack;
 mod listen;
 pub mod metrics;

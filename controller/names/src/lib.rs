@@ -7,6 +7,8 @@
 
 mod client;
 mod difference;
+#[cfg(test)]
+mod fuzz;
 pub mod helper;
 pub mod protocol;
 

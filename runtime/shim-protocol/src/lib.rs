@@ -12,6 +12,8 @@
 pub mod cgroup;
 pub mod exit;
 pub mod frame;
+#[cfg(test)]
+mod fuzz;
 pub mod launch;
 pub mod message;
 pub mod stream;
