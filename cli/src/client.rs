@@ -219,6 +219,7 @@ impl Client {
             .await
             .map_err(|error| match &self.host {
                 Host::Tcp(_, None) => ClientError::Plain(error),
+                Host::Tcp(_, Some(tls)) if tls.identity.is_none() => ClientError::Nameless(error),
                 _ => ClientError::Http(error),
             })
     }

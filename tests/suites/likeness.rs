@@ -4,6 +4,8 @@
 
 #[path = "likeness/events.rs"]
 mod events;
+#[path = "likeness/foreign.rs"]
+mod foreign;
 #[path = "likeness/logins.rs"]
 mod logins;
 #[path = "likeness/recorded.rs"]

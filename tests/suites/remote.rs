@@ -149,7 +149,7 @@ fn s3_our_own_command_line_shows_its_certificate_too() -> Test {
         &["-H", there, "--tlsverify", "--tlscacert", &ca, "ps"],
     )?
     .failed()?;
-    contains(&nobody.to_lowercase(), "certificaterequired");
+    contains(&nobody, "does the daemon want a certificate of yours?");
     contains(&cnm(&host, &[], &["-H", there, "ps"])?.failed()?, "--tlsverify");
     let stranger = cnm(
         &host,

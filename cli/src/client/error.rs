@@ -26,10 +26,13 @@ pub(crate) enum ClientError {
         message: String,
     },
     /// The connection broke, or it wasn't HTTP.
-    #[error("the connection to the daemon failed: {0}")]
+    #[error("the connection to the daemon failed: {}", whole(.0))]
     Http(#[source] hyper::Error),
+    /// The same, with TLS and without a certificate of ours.
+    #[error("the connection to the daemon failed: {}", whole(.0))]
+    Nameless(#[source] hyper::Error),
     /// The same on a port without TLS.
-    #[error("the connection to the daemon failed: {0}")]
+    #[error("the connection to the daemon failed: {}", whole(.0))]
     Plain(#[source] hyper::Error),
     /// The answer is no JSON of the expected shape.
     #[error("can't read the daemon's answer: {0}")]
@@ -51,6 +54,20 @@ pub(crate) enum ClientError {
     Io(#[from] std::io::Error),
 }
 
+/// What failed, to the bottom of it: that is where it says what TLS didn't like.
+fn whole(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = source.source();
+    }
+    text
+}
+
 /// A daemon of ours puts its hint behind the message: `it is in use (hint: disconnect x first)`.
 fn parts(message: &str) -> (&str, Option<&str>) {
     match message
@@ -69,6 +86,10 @@ impl ClientError {
             Self::Connect { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 Some("the socket belongs to the group cnm: be root, or a member of it (usermod -aG cnm USER, then log in again)".into())
             }
+            Self::Nameless(_) => Some(
+                "does the daemon want a certificate of yours? --tlscert and --tlskey, or cert.pem and key.pem in ~/.docker"
+                    .into(),
+            ),
             Self::Plain(_) => Some(
                 "if the daemon listens with TLS, say --tlsverify (or DOCKER_TLS_VERIFY=1), with --tlscacert, --tlscert \
                  and --tlskey or these files in ~/.docker"

@@ -199,8 +199,8 @@ fn this_daemon_tells_the_same() -> Test {
 }
 
 /// What two daemons may tell differently:
-/// - in which order what a container had goes while it ends; here it has ended first, and then gives back what it had;
-/// - an exec that ends by itself, in the next line;
+/// - when and in which order a container that ends gives back what it had; here it has ended first. So ends and what
+///   belongs to them are compared apart from the lines that caused them;
 /// - mounts of volumes for `cp`: of a container that runs, dockerd mounts them once more, which nobody needs here;
 /// - a container whose command is not there is connected here before that is seen.
 fn comparable(text: &str) -> String {
@@ -218,15 +218,16 @@ fn comparable(text: &str) -> String {
         part.retain(|event| {
             let again = line.contains(" cp ") && event.starts_with("volume ");
             let early = line.contains("/absent") && event.starts_with("network connect");
-            let alone =
-                (line.contains("exec -d") || line.contains("kill -s")) && event.contains(" exec_die ");
-            if alone {
+            let ends = [" die ", " exec_die ", "network disconnect ", "volume unmount "];
+            let ends = ends.iter().any(|kind| event.contains(kind));
+            if ends && !again {
                 late.push(event);
             }
-            !again && !early && !alone
+            !again && !early && !ends
         });
         part[1..].sort_unstable();
     }
+    late.sort_unstable();
     parts.push(late);
     parts.concat().join("\n")
 }
