@@ -62,6 +62,10 @@
 //! frame that is neither IP nor ARP passes between such ports then, as it does with Docker. Who switches the sysctls is
 //! heard, who loads or unloads the module is noticed by the repair's timer.
 //!
+//! There a bridged frame pays for every hook, a microsecond in all: 0.4 for tracking, 0.17 for the hooks of translation,
+//! 0.25 for `raw` and `forward`. A look-up of a link's name is 0.2, so none stands where all frames come by; what internal
+//! networks may not send to the host is kept from it in `input`.
+//!
 //! [`Exposure::Host`]: model::Exposure::Host
 
 mod access;

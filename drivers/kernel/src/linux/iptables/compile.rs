@@ -130,6 +130,8 @@ fn built_in(base: &Base) -> Result<(&'static str, &'static str)> {
         (ChainKind::Nat, Hook::Postrouting) => ("nat", "POSTROUTING"),
         (ChainKind::Filter, Hook::Prerouting) if base.priority <= -300 => ("raw", "PREROUTING"),
         (ChainKind::Filter, Hook::Prerouting) => ("mangle", "PREROUTING"),
+        // Nothing of iptables is so early there; before it is known where a packet goes, all come by.
+        (ChainKind::Filter, Hook::Input) if base.priority <= -300 => ("raw", "PREROUTING"),
         (ChainKind::Filter, Hook::Input) => ("filter", "INPUT"),
         (ChainKind::Filter, Hook::Forward) => ("filter", "FORWARD"),
         (ChainKind::Filter, Hook::Output) => ("filter", "OUTPUT"),
