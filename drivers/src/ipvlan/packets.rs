@@ -3,7 +3,7 @@
 use crate::{
     Error,
     lab::{command, pings},
-    parent::segment::{Segment, hears_a_server, ip, is_believed, mac},
+    parent::segment::{self, Segment, ip, mac},
 };
 
 const ETH0: (&str, &str) = ("parent", "eth0");
@@ -103,13 +103,7 @@ fn a_parent_is_macvlans_or_ipvlans() {
 
 #[test]
 fn without_a_parent_a_network_is_internal() {
-    let segment = Segment::new("ipvlan");
-    let network = segment.network(1, &[]);
-    segment.create(0, &network);
-    let [one, _two] = [100, 101].map(|last| segment.container(0, &network, last));
-    assert!(pings(&one, "10.0.0.101") && !pings(&one, "10.0.0.254"));
-    segment.delete(0, &network);
-    assert!(!segment.has(0, "di-010101010101"));
+    segment::leads_nowhere_without_a_parent("ipvlan", "di-010101010101");
 }
 
 #[test]
@@ -127,16 +121,5 @@ fn a_tagged_sub_interface_is_made_and_removed() {
 
 #[test]
 fn a_server_of_the_segment_is_heard_and_neighbours_are_told() {
-    let segment = Segment::new("ipvlan");
-    let network = segment.network(1, &[ETH0]);
-    segment.create(0, &network);
-    let one = segment.container(0, &network, 100);
-    let _beside = segment.container(0, &network, 101);
-    assert!(hears_a_server(
-        &one,
-        &segment.router,
-        [10, 0, 0, 100],
-        [10, 0, 0, 254]
-    ));
-    assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
+    segment::hears_and_is_heard("ipvlan");
 }

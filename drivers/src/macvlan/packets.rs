@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     Access, Error, Local, NetworkView,
     lab::{command, pings},
-    parent::segment::{Segment, hears_a_server, ip, is_believed, mac, wearing},
+    parent::segment::{self, Segment, ip, mac, wearing},
     samples::target,
 };
 
@@ -107,17 +107,7 @@ fn several_networks_share_a_parent() {
 
 #[test]
 fn without_a_parent_a_network_is_internal() {
-    let segment = Segment::new("macvlan");
-    let network = segment.network(1, &[]);
-    segment.create(0, &network);
-    assert!(segment.has(0, "dm-010101010101"));
-    let [one, two] = [100, 101].map(|last| segment.container(0, &network, last));
-    assert!(pings(&one, "10.0.0.101") && pings(&two, "fd00:a::100"));
-    assert!(!pings(&one, "10.0.0.254") && !pings(&segment.hosts[0].pin, "10.0.0.100"));
-    let routes = command(&one, &["ip", "route", "show", "default"]).expect("an answer");
-    assert_eq!(routes, "");
-    segment.delete(0, &network);
-    assert!(!segment.has(0, "dm-010101010101"));
+    segment::leads_nowhere_without_a_parent("macvlan", "dm-010101010101");
 }
 
 #[test]
@@ -220,15 +210,5 @@ fn a_parent_that_vanished_and_is_back_has_its_interfaces_again() {
 
 #[test]
 fn a_server_of_the_segment_is_heard_and_neighbours_are_told() {
-    let segment = Segment::new("macvlan");
-    let network = segment.network(1, &[ETH0]);
-    segment.create(0, &network);
-    let one = segment.container(0, &network, 100);
-    assert!(hears_a_server(
-        &one,
-        &segment.router,
-        [10, 0, 0, 100],
-        [10, 0, 0, 254]
-    ));
-    assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
+    segment::hears_and_is_heard("macvlan");
 }

@@ -12,7 +12,7 @@ use model::{Endpoint, InterfaceName, Network};
 
 use crate::{
     Draft, Needs, Result,
-    lab::{Host, Lab, command},
+    lab::{Host, Lab, command, pings},
     samples::{endpoint, labels, network},
 };
 
@@ -168,7 +168,7 @@ pub(crate) fn hears_a_server(client: &Path, server: &Path, own: [u8; 4], theirs:
             netns: Netns::Pinned(client.to_owned()),
             link: eth0(),
             from,
-            to: from.map_or(Ipv4Addr::BROADCAST, |_| theirs.into()),
+            to: from.map_or(Ipv4Addr::BROADCAST.into(), |_| theirs.into()),
             own_port: 68,
             port: 67,
             payload: b"who has an address?".to_vec(),
@@ -210,4 +210,32 @@ pub(crate) fn is_believed(segment: &Segment, container: &Path, addresses: &[&str
             false
         }
     })
+}
+
+/// Without a parent there is a link of the network's own below it, and its containers reach each other and nobody else.
+pub(crate) fn leads_nowhere_without_a_parent(driver: &'static str, link: &str) {
+    let segment = Segment::new(driver);
+    let network = segment.network(1, &[]);
+    segment.create(0, &network);
+    assert!(segment.has(0, link));
+    let [one, two] = [100, 101].map(|last| segment.container(0, &network, last));
+    assert!(pings(&one, "10.0.0.101") && pings(&two, "fd00:a::100"));
+    assert!(!pings(&one, "10.0.0.254") && !pings(&segment.hosts[0].pin, "10.0.0.100"));
+    let routes = command(&one, &["ip", "route", "show", "default"]).expect("an answer");
+    assert_eq!(routes, "");
+    segment.delete(0, &network);
+    assert!(!segment.has(0, link));
+}
+
+/// A container hears a server of its segment before and after it has an address, beside another container, and its
+/// neighbours believe what it says.
+pub(crate) fn hears_and_is_heard(driver: &'static str) {
+    let segment = Segment::new(driver);
+    let network = segment.network(1, &[("parent", "eth0")]);
+    segment.create(0, &network);
+    let one = segment.container(0, &network, 100);
+    let _beside = segment.container(0, &network, 101);
+    let (own, theirs) = ([10, 0, 0, 100], [10, 0, 0, 254]);
+    assert!(hears_a_server(&one, &segment.router, own, theirs));
+    assert!(is_believed(&segment, &one, &["10.0.0.100", "fd00:a::100"]));
 }

@@ -103,5 +103,10 @@ fn a_server_of_a_tagged_segment_is_heard() {
     segment.create(1, &network);
     let one = segment.container(0, &network, 100);
     let server = segment.container(1, &network, 101);
-    assert!(hears_a_server(&one, &server, [10, 0, 0, 100], [10, 0, 0, 101]));
+    assert!(segment::hears_a_server(
+        &one,
+        &server,
+        [10, 0, 0, 100],
+        [10, 0, 0, 101]
+    ));
 }
