@@ -42,6 +42,8 @@ pub(crate) use refresh::{refresh, wanted};
 pub enum Namespace {
     /// One made for it and pinned at `EXEC_ROOT/netns/ID`.
     New,
+    /// One made for it as `New`, which belongs to the user namespace pinned at this path.
+    Within(PathBuf),
     /// One that somebody else made and pinned here (inside a user namespace, for example). It is unpinned with the
     /// sandbox.
     Adopt(PathBuf),

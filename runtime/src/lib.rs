@@ -25,6 +25,7 @@ pub mod spec;
 pub mod stats;
 mod streams;
 pub mod usage;
+pub mod users;
 pub mod volumes;
 
 pub use error::{Error, Result};
@@ -33,3 +34,4 @@ pub use shim_client::{
     Status,
 };
 pub use streams::{Input, Output, Streams};
+pub use users::Users;

@@ -24,7 +24,7 @@ use rustix::{
     },
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, Users};
 
 /// The kernel takes no more lower layers.
 pub const MOST_LAYERS: usize = 500;
@@ -60,10 +60,18 @@ impl Directories {
 /// # Errors
 /// For too many layers; those of the kernel.
 pub fn mount(layers: &[PathBuf], dir: &Path) -> Result<PathBuf> {
+    mount_for(layers, dir, None)
+}
+
+/// The same for a container in these users' namespace, if there are any.
+///
+/// # Errors
+/// As [`mount`].
+pub fn mount_for(layers: &[PathBuf], dir: &Path, users: Option<&Users>) -> Result<PathBuf> {
     let root = Directories::new(dir).root;
     if !is_mounted(&root)? {
         make(&root, 0o711)?;
-        let mounted = detached(layers, dir)?;
+        let mounted = detached(layers, dir, users)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(&mounted, "", CWD, &root, flags)
             .map_err(|errno| Error::file("mounting", &root)(errno.into()))?;
@@ -81,11 +89,11 @@ pub fn open(layers: &[PathBuf], dir: &Path) -> Result<OwnedFd> {
     if is_mounted(&root)? {
         open_root(&root)
     } else {
-        detached(layers, dir)
+        detached(layers, dir, None)
     }
 }
 
-fn detached(layers: &[PathBuf], dir: &Path) -> Result<OwnedFd> {
+fn detached(layers: &[PathBuf], dir: &Path, users: Option<&Users>) -> Result<OwnedFd> {
     let directories = Directories::new(dir);
     let Directories { upper, work, root } = &directories;
     if layers.len() > MOST_LAYERS {
@@ -107,7 +115,20 @@ fn detached(layers: &[PathBuf], dir: &Path) -> Result<OwnedFd> {
     } else {
         layers
     };
-    overlay(layers, &directories).map_err(|errno| Error::file("mounting", root)(errno.into()))
+    let seen = |path: &Path| users.map_or_else(|| path.to_owned(), |users| users.through(path));
+    let layers: Vec<PathBuf> = layers.iter().map(|layer| seen(layer)).collect();
+    let directories = Directories {
+        upper: seen(upper),
+        work: seen(work),
+        root: root.clone(),
+    };
+    let mount = || overlay(&layers, &directories);
+    // The overlay makes files as who mounted it: that must be somebody in these users' numbers.
+    let mounted = match users {
+        Some(users) => users.as_root(mount).and_then(|mounted| mounted),
+        None => mount(),
+    };
+    mounted.map_err(|errno| Error::file("mounting", root)(errno.into()))
 }
 
 /// Mounts memory that a container shares with others, at a place of its own; returns where. If it is mounted already,
@@ -185,7 +206,10 @@ fn add_layer(context: &OwnedFd, layer: &Path) -> rustix::io::Result<()> {
 }
 
 /// Whether something is mounted here: a mount point and its parent are on different mounts.
-pub(crate) fn is_mounted(root: &Path) -> Result<bool> {
+///
+/// # Errors
+/// Those of looking at it.
+pub fn is_mounted(root: &Path) -> Result<bool> {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
     match statx(CWD, root, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
         Ok(facts) => Ok(facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
@@ -220,6 +244,14 @@ pub fn read_file(root: &Path, path: &Path) -> Result<Option<String>> {
 /// # Errors
 /// Those of the file system: something else may be in the way.
 pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
+    make_dir_for(root, path, None)
+}
+
+/// The same in the root of a container in these users' namespace: its root owns what is made.
+///
+/// # Errors
+/// As [`make_dir`].
+pub fn make_dir_for(root: &Path, path: &Path, users: Option<&Users>) -> Result<()> {
     let error = |errno: Errno| Error::file("making the directory", path)(errno.into());
     let mut directory = open_root(root)?;
     let mut so_far = PathBuf::from(".");
@@ -234,7 +266,11 @@ pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
         directory = match openat2(&base, &so_far, flags, Mode::empty(), inside()) {
             Err(Errno::NOENT) => {
                 let name = so_far.file_name().ok_or_else(|| error(Errno::NOENT))?;
-                mkdirat(&directory, name, Mode::from_raw_mode(0o755)).map_err(error)?;
+                let make = || mkdirat(&directory, name, Mode::from_raw_mode(0o755));
+                users
+                    .map_or_else(|| Ok(make()), |users| users.as_root(make))
+                    .and_then(|made| made)
+                    .map_err(error)?;
                 openat2(&base, &so_far, flags, Mode::empty(), inside()).map_err(error)?
             }
             other => other.map_err(error)?,

@@ -6,12 +6,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, rootfs};
+use crate::{Result, Users, rootfs};
 
 mod build;
 pub mod capabilities;
@@ -22,9 +23,10 @@ mod host;
 mod mounts;
 mod resources;
 pub mod seccomp;
+mod sources;
 pub mod user;
 
-pub use build::build;
+pub use build::{MASKED, READONLY, build};
 pub use devices::Granted;
 pub use host::HostFacts;
 pub use user::User;
@@ -67,6 +69,8 @@ pub struct ContainerConfig {
     pub mounts: Vec<Mount>,
     /// Host devices.
     pub devices: Vec<Device>,
+    /// Further devices that may be used if somebody makes their nodes: `c 1:3 rwm`, `b *:* r`.
+    pub device_rules: Vec<String>,
     /// Limits of each process.
     pub ulimits: Vec<Ulimit>,
     /// Kernel parameters of the container's own namespaces.
@@ -77,6 +81,10 @@ pub struct ContainerConfig {
     pub shm_size: Option<u64>,
     /// How readily the kernel kills it for want of memory: -1000 to 1000.
     pub oom_score_adj: i32,
+    /// Below which cgroup its own is; empty for the daemon's.
+    pub cgroup_parent: String,
+    /// It is in the host's user namespace, whatever the daemon gives others.
+    pub host_users: bool,
     /// Whose network.
     pub network: Namespace,
     /// Whose process ids.
@@ -135,6 +143,12 @@ pub enum Mount {
         readonly: bool,
         /// `rprivate` (the default), `rslave`, `rshared`, …; empty for the default.
         propagation: String,
+        /// What becomes of the mounts below the source.
+        #[serde(default)]
+        below: Below,
+        /// The files are ours, in the data-root: whoever is the container's root owns what root owns there.
+        #[serde(default)]
+        ours: bool,
     },
     /// Memory.
     Tmpfs {
@@ -145,7 +159,46 @@ pub enum Mount {
     },
 }
 
+/// What becomes of the mounts below a bind's source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Below {
+    /// They come along, and can be written to where the bind can.
+    #[default]
+    Alike,
+    /// They come along, and can be written to though the bind can't.
+    Writable,
+    /// They come along, and it is an error if they can be written to.
+    Readonly,
+    /// They stay away.
+    Absent,
+}
+
 impl Mount {
+    /// A bind as most are: writable, private, with what is mounted below.
+    pub fn bind(source: PathBuf, destination: PathBuf) -> Self {
+        Self::Bind {
+            source,
+            destination,
+            readonly: false,
+            propagation: String::new(),
+            below: Below::Alike,
+            ours: false,
+        }
+    }
+
+    /// A bind of files of ours.
+    pub fn ours(source: PathBuf, destination: PathBuf) -> Self {
+        Self::Bind {
+            source,
+            destination,
+            readonly: false,
+            propagation: String::new(),
+            below: Below::Alike,
+            ours: true,
+        }
+    }
+
     /// Where it is in the container.
     pub fn destination(&self) -> &Path {
         match self {
@@ -204,6 +257,18 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// Weight of block input and output, 10 to 1000.
     pub blkio_weight: Option<u16>,
+    /// The same for single devices, by their paths.
+    pub blkio_weight_devices: Vec<(PathBuf, u64)>,
+    /// Bytes that are read of a device in a second.
+    pub blkio_read_bytes: Vec<(PathBuf, u64)>,
+    /// Bytes that are written to a device in a second.
+    pub blkio_write_bytes: Vec<(PathBuf, u64)>,
+    /// Reads of a device in a second.
+    pub blkio_reads: Vec<(PathBuf, u64)>,
+    /// Writes to a device in a second.
+    pub blkio_writes: Vec<(PathBuf, u64)>,
+    /// Who wants more memory than there is waits and is not killed; version 1 alone can that.
+    pub oom_kill_disable: bool,
 }
 
 /// What the image says, for what the user did not.
@@ -240,6 +305,8 @@ pub struct Place {
     pub rootfs: PathBuf,
     /// Its cgroup, from [`crate::Runtime::cgroup`].
     pub cgroup: String,
+    /// The user namespace that it is in, if not the host's.
+    pub users: Option<Arc<Users>>,
 }
 
 /// What of the wishes can't be.
@@ -259,8 +326,13 @@ pub enum SpecError {
     #[error("uids and gids must be in range 0-2147483647")]
     IdRange,
     /// Not a capability.
-    #[error("invalid CapAdd or CapDrop: unknown capability: {0:?}")]
-    Capability(String),
+    #[error("invalid {list}: unknown capability: {name:?}")]
+    Capability {
+        /// `CapAdd` or `CapDrop`.
+        list: &'static str,
+        /// With its prefix.
+        name: String,
+    },
     /// Not a limit.
     #[error("invalid ulimit type: {0}")]
     Ulimit(String),
@@ -286,9 +358,24 @@ pub enum SpecError {
         /// What is wrong.
         reason: String,
     },
+    /// A host path whose mount doesn't let others see what is mounted below.
+    #[error("path {path:?} is mounted on {mount:?} but it is not a {wanted} mount")]
+    Propagation {
+        /// On the host.
+        path: PathBuf,
+        /// Where what it is on is mounted.
+        mount: PathBuf,
+        /// `shared`, or `shared or slave`.
+        wanted: &'static str,
+    },
     /// A working directory that is not absolute.
-    #[error("the working directory {0:?} is invalid, it needs to be an absolute path")]
+    #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
     WorkingDir(String),
+}
+
+/// What of the wishes this host can't give and a container is made without.
+pub fn discarded(config: &ContainerConfig, host: &HostFacts) -> Vec<String> {
+    resources::discarded(&config.resources, host)
 }
 
 /// Whether wishes can be met, as far as that can be said before there is a root.
@@ -299,6 +386,7 @@ pub fn check(config: &ContainerConfig, host: &HostFacts) -> std::result::Result<
     let nowhere = Place {
         rootfs: PathBuf::from("/"),
         cgroup: "/".to_owned(),
+        users: None,
     };
     build(
         config,
@@ -328,8 +416,9 @@ pub fn prepare(
     };
     let user = user::resolve(&place.rootfs, name, &config.group_add)?;
     let devices = devices::gather(config)?;
+    sources::check(&config.mounts)?;
     let spec = build(config, image, place, &user, &devices, host)?;
     let directory = command::working_dir(&config.working_dir, &image.working_dir)?;
-    rootfs::make_dir(&place.rootfs, Path::new(&directory))?;
+    rootfs::make_dir_for(&place.rootfs, Path::new(&directory), place.users.as_deref())?;
     Ok(spec)
 }

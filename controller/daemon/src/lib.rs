@@ -15,4 +15,5 @@ pub mod options;
 pub mod programs;
 pub mod reload;
 pub mod telemetry;
+pub mod users;
 pub mod wire;

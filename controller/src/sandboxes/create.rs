@@ -17,6 +17,10 @@ use crate::{
 #[tracing::instrument(skip_all, fields(hostname = %request.hostname))]
 pub(crate) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<Arc<Sandbox>> {
     let (name, wishes, network) = (request.name.clone(), request.ports.clone(), request.ports_network);
+    let users = match &request.kind {
+        Namespace::Within(users) => Some(users.clone()),
+        _ => None,
+    };
     let mut sandbox = assemble(core, request);
     if dressed::is_dressed(&sandbox) {
         // There is nothing to make, and nothing of ours goes in yet.
@@ -41,13 +45,16 @@ pub(crate) async fn create(core: &Arc<Core>, request: CreateSandbox) -> Result<A
         let (core, sandbox) = (Arc::clone(core), Arc::clone(&sandbox));
         async move { delete::finish_deleting(&core, &sandbox).await }
     });
-    match walk(core, &sandbox).await {
+    match walk(core, &sandbox, users).await {
         Ok(active) => Ok(active),
         Err(error) => Err(core.unwind(undo, error).await),
     }
 }
 
-async fn walk(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<Arc<Sandbox>> {
+async fn walk(core: &Arc<Core>, sandbox: &Arc<Sandbox>, users: Option<PathBuf>) -> Result<Arc<Sandbox>> {
+    if let Some(users) = users {
+        make_within(core, sandbox, users).await?;
+    }
     realize(core, sandbox).await?;
     let active = Arc::new(Sandbox {
         lifecycle: Lifecycle::Active,
@@ -55,6 +62,16 @@ async fn walk(core: &Arc<Core>, sandbox: &Arc<Sandbox>) -> Result<Arc<Sandbox>> 
     });
     ports::record(core, &active, Txn::new()).await?;
     Ok(active)
+}
+
+/// Makes the namespace inside of a user namespace: whoever is root there may then change it.
+async fn make_within(core: &Core, sandbox: &Sandbox, users: PathBuf) -> Result<()> {
+    let pin = pin(core, sandbox.id);
+    let made = tokio::task::spawn_blocking(move || kernel::users::create_netns(&pin, &users));
+    let made = made
+        .await
+        .map_err(|panic| Error::internal("making the sandbox's namespace", panic))?;
+    made.map_err(|error| Error::internal("making the sandbox's namespace", error))
 }
 
 /// Makes the namespace with what is in it, and the files. Again, it repairs.
@@ -91,7 +108,7 @@ fn assemble(core: &Core, request: CreateSandbox) -> Sandbox {
         lifecycle: Lifecycle::Creating,
         created: Timestamp::now(),
         kind: match request.kind {
-            Namespace::New => SandboxKind::Own(pin(core, id)),
+            Namespace::New | Namespace::Within(_) => SandboxKind::Own(pin(core, id)),
             Namespace::Adopt(path) => SandboxKind::Own(path),
             Namespace::Foreign(foreign) => SandboxKind::Foreign(foreign),
             Namespace::Host => SandboxKind::Host,

@@ -31,6 +31,7 @@ pub mod statistics;
 mod sysctl;
 mod traffic;
 mod uplinks;
+pub mod users;
 mod visit;
 
 use std::{
@@ -451,7 +452,8 @@ impl Kernel for Linux {
 
     fn watch_inside(&self, namespace: &Path, tell: Box<dyn Fn() + Send + Sync>) -> Result<crate::Watch> {
         let descriptor = netns::open(namespace)?;
-        let watch = self.host.insides.watch(descriptor.as_fd(), tell);
+        let host = self.host.descriptor.as_fd();
+        let watch = self.host.insides.watch(host, descriptor.as_fd(), tell);
         watch.map_err(|source| Error::System {
             object: namespace.display().to_string(),
             action: "listening to what is taken away inside",

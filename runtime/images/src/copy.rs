@@ -7,6 +7,7 @@ use crate::{
     Limits, Result,
     archive::{self, Budget, Kind, components},
     layer,
+    pack::Owners,
     tree::Tree,
 };
 
@@ -28,6 +29,14 @@ pub struct Copy {
 /// # Errors
 /// For an archive that is refused: what came before the refused member stays written.
 pub fn copy_in(input: impl Read, to: Copy) -> Result<()> {
+    copy_in_as(input, to, &|uid, gid| (uid, gid))
+}
+
+/// The same, with other owners than the archive says or the caller.
+///
+/// # Errors
+/// As [`copy_in`].
+pub fn copy_in_as(input: impl Read, to: Copy, owners: Owners<'_>) -> Result<()> {
     let limits = Limits {
         bytes: u64::MAX,
         ..Limits::default()
@@ -37,6 +46,8 @@ pub fn copy_in(input: impl Read, to: Copy) -> Result<()> {
         if let Some((uid, gid)) = to.owner {
             (member.attributes.uid, member.attributes.gid) = (uid, gid);
         }
+        let attributes = &mut member.attributes;
+        (attributes.uid, attributes.gid) = owners(attributes.uid, attributes.gid);
         let path = member.path.clone();
         let components = components(&path)?;
         if to.keep_kinds

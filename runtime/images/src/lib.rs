@@ -23,10 +23,10 @@ mod store;
 mod tree;
 
 pub use archive::Limits;
-pub use copy::{Copy, copy_in};
+pub use copy::{Copy, copy_in, copy_in_as};
 pub use digest::{Digest, ImageId};
 pub use document::{Defaults, Document, Empty, Healthcheck, HistoryEntry, RootFs};
 pub use error::{Error, Refusal, Result};
-pub use pack::pack;
+pub use pack::{Owners, pack, pack_as};
 pub use reference::Reference;
 pub use store::{Image, Import, Loaded, Removed, Store, User};

@@ -34,8 +34,26 @@ const KEPT: [&str; 2] = ["security.capability", "user."];
 /// # Errors
 /// Those of reading the files, and of `output`.
 pub fn pack(parent: BorrowedFd<'_>, name: &OsStr, called: &OsStr, output: impl Write) -> Result<()> {
+    pack_as(parent, name, called, output, &|uid, gid| (uid, gid))
+}
+
+/// Who a file's user and group are, by their numbers where the file is.
+pub type Owners<'a> = &'a dyn Fn(u32, u32) -> (u32, u32);
+
+/// The same, with other owners.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_as(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    called: &OsStr,
+    output: impl Write,
+    owners: Owners<'_>,
+) -> Result<()> {
     let mut packing = Packing {
         builder: Builder::new(output),
+        owners,
         linked: HashMap::new(),
     };
     let packed = if name.is_empty() {
@@ -49,23 +67,21 @@ pub fn pack(parent: BorrowedFd<'_>, name: &OsStr, called: &OsStr, output: impl W
         .map_err(Error::io("packing files"))
 }
 
-struct Packing<W: Write> {
+struct Packing<'a, W: Write> {
+    owners: Owners<'a>,
     builder: Builder<W>,
     /// The first name of files that have several, by device and number.
     linked: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Packing<W> {
+impl<W: Write> Packing<'_, W> {
     /// A directory, opened already, and what is in it.
     fn folder(&mut self, folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
         if !path.is_empty() {
             let stat = fstat(folder)?;
             self.extended(folder)?;
-            self.append(
-                &mut header(&stat, EntryType::Directory),
-                &[path, b"/"].concat(),
-                io::empty(),
-            )?;
+            let mut header = self.header(&stat, EntryType::Directory);
+            self.append(&mut header, &[path, b"/"].concat(), io::empty())?;
         }
         let mut names = Vec::new();
         for entry in Dir::read_from(folder)? {
@@ -96,7 +112,7 @@ impl<W: Write> Packing<W> {
         if kind != FileType::Directory && stat.st_nlink > 1 {
             let key = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.linked.get(&key).cloned() {
-                let mut header = header(&stat, EntryType::Link);
+                let mut header = self.header(&stat, EntryType::Link);
                 return self.link(&mut header, path, &first);
             }
             self.linked.insert(key, path.to_vec());
@@ -110,16 +126,20 @@ impl<W: Write> Packing<W> {
             FileType::RegularFile => self.file(parent, name, path),
             FileType::Symlink => {
                 let target = readlinkat(parent, name, Vec::new())?;
-                self.link(&mut header(&stat, EntryType::Symlink), path, target.as_bytes())
+                let mut header = self.header(&stat, EntryType::Symlink);
+                self.link(&mut header, path, target.as_bytes())
             }
-            FileType::Fifo => self.append(&mut header(&stat, EntryType::Fifo), path, io::empty()),
+            FileType::Fifo => {
+                let mut header = self.header(&stat, EntryType::Fifo);
+                self.append(&mut header, path, io::empty())
+            }
             FileType::CharacterDevice | FileType::BlockDevice => {
                 let which = if kind == FileType::BlockDevice {
                     EntryType::Block
                 } else {
                     EntryType::Char
                 };
-                let mut header = header(&stat, which);
+                let mut header = self.header(&stat, which);
                 header.set_device_major(major(stat.st_rdev))?;
                 header.set_device_minor(minor(stat.st_rdev))?;
                 self.append(&mut header, path, io::empty())
@@ -135,7 +155,7 @@ impl<W: Write> Packing<W> {
         let file: OwnedFd = openat(parent, name, flags, Mode::empty())?;
         let stat = fstat(&file)?;
         self.extended(file.as_fd())?;
-        let mut header = header(&stat, EntryType::Regular);
+        let mut header = self.header(&stat, EntryType::Regular);
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         header.set_size(size);
         let content = File::from(file).chain(io::repeat(0)).take(size);
@@ -178,6 +198,14 @@ impl<W: Write> Packing<W> {
         header.set_size(name.len() as u64 + 1);
         header.set_cksum();
         self.builder.append(&header, name.chain(&[0][..]))
+    }
+
+    fn header(&self, stat: &Stat, kind: EntryType) -> Header {
+        let mut header = header(stat, kind);
+        let (uid, gid) = (self.owners)(stat.st_uid, stat.st_gid);
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+        header
     }
 
     fn extended(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {

@@ -5,11 +5,7 @@
 //! without the filter, in which the process keeps what loading one takes; just before the command is executed the filter
 //! is loaded and the rest is dropped, in the same order as for every process that joins later.
 
-use std::{
-    collections::HashSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::HashSet;
 
 use anyhow::{Context as _, Result};
 use libcontainer::{capabilities, syscall::syscall::create_syscall};
@@ -30,9 +26,9 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// The confinement of a bundle's process and the bundle to make it from. None where libcontainer is to do it: without
+    /// The confinement of a bundle's process and the spec to make it from. None where libcontainer is to do it: without
     /// a filter, or with one that is more than a program.
-    pub(crate) fn of(launch: &Launch, spec: &Spec) -> Result<Option<(Self, PathBuf)>> {
+    pub(crate) fn of(launch: &Launch, spec: &Spec) -> Result<Option<(Self, Spec)>> {
         let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let Some(program) = profile
             .map(|profile| Program::of(profile, &filter::kept(launch)))
@@ -41,12 +37,8 @@ impl Confinement {
         else {
             return Ok(None);
         };
-        let (spec, keeps) = without_filter(spec, &launch.bundle);
-        let bundle = launch.state.join("bundle");
-        fs::create_dir_all(&bundle).context("making a bundle")?;
-        spec.save(bundle.join("config.json"))
-            .context("writing a bundle")?;
-        Ok(Some((Self { program, keeps }, bundle)))
+        let (spec, keeps) = without_filter(spec);
+        Ok(Some((Self { program, keeps }, spec)))
     }
 
     /// Confines the calling process.
@@ -62,14 +54,10 @@ impl Confinement {
 
 /// The spec without its filter, and what capabilities are left to drop when the filter is loaded. A process that promised
 /// never to gain any needs none for that.
-fn without_filter(spec: &Spec, bundle: &Path) -> (Spec, Option<LinuxCapabilities>) {
+fn without_filter(spec: &Spec) -> (Spec, Option<LinuxCapabilities>) {
     let mut spec = spec.clone();
     if let Some(linux) = spec.linux_mut() {
         linux.set_seccomp(None);
-    }
-    if let Some(root) = spec.root_mut() {
-        let rootfs = bundle.join(root.path());
-        root.set_path(rootfs);
     }
     let Some(process) = spec.process_mut() else {
         return (spec, None);
@@ -119,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_process_keeps_what_confining_it_takes_until_it_is_confined() {
-        let (made, keeps) = without_filter(&spec(None), Path::new("/bundle"));
+        let (made, keeps) = without_filter(&spec(None));
         let keeps = keeps.expect("what is kept at last");
         assert_eq!(effective(&keeps), [Capability::Chown].into());
         let process = made.process().clone().expect("a process");
@@ -130,15 +118,11 @@ mod tests {
         );
         assert!(first.inheritable().is_none() && first.ambient().is_none());
         assert!(made.linux().clone().expect("linux").seccomp().is_none());
-        assert_eq!(
-            made.root().clone().expect("a root").path(),
-            Path::new("/bundle/rootfs")
-        );
     }
 
     #[test]
     fn one_that_promised_to_gain_none_drops_all_at_once() {
-        let (made, keeps) = without_filter(&spec(Some(true)), Path::new("/bundle"));
+        let (made, keeps) = without_filter(&spec(Some(true)));
         assert_eq!(keeps, None);
         let process = made.process().clone().expect("a process");
         let first = process.capabilities().clone().expect("capabilities");

@@ -6,7 +6,9 @@
 
 use std::{
     error::Error,
+    fs,
     os::{fd::OwnedFd, unix::net::UnixListener},
+    path::PathBuf,
     rc::Rc,
 };
 
@@ -22,12 +24,12 @@ use rustix::{
     process::{Gid, Uid},
     termios::{Winsize, tcsetwinsize},
 };
-use shim_protocol::{Failure, FailureKind, Launch};
+use shim_protocol::{Failure, FailureKind, Launch, cgroup::Cgroup};
 
 use crate::{
     command,
     confine::Confinement,
-    init, place,
+    init, mounts, place,
     report::{ChildWays, Report, not_executed, receive_terminal},
     stdio::Stdio,
 };
@@ -46,10 +48,12 @@ pub(crate) fn container(launch: &Launch, stdio: Option<&Stdio>, size: Option<Win
 
 fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &ChildWays) -> Result<()> {
     std::env::set_current_dir(&launch.state).context("entering the shim's directory")?;
-    let spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
+    let mut spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
+    let staged = mounts::prepare(launch, &mut spec)?;
     place::take(launch, &spec).context("entering the container's cgroup")?;
     let (confinement, bundle) = match Confinement::of(launch, &spec)? {
-        Some((confinement, bundle)) => (Some(Rc::new(confinement)), bundle),
+        Some((confinement, spec)) => (Some(Rc::new(confinement)), other_bundle(launch, spec)?),
+        None if staged => (None, other_bundle(launch, spec.clone())?),
         None => (None, launch.bundle.clone()),
     };
     let executor = CommandExecutor {
@@ -63,7 +67,7 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
     let mut console = None;
     match stdio {
         Some(stdio) => {
-            give_away(&spec, stdio);
+            give_away(launch, &spec, stdio);
             let [input, output, errors] = stdio.all();
             builder = builder
                 .with_stdin(input.try_clone()?)
@@ -81,6 +85,7 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
         .as_sibling(true)
         .with_detach(true)
         .build()?;
+    spare(launch, &spec).context("telling the kernel not to kill for memory")?;
     ways.report(&Report::Pid(
         made.pid().context("the container has no process")?.as_raw(),
     ));
@@ -90,18 +95,52 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
     run(&mut made)
 }
 
+/// Who wants more memory than there is waits and is not killed, if the spec says so: libcontainer passes that over.
+fn spare(launch: &Launch, spec: &Spec) -> std::io::Result<()> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let memory = resources.and_then(|resources| resources.memory().as_ref());
+    if memory.and_then(|memory| memory.disable_oom_killer()) != Some(true) {
+        return Ok(());
+    }
+    let cgroup = Cgroup::locate(&launch.cgroup)?;
+    let switch = cgroup
+        .directory("memory")
+        .map(|directory| directory.join("memory.oom_control"));
+    match switch.filter(|switch| switch.exists()) {
+        Some(switch) => fs::write(switch, "1"),
+        None => Ok(()),
+    }
+}
+
+/// A bundle with the same root and another spec.
+fn other_bundle(launch: &Launch, mut spec: Spec) -> Result<PathBuf> {
+    if let Some(root) = spec.root_mut() {
+        let rootfs = launch.bundle.join(root.path());
+        root.set_path(rootfs);
+    }
+    let bundle = launch.state.join("bundle");
+    fs::create_dir_all(&bundle).context("making a bundle")?;
+    spec.save(bundle.join("config.json"))
+        .context("writing a bundle")?;
+    Ok(bundle)
+}
+
 /// The container's user may open its own standard streams again, by their names in `/dev`.
-fn give_away(spec: &Spec, stdio: &Stdio) {
+fn give_away(launch: &Launch, spec: &Spec, stdio: &Stdio) {
     let user = spec
         .process()
         .as_ref()
         .map(|process| process.user().clone())
         .unwrap_or_default();
-    own(stdio, user.uid(), user.gid());
+    own(launch, stdio, user.uid(), user.gid());
 }
 
 /// Gives the pipes of a process to its user.
-pub(crate) fn own(stdio: &Stdio, uid: u32, gid: u32) {
+pub(crate) fn own(launch: &Launch, stdio: &Stdio, uid: u32, gid: u32) {
+    let (uid, gid) = launch
+        .users
+        .as_ref()
+        .map_or((uid, gid), |users| users.outside(uid, gid));
     for pipe in stdio.pipes() {
         // `/dev/null` stays root's.
         let _ = fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -115,7 +154,7 @@ fn hand_over_terminal(listener: &UnixListener, size: Option<Winsize>, ways: &Chi
         tcsetwinsize(&terminal, size).context("sizing the terminal")?;
     }
     ways.terminal(&terminal).context("handing over the terminal")?;
-    std::fs::remove_file(CONSOLE).context("removing the terminal's socket")
+    fs::remove_file(CONSOLE).context("removing the terminal's socket")
 }
 
 fn run(made: &mut Container) -> Result<()> {
@@ -139,7 +178,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// The status pipe must end with the command's exec, and nothing else is anybody's: all but the first three go.
 fn close_all() {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else {
         return;
     };
     let open: Vec<_> = open

@@ -70,7 +70,7 @@ fn make(
         container_filter(launch)?
     };
     if let Some(stdio) = stdio {
-        own(stdio, process.user().uid(), process.user().gid());
+        own(launch, stdio, process.user().uid(), process.user().gid());
     }
     if let Some(score) = process.oom_score_adj() {
         // Refused only for a better protection than our own, which the spec does not ask for.
@@ -118,12 +118,15 @@ fn enter(launch: &Launch, container: i32) -> Result<()> {
         .context("entering the container's cgroup")?;
     let pid = Pid::from_raw(container).context("the container has no process")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("finding the container's process")?;
-    let all = ThreadNameSpaceType::MOUNT
+    let mut all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::CONTROL_GROUP
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::NETWORK;
+    if launch.users.is_some() {
+        all |= ThreadNameSpaceType::USER;
+    }
     move_into_thread_name_spaces(pidfd.as_fd(), all).context("entering the container's namespaces")
 }
 

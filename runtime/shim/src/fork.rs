@@ -99,6 +99,46 @@ pub(crate) fn become_number(fd: &impl AsFd, number: RawFd) -> io::Result<()> {
     }
 }
 
+/// A change of a mount and of all below it (`struct mount_attr`).
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct MountChange {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+impl MountChange {
+    /// It hears of what its peers do and they don't of it.
+    pub(crate) fn hearing() -> Self {
+        Self {
+            propagation: libc::MS_SLAVE,
+            ..Self::default()
+        }
+    }
+}
+
+/// Changes a mount, and all below it.
+pub(crate) fn change_mount(mount: std::os::fd::BorrowedFd<'_>, change: &MountChange) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the path is empty and ends, and the kernel reads so many bytes of the change.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(change),
+            size_of::<MountChange>(),
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Has the kernel run these instructions before each system call of this process and of those it makes.
 pub(crate) fn filter_calls(instructions: &[libc::sock_filter]) -> io::Result<()> {
     const SET_MODE_FILTER: libc::c_long = 1;

@@ -14,6 +14,7 @@ mod fork;
 mod forward;
 mod init;
 mod log;
+mod mounts;
 mod place;
 mod poll;
 mod process;

@@ -6,15 +6,14 @@
 
 use std::{io, path::Path};
 
-use nix::sched::{CloneFlags, unshare};
 use oci_spec::runtime::{LinuxPids, Spec};
-use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::mount::mount_bind;
 use shim_protocol::{Launch, cgroup::Cgroup};
 
 /// While a container is made there are this process, libcontainer's own and the one that becomes the command.
 const MAKERS: i64 = 3;
 
-/// Moves the calling process, which has one thread. Where there are no version 1 controllers, that is libcontainer's; so
+/// Moves the calling process, which has one thread and private mounts of its own. Where there are no version 1 controllers, that is libcontainer's; so
 /// it is where so few processes are allowed that this one would be too many.
 pub(crate) fn take(launch: &Launch, spec: &Spec) -> io::Result<()> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
@@ -29,14 +28,8 @@ pub(crate) fn take(launch: &Launch, spec: &Spec) -> io::Result<()> {
     if places.is_empty() {
         return Ok(());
     }
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    places
+    let cover = |directory: &Path| mount_bind("/dev/null", directory.join("cgroup.procs"));
+    Ok(places
         .into_iter()
-        .try_for_each(|(mount, directory)| cover(mount, &directory.join("cgroup.procs")))
-}
-
-/// What is mounted here from now on is seen here alone.
-fn cover(mount: &Path, file: &Path) -> io::Result<()> {
-    mount_change(mount, MountPropagationFlags::PRIVATE)?;
-    Ok(mount_bind("/dev/null", file)?)
+        .try_for_each(|(_, directory)| cover(directory))?)
 }

@@ -10,7 +10,8 @@ use super::{
     capabilities as caps, command, devices::Granted, mounts, resources, seccomp,
 };
 
-const MASKED: [&str; 12] = [
+/// What containers can't read, unless they are told or privileged to.
+pub const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -24,7 +25,8 @@ const MASKED: [&str; 12] = [
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
-const READONLY: [&str; 5] = [
+/// What they can't write to.
+pub const READONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
@@ -44,6 +46,12 @@ pub fn build(
     devices: &[Granted],
     host: &HostFacts,
 ) -> Result<Spec, SpecError> {
+    // Nobody raises limits from within a user namespace.
+    let host = &HostFacts {
+        may_raise_limits: host.may_raise_limits && place.users.is_none(),
+        ..host.clone()
+    };
+    mounts::check(&config.mounts)?;
     let given = caps::decide(
         config.privileged,
         &config.cap_add,
@@ -54,7 +62,7 @@ pub fn build(
         "ociVersion": "1.0.2",
         "root": {"path": place.rootfs, "readonly": config.readonly_rootfs},
         "process": process(config, image, user, &given, host)?,
-        "mounts": mounts::mounts(config),
+        "mounts": mounts::mounts(config, place.users.as_deref()),
         "linux": linux(config, place, &given, devices, host)?,
         "annotations": config.annotations,
     });
@@ -126,11 +134,15 @@ fn linux(
 ) -> Result<Value, SpecError> {
     let mut linux = json!({
         "cgroupsPath": place.cgroup,
-        "namespaces": namespaces(config),
-        "resources": resources::resources(&config.resources, config.privileged, devices, host)?,
+        "namespaces": namespaces(config, place),
+        "resources": resources::resources(config, devices, host)?,
         "devices": devices.iter().map(|one| one.node.clone()).collect::<Vec<_>>(),
-        "sysctl": sysctls(config)?,
+        "sysctl": sysctls(config, place.users.is_some())?,
     });
+    if let Some(users) = &place.users {
+        linux["uidMappings"] = mappings(&users.uids);
+        linux["gidMappings"] = mappings(&users.gids);
+    }
     if !config.privileged {
         linux["maskedPaths"] = config
             .masked_paths
@@ -153,8 +165,22 @@ fn linux(
     Ok(linux)
 }
 
-fn namespaces(config: &ContainerConfig) -> Value {
+/// One range behind the other.
+fn mappings(ranges: &[(u32, u32)]) -> Value {
+    let mut inside = 0;
+    let each = ranges.iter().map(|(first, count)| {
+        let mapping = json!({"containerID": inside, "hostID": first, "size": count});
+        inside += count;
+        mapping
+    });
+    each.collect()
+}
+
+fn namespaces(config: &ContainerConfig, place: &Place) -> Value {
     let mut all = vec![json!({"type": "mount"})];
+    if let Some(users) = &place.users {
+        all.push(json!({"type": "user", "path": users.namespace}));
+    }
     for (kind, namespace) in [
         ("network", &config.network),
         ("pid", &config.pid),
@@ -178,10 +204,14 @@ const NETWORK_SYSCTLS: [(&str, &str); 2] = [
     ("net.ipv4.ping_group_range", "0 2147483647"),
 ];
 
-fn sysctls(config: &ContainerConfig) -> Result<Value, SpecError> {
+fn sysctls(config: &ContainerConfig, own_users: bool) -> Result<Value, SpecError> {
     let mut all = Map::new();
     if config.network != Namespace::Host {
-        all.extend(NETWORK_SYSCTLS.map(|(name, value)| (name.to_owned(), json!(value))));
+        // Not every group has a number inside of a user namespace, and a range that has none is refused.
+        let given = NETWORK_SYSCTLS
+            .into_iter()
+            .filter(|(name, _)| !own_users || !name.contains("group_range"));
+        all.extend(given.map(|(name, value)| (name.to_owned(), json!(value))));
     }
     for (name, value) in &config.sysctls {
         let is = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -213,6 +243,11 @@ impl HostFacts {
             kernel: (6, 1),
             unified_cgroups: false,
             cpus: 2,
+            cpu_list: "0-1".into(),
+            memory_list: "0".into(),
+            block_weights: true,
+            block_limits: true,
+            oom_kill_switch: true,
             swap_accounting: true,
         }
     }

@@ -89,8 +89,8 @@ pub(super) fn decide(
     drop: &[String],
     ours: &Capabilities,
 ) -> Result<Capabilities, SpecError> {
-    let (add_all, add) = parse(add)?;
-    let (drop_all, drop) = parse(drop)?;
+    let (add_all, add) = parse("CapAdd", add)?;
+    let (drop_all, drop) = parse("CapDrop", drop)?;
     let wanted: Capabilities = match (privileged || add_all, drop_all) {
         (true, _) if privileged => ALL.into(),
         (true, _) => ALL.into_iter().filter(|one| !drop.contains(one)).collect(),
@@ -104,19 +104,22 @@ pub(super) fn decide(
     Ok(wanted.intersection(ours).copied().collect())
 }
 
-fn parse(names: &[String]) -> Result<(bool, Capabilities), SpecError> {
+fn parse(list: &'static str, names: &[String]) -> Result<(bool, Capabilities), SpecError> {
     let all = names.iter().any(|name| name.eq_ignore_ascii_case("all"));
     let each = names
         .iter()
         .filter(|name| !name.eq_ignore_ascii_case("all"))
-        .map(|name| named(name));
+        .map(|name| named(list, name));
     Ok((all, each.collect::<Result<_, _>>()?))
 }
 
-fn named(name: &str) -> Result<Capability, SpecError> {
+fn named(list: &'static str, name: &str) -> Result<Capability, SpecError> {
     let upper = name.to_ascii_uppercase();
     let plain = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    plain.parse().map_err(|_| SpecError::Capability(name.to_owned()))
+    plain.parse().map_err(|_| SpecError::Capability {
+        list,
+        name: format!("CAP_{plain}"),
+    })
 }
 
 /// As the spec's JSON names it.
@@ -152,7 +155,10 @@ mod tests {
         assert_eq!(decided(&["net_admin"], &["ALL"]).unwrap(), ["CAP_NET_ADMIN"]);
         assert_eq!(decided(&["CAP_NET_ADMIN"], &["all"]).unwrap(), ["CAP_NET_ADMIN"]);
         assert_eq!(decided(&["ALL"], &["CAP_CHOWN"]).unwrap().len(), 40);
-        assert_eq!(decided(&["FLY"], &[]), Err(SpecError::Capability("FLY".into())));
+        assert_eq!(
+            decided(&["fly"], &[]).unwrap_err().to_string(),
+            "invalid CapAdd: unknown capability: \"CAP_FLY\""
+        );
     }
 
     #[test]

@@ -30,6 +30,42 @@ pub(super) fn gather(config: &ContainerConfig) -> Result<Vec<Granted>, SpecError
     Ok(granted)
 }
 
+/// What may be used: nothing, then what was granted and what the user's rules say.
+pub(super) fn rules(config: &ContainerConfig, granted: &[Granted]) -> Result<Value, SpecError> {
+    let more: Vec<Value> = config
+        .device_rules
+        .iter()
+        .map(|text| rule(text))
+        .collect::<Result<_, _>>()?;
+    if config.privileged {
+        return Ok(json!([{"allow": true, "access": "rwm"}]));
+    }
+    let none = json!({"allow": false, "access": "rwm"});
+    let granted = granted.iter().map(|one| one.rule.clone());
+    Ok(std::iter::once(none).chain(granted).chain(more).collect())
+}
+
+/// `c 1:3 rwm`; `*` for every number, and `a` for both kinds.
+fn rule(text: &str) -> Result<Value, SpecError> {
+    let read = || {
+        let mut words = text.split(' ');
+        let (kind, numbers, access) = (words.next()?, words.next()?, words.next()?);
+        let (major, minor) = numbers.split_once(':')?;
+        let mut rule = json!({"allow": true, "type": kind, "access": access});
+        for (name, text) in [("major", major), ("minor", minor)] {
+            // What is not said is every number.
+            if text != "*" {
+                let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                rule[name] = json!(digits?.parse::<i64>().ok()?);
+            }
+        }
+        let is_access = (1..=3).contains(&access.len()) && access.bytes().all(|byte| b"rwm".contains(&byte));
+        let fits = ["a", "b", "c"].contains(&kind) && is_access && words.next().is_none();
+        fits.then_some(rule)
+    };
+    read().ok_or_else(|| SpecError::Invalid(format!("invalid device cgroup rule format: '{text}'")))
+}
+
 /// A directory stands for every device in it.
 fn one(device: &Device) -> Result<Vec<Granted>, SpecError> {
     let error = |reason: String| SpecError::Device {
@@ -110,6 +146,25 @@ fn all_of_host(directory: &Path) -> Vec<Granted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_name_kind_numbers_and_access() {
+        for (text, fits) in [
+            ("c 1:3 rwm", true),
+            ("b *:* r", true),
+            ("a 7:* m", true),
+            ("c 1:3", false),
+            ("d 1:3 r", false),
+            ("c 1:3 x", false),
+            ("c -1:3 r", false),
+            ("c 1:3 rwmr", false),
+            ("c 1:3 r ", false),
+        ] {
+            assert_eq!(rule(text).is_ok(), fits, "{text:?}");
+        }
+        let any_major = rule("b *:2 r").unwrap();
+        assert_eq!((any_major.get("major"), &any_major["minor"]), (None, &json!(2)));
+    }
 
     #[test]
     fn a_device_is_named_by_its_numbers_and_what_is_none_is_refused() {

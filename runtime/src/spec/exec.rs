@@ -95,6 +95,7 @@ mod tests {
         let place = Place {
             rootfs: "/r".into(),
             cgroup: "/c/x".into(),
+            users: None,
         };
         let spec = build(
             &config,

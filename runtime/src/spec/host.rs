@@ -24,6 +24,16 @@ pub struct HostFacts {
     pub unified_cgroups: bool,
     /// Number of processors.
     pub cpus: usize,
+    /// The processors that are there, as the kernel lists them: `0-3`; empty where it doesn't say.
+    pub cpu_list: String,
+    /// The memory nodes that are there.
+    pub memory_list: String,
+    /// Whether block devices are shared by weight.
+    pub block_weights: bool,
+    /// Whether block devices' throughput can be limited.
+    pub block_limits: bool,
+    /// Whether the kernel can be told to let wait, not to kill, who wants too much memory.
+    pub oom_kill_switch: bool,
     /// Whether swap is accounted (else a limit on it is refused by the kernel, and left out).
     pub swap_accounting: bool,
 }
@@ -34,7 +44,13 @@ impl HostFacts {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let bounding = capabilities::from_mask(mask(&status, "CapBnd:"));
         let effective = capabilities::from_mask(mask(&status, "CapEff:"));
-        let unified_cgroups = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let there = |path: &str| std::path::Path::new(path).exists();
+        let text = |path: &str| {
+            std::fs::read_to_string(path).map_or_else(|_| String::new(), |text| text.trim().to_owned())
+        };
+        let unified_cgroups = there("/sys/fs/cgroup/cgroup.controllers");
+        let blocks = text("/sys/fs/cgroup/cgroup.controllers");
+        let unified_blocks = unified_cgroups && blocks.split(' ').any(|name| name == "io");
         Self {
             may_raise_limits: effective.contains(&Capability::SysResource),
             bounding,
@@ -43,8 +59,14 @@ impl HostFacts {
             kernel: kernel_version(rustix::system::uname().release().to_str().unwrap_or_default()),
             unified_cgroups,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            swap_accounting: unified_cgroups
-                || std::path::Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
+            swap_accounting: unified_cgroups || there("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"),
+            cpu_list: text("/sys/devices/system/cpu/online"),
+            memory_list: text("/sys/devices/system/node/online"),
+            block_weights: there("/sys/fs/cgroup/blkio/blkio.weight")
+                || there("/sys/fs/cgroup/blkio/blkio.bfq.weight")
+                || unified_blocks,
+            block_limits: there("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device") || unified_blocks,
+            oom_kill_switch: there("/sys/fs/cgroup/memory/memory.oom_control"),
         }
     }
 }

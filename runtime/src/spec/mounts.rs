@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{ContainerConfig, Mount, Namespace};
+use super::{Below, ContainerConfig, Mount, Namespace, SpecError};
+use crate::Users;
 
 const SHM_SIZE: u64 = 64 << 20;
 
 /// The spec's `mounts`, parents before children. What the user mounts at a default's place replaces it.
-pub(super) fn mounts(config: &ContainerConfig) -> Value {
+pub(super) fn mounts(config: &ContainerConfig, users: Option<&Users>) -> Value {
     let users = config
         .mounts
         .iter()
-        .map(|mount| (destination(mount).to_owned(), user_mount(mount)));
+        .map(|mount| (destination(mount).to_owned(), user_mount(mount, users)));
     let users: Vec<(PathBuf, Value)> = users.collect();
     let mut all: Vec<(PathBuf, Value)> = defaults(config);
     all.retain(|(place, _)| !users.iter().any(|(taken, _)| taken == place));
@@ -35,10 +36,12 @@ fn defaults(config: &ContainerConfig) -> Vec<(PathBuf, Value)> {
         config.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE)
     );
     let bind = |path: &str| at(path, "bind", path, &["rbind", "nosuid", "noexec", "nodev"]);
+    let queues = at("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
     let (queues, shm) = match &config.ipc {
-        Namespace::Host => (bind("/dev/mqueue"), bind("/dev/shm")),
+        // Queues are mounted anew, which shows those of the same namespace: a host may have none mounted.
+        Namespace::Host => (queues, bind("/dev/shm")),
         _ => (
-            at("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            queues,
             at(
                 "/dev/shm",
                 "tmpfs",
@@ -85,23 +88,35 @@ fn at(destination: &str, kind: &str, source: &str, options: &[&str]) -> (PathBuf
     (destination.into(), mount)
 }
 
-fn user_mount(mount: &Mount) -> Value {
+fn user_mount(mount: &Mount, users: Option<&Users>) -> Value {
     match mount {
         Mount::Bind {
             source,
             destination,
             readonly,
             propagation,
+            below,
+            ours,
         } => {
+            let source = match users {
+                Some(users) if *ours => users.through(source),
+                _ => source.clone(),
+            };
             let propagation = if propagation.is_empty() {
                 "rprivate"
             } else {
                 propagation
             };
-            let access = if *readonly { "ro" } else { "rw" };
+            let kind = if *below == Below::Absent { "bind" } else { "rbind" };
+            let access = match (readonly, below) {
+                (false, _) => "rw",
+                (true, Below::Writable) => "ro",
+                // With the mounts below; every kernel that runs us can.
+                (true, _) => "rro",
+            };
             json!({
                 "destination": destination, "type": "bind", "source": source,
-                "options": ["rbind", access, propagation],
+                "options": [kind, access, propagation],
             })
         }
         Mount::Tmpfs { destination, options } => {
@@ -120,6 +135,53 @@ fn user_mount(mount: &Mount) -> Value {
     }
 }
 
+/// Refuses options of memory that the kernel doesn't know.
+pub(super) fn check(mounts: &[Mount]) -> Result<(), SpecError> {
+    let options = mounts.iter().flat_map(|mount| match mount {
+        Mount::Tmpfs { options, .. } => options.as_slice(),
+        Mount::Bind { .. } => &[],
+    });
+    for option in options.filter(|option| !option.is_empty()) {
+        let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
+        let known = match option.contains('=') {
+            true => MEMORY_VALUES.contains(&name),
+            false => MEMORY_FLAGS.contains(&name),
+        };
+        if !known {
+            return Err(SpecError::Invalid(format!("invalid tmpfs option {option:?}")));
+        }
+    }
+    Ok(())
+}
+
+const MEMORY_VALUES: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+const MEMORY_FLAGS: [&str; 24] = [
+    "defaults",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "remount",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "rprivate",
+];
+
 /// Whether the user says the opposite (`exec` for `noexec`), or the same.
 fn undone(flag: &str, options: &[String]) -> bool {
     options
@@ -132,7 +194,7 @@ mod tests {
     use super::*;
 
     fn places(config: &ContainerConfig) -> Vec<String> {
-        let all = mounts(config);
+        let all = mounts(config, None);
         all.as_array()
             .unwrap()
             .iter()
@@ -154,7 +216,7 @@ mod tests {
         let place = |name: &str| places.iter().position(|one| one == name).unwrap();
         assert!(place("/a") < place("/a/b") && place("/dev") < place("/dev/pts"));
         assert_eq!(places.iter().filter(|one| *one == "/dev/shm").count(), 1);
-        let all = mounts(&config);
+        let all = mounts(&config, None);
         let shm = all
             .as_array()
             .unwrap()
@@ -167,7 +229,7 @@ mod tests {
     #[test]
     fn sysfs_and_cgroups_are_writable_only_when_privileged() {
         let options = |config: &ContainerConfig| {
-            let all = mounts(config);
+            let all = mounts(config, None);
             all.as_array()
                 .unwrap()
                 .iter()

@@ -44,6 +44,17 @@ impl Single {
         Self::on(lab, &host, flags)
     }
 
+    /// The same, after a shell line that changes these files.
+    ///
+    /// # Errors
+    /// As [`Single::start`], and when the line fails.
+    pub fn start_prepared(flags: &[&str], line: &str) -> anyhow::Result<Self> {
+        let mut lab = Lab::new()?;
+        let host = lab.host("a")?.with_packages(&[])?;
+        host.run("sh", &["-c", line])?.ok()?;
+        Self::on(lab, &host, flags)
+    }
+
     fn on(lab: Lab, host: &Host, flags: &[&str]) -> anyhow::Result<Self> {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let daemon = Daemon::start(

@@ -34,6 +34,12 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
             "no image specified (hint: \"Image\" names it)",
         ));
     }
+    let nameless = |variable: &&String| variable.is_empty() || variable.starts_with('=');
+    if let Some(variable) = config.env.iter().flatten().find(nameless) {
+        return Err(Refusal::bad_request(format!(
+            "invalid environment variable: {variable}"
+        )));
+    }
     let mode = mode(&host.network_mode);
     check_shared_network(&config, &host, &mode)?;
     let networks = networks(&config, &host, &mode, networking_config)?;
@@ -66,6 +72,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         log: super::log::log(&host)?,
         volumes: Vec::new(),
         health: config.healthcheck.as_ref().map(health),
+        shell: config.shell.clone().unwrap_or_default(),
         init: host.init == Some(true),
         shares: Shares::default(),
         run,
@@ -337,11 +344,6 @@ fn extra_hosts(host: &HostConfig) -> Answer<Vec<ExtraHost>> {
 /// What is taken and not done.
 fn warnings(config: &Config, host: &HostConfig, mode: &AskedMode) -> Vec<String> {
     let mut warnings = Vec::new();
-    if host.oom_kill_disable == Some(true) {
-        warnings.push(
-            "OomKillDisable is discarded: the kernel may end processes when memory is short".to_owned(),
-        );
-    }
     let publishes =
         host.publish_all_ports || host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
     if publishes && matches!(mode, AskedMode::Host | AskedMode::None) {

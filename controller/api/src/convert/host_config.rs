@@ -1,5 +1,7 @@
 //! Limits, capabilities and namespaces: from Docker's `HostConfig` to what the runtime is asked for.
 
+use std::path::PathBuf;
+
 use api_types::HostConfig;
 use engine::{
     AskedShares,
@@ -34,17 +36,25 @@ pub(crate) fn apply(host: &HostConfig, run: &mut ContainerConfig) -> Answer<()> 
             hard: limit.hard,
         })
         .collect();
+    run.device_rules = list(&host.device_cgroup_rules);
+    run.cgroup_parent = cgroup_parent(&host.cgroup_parent)?;
+    run.host_users = users(&host.userns_mode)?;
     run.sysctls.clone_from(&host.sysctls);
     run.resources = resources(host)?;
     run.shm_size = shm_size(host.shm_size)?;
     run.oom_score_adj = i32::try_from(host.oom_score_adj)
         .ok()
         .filter(|adj| (-1000..=1000).contains(adj))
-        .ok_or_else(|| Refusal::bad_request("invalid value, range for oom score adj is [-1000, 1000]"))?;
+        .ok_or_else(|| {
+            Refusal::bad_request(format!(
+                "Invalid value {}, range for oom score adj is [-1000, 1000]",
+                host.oom_score_adj
+            ))
+        })?;
     run.pid = namespace("PID", &host.pid_mode)?;
     run.ipc = namespace("IPC", &host.ipc_mode)?;
     run.uts = namespace("UTS", &host.uts_mode)?;
-    run.cgroup = namespace("cgroup", &host.cgroupns_mode)?;
+    run.cgroup = cgroup_namespace(&host.cgroupns_mode)?;
     run.masked_paths.clone_from(&host.masked_paths);
     run.readonly_paths.clone_from(&host.readonly_paths);
     run.annotations.clone_from(&host.annotations);
@@ -74,6 +84,40 @@ fn refuse_what_is_not_there(host: &HostConfig) -> Answer<()> {
         ));
     }
     Ok(())
+}
+
+/// A folder below each hierarchy; what leads out of it is none.
+fn cgroup_parent(given: &str) -> Answer<String> {
+    let parts: Vec<&str> = given
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return Err(Refusal::bad_request(format!(
+            "invalid cgroup parent: {given:?} (hint: a path below the cgroups' root without \"..\")"
+        )));
+    }
+    Ok(parts.iter().map(|part| format!("/{part}")).collect())
+}
+
+fn users(mode: &str) -> Answer<bool> {
+    match mode {
+        "" => Ok(false),
+        "host" => Ok(true),
+        other => Err(Refusal::bad_request(format!(
+            "invalid userns mode: {other} (hint: \"host\" or nothing)"
+        ))),
+    }
+}
+
+fn cgroup_namespace(mode: &str) -> Answer<Namespace> {
+    match mode {
+        "" | "private" => Ok(Namespace::Own),
+        "host" => Ok(Namespace::Host),
+        other => Err(Refusal::bad_request(format!(
+            "invalid cgroup namespace mode: {other}"
+        ))),
+    }
 }
 
 fn list(given: &Option<Vec<String>>) -> Vec<String> {
@@ -127,7 +171,15 @@ pub(crate) fn changed_resources(host: &HostConfig) -> Answer<Resources> {
         return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
     }
     if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
-        return refuse("range of blkio weight is from 10 to 1000");
+        return refuse("Range of blkio weight is from 10 to 1000");
+    }
+    if host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0 {
+        return refuse("kernel does not support CPU real-time scheduler");
+    }
+    if host.io_maximum_bandwidth != 0 || host.io_maximum_iops != 0 {
+        return refuse(
+            "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
+        );
     }
     Ok(Resources {
         memory: some(host.memory),
@@ -142,7 +194,29 @@ pub(crate) fn changed_resources(host: &HostConfig) -> Answer<Resources> {
         cpuset_mems: some(host.cpuset_mems.clone()),
         pids_limit: host.pids_limit,
         blkio_weight: some(host.blkio_weight),
+        blkio_weight_devices: weights(&host.blkio_weight_device)?,
+        blkio_read_bytes: rates(&host.blkio_device_read_bps),
+        blkio_write_bytes: rates(&host.blkio_device_write_bps),
+        blkio_reads: rates(&host.blkio_device_read_iops),
+        blkio_writes: rates(&host.blkio_device_write_iops),
+        oom_kill_disable: host.oom_kill_disable == Some(true),
     })
+}
+
+fn weights(given: &Option<Vec<api_types::BlkioWeightDevice>>) -> Answer<Vec<(PathBuf, u64)>> {
+    let each = given.iter().flatten().map(|one| match one.weight {
+        10..=1000 => Ok((PathBuf::from(&one.path), one.weight.into())),
+        _ => Err(Refusal::bad_request("Range of blkio weight is from 10 to 1000")),
+    });
+    each.collect()
+}
+
+fn rates(given: &Option<Vec<api_types::ThrottleDevice>>) -> Vec<(PathBuf, u64)> {
+    let each = given
+        .iter()
+        .flatten()
+        .map(|one| (PathBuf::from(&one.path), one.rate));
+    each.collect()
 }
 
 fn some<T: Default + PartialEq>(value: T) -> Option<T> {

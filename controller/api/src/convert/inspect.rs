@@ -20,7 +20,13 @@ pub(crate) fn inspect(view: &View) -> docker::ContainerInspect {
     let words = command(view);
     let echo: Echo = serde_json::from_value(record.settings.echo.clone()).unwrap_or_default();
     let files = view.files();
-    let file = |name: &str| files.join(name).display().to_string();
+    // Docker's are made by the first start.
+    let started = record.state.started != Timestamp::ZERO;
+    let shown = |path: &std::path::Path| match started {
+        true => path.display().to_string(),
+        false => String::new(),
+    };
+    let file = |name: &str| shown(&files.join(name));
     let mounts = mounts(view, &echo.host_config);
     docker::ContainerInspect {
         id: record.id.to_string(),
@@ -33,7 +39,7 @@ pub(crate) fn inspect(view: &View) -> docker::ContainerInspect {
         hostname_path: file("hostname"),
         hosts_path: file("hosts"),
         log_path: if record.settings.log.keep {
-            view.paths.log.display().to_string()
+            shown(&view.paths.log)
         } else {
             String::new()
         },
@@ -106,7 +112,7 @@ fn config(view: &View, asked: docker::Config) -> docker::Config {
     docker::Config {
         hostname: settings.hostname.clone(),
         user: settings.run.user.clone(),
-        env: Some(settings.run.env.clone()),
+        env: Some(settings.run.env.clone()).filter(|env| !env.is_empty() || asked.env.is_some()),
         cmd: settings.run.cmd.clone().map(Into::into),
         entrypoint: settings.run.entrypoint.clone().map(Into::into),
         working_dir: settings.run.working_dir.clone(),
@@ -158,6 +164,15 @@ fn host_config(view: &View, asked: docker::HostConfig) -> docker::HostConfig {
         ..asked
     };
     limits(&mut host, &settings.run.resources);
+    if !engine::stats::memory_is_unified() {
+        host.oom_kill_disable.get_or_insert(false);
+    }
+    if !settings.run.privileged {
+        let all = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        host.masked_paths.get_or_insert_with(|| all(&engine::run::MASKED));
+        host.readonly_paths
+            .get_or_insert_with(|| all(&engine::run::READONLY));
+    }
     host.log_config.r#type = or(host.log_config.r#type, "json-file");
     let (name, retries) = match settings.restart {
         RestartPolicy::No => ("no", 0),
@@ -270,6 +285,7 @@ fn bind(mount: &Mount, asked: &docker::HostConfig) -> Option<docker::MountPoint>
         destination,
         readonly,
         propagation,
+        ..
     } = mount
     else {
         return None;

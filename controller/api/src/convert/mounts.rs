@@ -8,7 +8,10 @@ use std::{
 };
 
 use api_types::{Config, HostConfig};
-use engine::{AskedVolume, AskedVolumes, Missing, run::Mount};
+use engine::{
+    AskedVolume, AskedVolumes, Missing,
+    run::{Below, Mount},
+};
 
 use crate::status::{Answer, Refusal};
 
@@ -110,6 +113,9 @@ fn parse_bind(text: &str, driver: Option<&str>) -> Answer<One> {
     let options = options.unwrap_or_default();
     let is_volume = !source.starts_with('/');
     let mut read = Options::default();
+    if says_twice(options) {
+        return Err(Refusal::bad_request(format!("invalid mode: {options}")));
+    }
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let known = read.take(option, is_volume);
         known.ok_or_else(|| Refusal::bad_request(format!("invalid mode: {options}")))?;
@@ -134,8 +140,22 @@ fn parse_bind(text: &str, driver: Option<&str>) -> Answer<One> {
         destination,
         readonly: read.readonly,
         propagation: read.propagation,
+        below: Below::Alike,
+        ours: false,
     };
     Ok(One::Mount(mount, Some((source.into(), Missing::Make))))
+}
+
+/// Of each kind of option one may be there.
+fn says_twice(options: &str) -> bool {
+    let kinds: [&[&str]; 4] = [
+        &["ro", "rw"],
+        &["z", "Z"],
+        &["rprivate", "private", "rshared", "shared", "rslave", "slave"],
+        &["cached", "consistent", "delegated"],
+    ];
+    let count = |kind: &[&str]| options.split(',').filter(|option| kind.contains(option)).count();
+    kinds.iter().any(|kind| count(kind) > 1)
 }
 
 #[derive(Debug, Default)]

@@ -29,6 +29,10 @@ pub(crate) async fn list(
         .number::<i64>("limit")?
         .and_then(|limit| usize::try_from(limit).ok())
         .filter(|limit| *limit > 0);
+    // Before or after whom: somebody who must be there.
+    for other in [&query.before, &query.since].into_iter().flatten() {
+        engine.containers.inspect(other)?;
+    }
     let now = Timestamp::now();
     let views = engine.containers.list(&query);
     let mut all: Vec<_> = views.iter().map(|view| shown::summary(view, now)).collect();
@@ -63,7 +67,8 @@ pub(crate) async fn create(
     params: Params,
     JsonBody(request): JsonBody<Create>,
 ) -> Answer<(StatusCode, Json<Created>)> {
-    let (request, warnings) = create::create(params.text("name").map(str::to_owned), request)?;
+    let (request, mut warnings) = create::create(params.text("name").map(str::to_owned), request)?;
+    warnings.extend(engine::run::discarded(&request.settings.run));
     let view = engine.containers.create(request).await?;
     Ok((
         StatusCode::CREATED,
@@ -202,6 +207,9 @@ pub(crate) async fn prune(
 ) -> Answer<Json<ContainersPruned>> {
     let filters = params.filters()?;
     filter::known(&filters, &["label", "label!", "until"])?;
+    if filters.get("until").len() > 1 {
+        return Err(Refusal::bad_request("more than one until filter specified"));
+    }
     let until = filters
         .get("until")
         .first()

@@ -12,7 +12,7 @@ use std::{
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
 use runtime::spec::{HostFacts, Namespace};
 
-use super::{AskedShares, Core, container::Container, links, merge, naming, networks, ports, shares};
+use super::{AskedShares, Core, container::Container, links, merge, naming, networks, ports, shares, signal};
 use crate::{
     error::{Error, Result},
     record::{ImageUse, NetworkMode, Record, Settings, State, Wishes},
@@ -83,6 +83,10 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     let places = image.document.config.volumes.keys();
     let places = places.map(|place| Path::new(place).components().collect());
     let wanted = volumes::decide(core, request.volumes, &mut settings, places)?;
+    if !settings.stop_signal.is_empty() {
+        signal::parse(&settings.stop_signal)?;
+    }
+    check_users(core, &settings)?;
     check_run(&settings).await?;
     let used = ImageUse {
         id: image.id,
@@ -307,6 +311,39 @@ fn decide_hostname(core: &Core, settings: &mut Settings, id: &ContainerId) {
         },
         _ => id.short(),
     };
+}
+
+/// In a users' namespace of its own a container can't have what is the host's.
+fn check_users(core: &Core, settings: &Settings) -> Result<()> {
+    let run = &settings.run;
+    if core.users.is_none() || run.host_users {
+        return Ok(());
+    }
+    let table = [
+        (
+            run.privileged,
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace \
+             when running privileged mode",
+        ),
+        (
+            settings.network_mode == NetworkMode::Host,
+            "cannot share the host's network namespace when user namespaces are enabled",
+        ),
+        (
+            run.pid == Namespace::Host,
+            "cannot share the host PID namespace when user namespaces are enabled",
+        ),
+        (
+            run.ipc == Namespace::Host,
+            "cannot share the host IPC namespace when user namespaces are enabled",
+        ),
+    ];
+    match table.iter().find(|(asked, _)| *asked) {
+        Some((_, words)) => {
+            Err(Error::invalid(*words).with_hint("--userns host leaves the container out of it"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What can't be met is refused now, not at every start.

@@ -68,12 +68,7 @@ pub(super) fn apply(core: &Core, record: &Record, config: &mut ContainerConfig) 
         .iter()
         .any(|mount| mount.destination() == destination)
     {
-        config.mounts.push(Mount::Bind {
-            source: memory,
-            destination,
-            readonly: false,
-            propagation: String::new(),
-        });
+        config.mounts.push(Mount::bind(memory, destination));
     }
     Ok(())
 }

@@ -106,6 +106,8 @@ fn merged(old: &Resources, new: &Resources) -> Result<Resources> {
         cpuset_mems: or(&new.cpuset_mems, &old.cpuset_mems),
         pids_limit: or(&new.pids_limit, &old.pids_limit),
         blkio_weight: or(&new.blkio_weight, &old.blkio_weight),
+        // Only a new container can be given these.
+        ..old.clone()
     })
 }
 

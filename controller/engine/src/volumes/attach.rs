@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use model::ContainerId;
-use runtime::spec::Mount;
+use runtime::spec::{Below, Mount};
 
 use super::{
     change::tell,
     drivers,
-    record::{VolumeMount, VolumeRecord},
+    record::{LOCAL, VolumeMount, VolumeRecord},
 };
 use crate::{
     containers::{Core, blocking},
@@ -29,6 +29,14 @@ pub(crate) async fn attach(core: &Core, record: &Record) -> Result<Vec<Mount>> {
         };
         core.volumes.attach(&mount.volume, record.id);
         let source = drivers::mount(core, &volume, record.id).await?;
+        // A part is a mount of its own, which is not seen through another.
+        let source = match record
+            .users(core)
+            .filter(|_| mount.subpath.is_some() && is_ours(&volume))
+        {
+            Some(users) => users.through(&source),
+            None => source,
+        };
         let source = part(core, record.id, at, mount, source).await?;
         tell(core, &volume, "mount", &attributes(record.id, mount));
         mounts.push(Mount::Bind {
@@ -36,9 +44,16 @@ pub(crate) async fn attach(core: &Core, record: &Record) -> Result<Vec<Mount>> {
             destination: mount.destination.clone(),
             readonly: mount.readonly,
             propagation: String::new(),
+            below: Below::Alike,
+            ours: mount.subpath.is_none() && is_ours(&volume),
         });
     }
     Ok(mounts)
+}
+
+/// A plain folder of the data-root.
+fn is_ours(volume: &VolumeRecord) -> bool {
+    volume.driver == LOCAL && volume.options.is_empty()
 }
 
 fn attributes(container: ContainerId, mount: &VolumeMount) -> [(&'static str, String); 4] {

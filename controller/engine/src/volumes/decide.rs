@@ -224,12 +224,7 @@ mod tests {
     }
 
     fn bind(source: &str, destination: &str) -> Mount {
-        Mount::Bind {
-            source: source.into(),
-            destination: destination.into(),
-            readonly: false,
-            propagation: String::new(),
-        }
+        Mount::bind(source.into(), destination.into())
     }
 
     fn other(volumes: Vec<AskedVolume>, binds: Vec<Mount>) -> Record {

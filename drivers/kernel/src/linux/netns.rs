@@ -34,7 +34,7 @@ use super::{links, netlink::Connection};
 use crate::{Error, Key, Result};
 
 /// What the kernel calls its file system of namespaces (`NSFS_MAGIC`).
-const NSFS: FsType = FsType(0x6e73_6673);
+pub(super) const NSFS: FsType = FsType(0x6e73_6673);
 
 /// The calling thread's own namespace, whatever becomes of the process' main thread.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -60,6 +60,16 @@ pub fn create(path: &Path) -> Result<()> {
     })
     .map_err(fail("making a namespace"))?;
     pin(new.as_fd(), path).map_err(fail("pinning a namespace"))
+}
+
+/// Pins a namespace that was made elsewhere, with its loopback up.
+pub(super) fn adopt(namespace: &OwnedFd, path: &Path) -> Result<()> {
+    let fail = |action| move |source| failure(path, action, source);
+    inside(namespace.as_fd(), || {
+        Ok(links::loopback_up(&mut Connection::here()?)?)
+    })
+    .map_err(fail("making a namespace"))?;
+    pin(namespace.as_fd(), path).map_err(fail("pinning a namespace"))
 }
 
 /// Opens the namespace pinned at `path`, which may also be a process' `/proc/PID/ns/net`.
@@ -243,7 +253,7 @@ fn absent(path: &Path) -> Error {
     }
 }
 
-fn failure(path: &Path, action: &'static str, source: io::Error) -> Error {
+pub(super) fn failure(path: &Path, action: &'static str, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::NotFound => absent(path),
         io::ErrorKind::PermissionDenied => Error::NotPermitted(Key::Namespace(path.to_owned()).into()),

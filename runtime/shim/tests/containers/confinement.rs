@@ -131,6 +131,8 @@ fn files_of_the_host_are_bound_and_memory_mounted() {
             destination: destination.into(),
             readonly,
             propagation: String::new(),
+            below: runtime::spec::Below::Alike,
+            ours: false,
         };
         let tmpfs = Mount::Tmpfs {
             destination: "/made/tmp".into(),

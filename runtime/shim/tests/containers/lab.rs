@@ -110,6 +110,7 @@ impl Lab {
         let place = Place {
             rootfs,
             cgroup: self.runtime.cgroup(&id),
+            users: None,
         };
         let config = ContainerConfig {
             hostname: "box".into(),

@@ -12,6 +12,7 @@ fn built(config: &ContainerConfig) -> Result<Value, SpecError> {
     let place = Place {
         rootfs: "/r".into(),
         cgroup: "/cnm/x".into(),
+        users: None,
     };
     let spec = build(
         config,

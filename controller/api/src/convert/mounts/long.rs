@@ -3,7 +3,10 @@
 use std::path::{Component, Path, PathBuf};
 
 use api_types::MountRequest;
-use engine::{AskedVolume, Missing, run::Mount};
+use engine::{
+    AskedVolume, Missing,
+    run::{Below, Mount},
+};
 
 use super::{One, clean};
 use crate::status::{Answer, Refusal};
@@ -70,6 +73,28 @@ fn bind(request: &MountRequest, destination: PathBuf) -> Result<One, String> {
     if !known.contains(&options.propagation.as_str()) {
         return Err(format!("invalid propagation mode: {}", options.propagation));
     }
+    let below = match (
+        options.non_recursive,
+        options.read_only_non_recursive,
+        options.read_only_force_recursive,
+    ) {
+        (_, true, true) => {
+            return Err("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive".to_owned());
+        }
+        (true, _, true) => {
+            return Err("mount options conflict: NonRecursive && ReadOnlyForceRecursive".to_owned());
+        }
+        (_, true, _) if !request.read_only => {
+            return Err("mount options conflict: !ReadOnly && ReadOnlyNonRecursive".to_owned());
+        }
+        (.., true) if !request.read_only => {
+            return Err("mount options conflict: !ReadOnly && ReadOnlyForceRecursive".to_owned());
+        }
+        (true, ..) => Below::Absent,
+        (_, true, _) => Below::Writable,
+        (_, _, true) => Below::Readonly,
+        _ => Below::Alike,
+    };
     let missing = if options.create_mountpoint {
         Missing::Make
     } else {
@@ -80,6 +105,8 @@ fn bind(request: &MountRequest, destination: PathBuf) -> Result<One, String> {
         destination,
         readonly: request.read_only,
         propagation: options.propagation,
+        below,
+        ours: false,
     };
     Ok(One::Mount(mount, Some((source, missing))))
 }

@@ -6,6 +6,8 @@ fn bind(source: &str, destination: &str, readonly: bool, propagation: &str) -> M
         destination: destination.into(),
         readonly,
         propagation: propagation.into(),
+        below: Below::Alike,
+        ours: false,
     }
 }
 
