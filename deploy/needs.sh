@@ -12,7 +12,7 @@ set -euo pipefail
 declare -A wanted=(
     [build]="gcc libc6-dev pkg-config libseccomp-dev protobuf-compiler libprotobuf-dev"
     [run]="libseccomp2 iproute2 nftables ca-certificates"
-    [test]="dnsperf iperf3 iptables jq procps iputils-ping conntrack python3 util-linux"
+    [test]="dnsperf iperf3 iptables jq procps iputils-ping conntrack curl python3 util-linux"
     [vm]="binutils e2fsprogs iptables"
 )
 
