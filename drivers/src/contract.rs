@@ -369,6 +369,7 @@ fn a_device_that_is_somebody_elses_is_refused_and_left_alone() {
                     mac: None,
                     mtu: None,
                     up: true,
+                    ipv6: true,
                 },
                 port: BridgePort::default(),
             },

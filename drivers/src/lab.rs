@@ -100,6 +100,7 @@ impl Lab {
                     mac: None,
                     mtu: None,
                     up: true,
+                    ipv6: true,
                 },
                 port: kernel::object::BridgePort::default(),
             },

@@ -65,6 +65,7 @@ fn pair(sandbox: &Netns) -> Answer<Link> {
         mac: Some(MacAddress::new([2, 0, 0, 0, 0, 2])?),
         mtu: Some(1450),
         up: true,
+        ipv6: true,
     };
     let port = BridgePort::default();
     Ok(Link {

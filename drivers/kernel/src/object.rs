@@ -242,6 +242,9 @@ pub struct VethPeer {
     pub mtu: Option<u32>,
     /// Up at once.
     pub up: bool,
+    /// IPv6 begins with it: an address of its own, and what that asks of and tells to everybody on its segment. Without,
+    /// the kernel does none of it before it is told to.
+    pub ipv6: bool,
 }
 
 /// Flags of a link as a bridge port (`bridge link set`).

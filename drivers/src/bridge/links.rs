@@ -172,12 +172,15 @@ pub(crate) fn veth(
             hint: Some("create the container without the host's network".to_owned()),
         });
     };
+    // Whoever takes it from the host would have to take it down first, and decides for itself.
+    let (up, ipv6) = (!target.on_host, target.on_host || has_ipv6(endpoint));
     let peer = VethPeer {
         netns: place,
         name: target.interface.clone(),
         mac: endpoint.addresses.mac,
         mtu,
-        up: true,
+        up,
+        ipv6,
     };
     Ok(Object::Link(Link {
         netns,
@@ -188,4 +191,10 @@ pub(crate) fn veth(
         master: Some(master),
         up: true,
     }))
+}
+
+fn has_ipv6(endpoint: &Endpoint) -> bool {
+    let addresses = &endpoint.addresses;
+    let mut all = addresses.iter().chain(addresses.link_local.iter().copied());
+    all.any(|address| address.addr().is_ipv6())
 }

@@ -56,6 +56,7 @@ pub(crate) fn veth(name: &str, peer: &str, netns: &Path, bridge: Option<&str>) -
         mac: None,
         mtu: None,
         up: true,
+        ipv6: true,
     };
     let port = BridgePort::default();
     let link = link(name, LinkKind::Veth { peer, port })?;

@@ -56,6 +56,7 @@ pub(crate) fn veth(netns: &Netns, of: &str, into: &Netns) -> Link {
         mac: Some(mac(2)),
         mtu: Some(1400),
         up: true,
+        ipv6: true,
     };
     let kind = LinkKind::Veth {
         peer,

@@ -158,11 +158,14 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
         request.attributes.push(message::port(port));
     }
     if matches!((&link.kind, &link.master), (LinkKind::Veth { .. }, Some(_))) {
-        silence(visits, key, link)?;
+        silence(visits, key, &link.netns, &link.name)?;
     }
     request_change(visits.visit(&link.netns, key)?, key, request)?;
     match &link.kind {
         LinkKind::Veth { peer, .. } if peer.up => {
+            if !peer.ipv6 {
+                silence(visits, key, &peer.netns, &peer.name)?;
+            }
             let mut request = message::named(&peer.name);
             message::set_up(&mut request, true);
             request_change(visits.visit(&peer.netns, key)?, key, request)
@@ -179,11 +182,12 @@ fn finish(visits: &mut Visits<'_>, key: &Key, mark: &Mark, link: &Link) -> Resul
 }
 
 /// A pair's end on a bridge has no IPv6 of its own: nobody talks to it, and each would cost the next one more (routes
-/// that all of them have, a check for duplicates). Said before it has a carrier, or the kernel would have begun already.
-fn silence(visits: &mut Visits<'_>, key: &Key, link: &Link) -> Result<()> {
-    let netns = visits.descriptor(&link.netns, key)?;
-    let tree = sysctl::tree(visits, &link.netns);
-    sysctl::switch_ipv6_off(&tree, netns.as_fd(), &link.name)
+/// that all of them have, a check for duplicates). The other end may have none either, and what it would send goes to all
+/// ports. Said before there is a carrier, or the kernel would have begun already.
+fn silence(visits: &mut Visits<'_>, key: &Key, netns: &Netns, link: &str) -> Result<()> {
+    let tree = sysctl::tree(visits, netns);
+    let netns = visits.descriptor(netns, key)?;
+    sysctl::switch_ipv6_off(&tree, netns.as_fd(), link)
         .map_err(|error| refused(key, "switching IPv6 off on it", "such link")(error.into()))
 }
 

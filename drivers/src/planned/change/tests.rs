@@ -157,6 +157,7 @@ fn a_far_end_that_was_left_behind_is_known_by_its_mtu() {
             mac: None,
             mtu,
             up: true,
+            ipv6: true,
         };
         Object::Link(Link {
             netns: kernel::Netns::Host,

@@ -247,6 +247,7 @@ fn veth(visit: &mut Visit, found: &Found, key: &Key) -> Result<LinkKind> {
             mac: peer.mac,
             mtu: peer.mtu,
             up: peer.up,
+            ipv6: true,
         },
         port: found.port,
     })
@@ -261,6 +262,7 @@ fn ending(found: &Found) -> LinkKind {
             mac: None,
             mtu: None,
             up: false,
+            ipv6: true,
         },
         port: found.port,
     }

@@ -1,42 +1,57 @@
 //! Hears what somebody takes away inside of containers' namespaces: routes, addresses, rules, a link that is up.
 //!
-//! Two small sockets for each namespace, opened inside and all asleep in one epoll of one thread, so that hundreds of idle
-//! containers cost no time and, beyond some two kilobytes of the kernel's each, no memory. An open socket keeps its
-//! namespace alive: whoever removes that ends the watch first.
+//! Two sockets hear all of them, by the numbers that the host's namespace has for them (`NETLINK_LISTEN_ALL_NSID`): one of
+//! each kind in every namespace would make each of the kernel's announcements, wherever, pass by all of these sockets,
+//! which among a thousand containers was a third of what a connection costs.
 
 use std::{
     collections::HashMap,
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io::{self, IoSliceMut},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
 };
 
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    nsid::{NsidAttribute, NsidMessage},
+};
 use netlink_sys::{
     Socket, SocketAddr,
     protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
 };
-use nix::sys::{
-    eventfd::{EfdFlags, EventFd},
-    resource::{Resource, getrlimit},
-    socket::{setsockopt, sockopt},
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    libc,
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recvmsg, setsockopt, sockopt},
+    },
 };
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use super::{NFTABLES, each_datagram};
+use super::NFTABLES;
 use crate::{
-    damage::{Damage, Watch},
-    linux::netns,
+    damage::Watch,
+    linux::{
+        netlink::{CHANGE, Connection},
+        netns,
+    },
 };
 
 /// `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE`.
 const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
-/// Room for announcements; losing some is damage, too.
-const BUFFER: usize = 16 << 10;
+/// Room for announcements of all namespaces; losing some is damage of all of them.
+const BUFFER: usize = 8 << 20;
+/// The longest datagram of announcements.
+const DATAGRAM: usize = 64 << 10;
 /// Events taken in one go.
-const EVENTS: usize = 64;
-/// The number of the order to stop; namespaces count from 1.
-const STOP: u64 = 0;
+const EVENTS: usize = 4;
+/// The number of the order to stop; sockets count from 0.
+const STOP: u64 = u64::MAX;
+/// `NETLINK_LISTEN_ALL_NSID`, as an option and as what comes with a datagram.
+const LISTEN_ALL: i32 = 8;
 
 const NEW_LINK: u16 = 16;
 const DELETE_ADDRESS: u16 = 21;
@@ -57,67 +72,61 @@ pub(crate) struct Insides(Mutex<Option<Arc<Shared>>>);
 struct Shared {
     epoll: OwnedFd,
     stop: EventFd,
+    sockets: Vec<Socket>,
     places: Mutex<Places>,
 }
 
+/// Namespaces by the host's numbers for them. A number may be another namespace's as soon as one is gone, so each watch
+/// has one of its own, too.
 #[derive(Default)]
 struct Places {
     last: u64,
-    places: HashMap<u64, Arc<Place>>,
-}
-
-struct Place {
-    sockets: Vec<Socket>,
-    tell: Tell,
+    places: HashMap<i32, (u64, Arc<Tell>)>,
 }
 
 impl Insides {
-    /// Tells of what is taken away in this namespace until the answer is dropped.
-    pub(crate) fn watch(&self, namespace: BorrowedFd<'_>, tell: Tell) -> io::Result<Watch> {
-        let shared = self.started()?;
-        shared.refuse_too_many()?;
-        let sockets = netns::inside(namespace, || {
-            let route = listener(NETLINK_ROUTE, &GROUPS)?;
-            // A kernel without nf_tables has no rules to lose.
-            Ok([Some(route), listener(NETLINK_NETFILTER, &[NFTABLES]).ok()])
-        })?;
-        let place = Arc::new(Place {
-            sockets: sockets.into_iter().flatten().collect(),
-            tell,
-        });
-        let number = {
-            let mut places = shared.places();
-            places.last += 1;
-            let number = places.last;
-            places.places.insert(number, Arc::clone(&place));
-            number
-        };
-        let end = End {
+    /// Tells of what is taken away in this namespace until the answer is dropped. Its number is the host's.
+    pub(crate) fn watch(
+        &self,
+        host: BorrowedFd<'_>,
+        namespace: BorrowedFd<'_>,
+        tell: Tell,
+    ) -> io::Result<Watch> {
+        let shared = self.started(host)?;
+        let number = number_of(host, namespace)?;
+        let mut places = shared.places();
+        places.last += 1;
+        let watch = places.last;
+        places.places.insert(number, (watch, Arc::new(tell)));
+        drop(places);
+        Ok(Watch::new(End {
             shared: Arc::downgrade(&shared),
             number,
-        };
-        for socket in &place.sockets {
-            epoll::add(&shared.epoll, socket, EventData::new_u64(number), EventFlags::IN)?;
-        }
-        Ok(Watch::new(end))
+            watch,
+        }))
     }
 
-    fn started(&self) -> io::Result<Arc<Shared>> {
+    fn started(&self, host: BorrowedFd<'_>) -> io::Result<Arc<Shared>> {
         let mut started = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = &*started {
             return Ok(Arc::clone(shared));
         }
+        let sockets = netns::inside(host, || {
+            let route = listener(NETLINK_ROUTE, &GROUPS)?;
+            // A kernel without nf_tables has no rules to lose.
+            Ok([Some(route), listener(NETLINK_NETFILTER, &[NFTABLES]).ok()])
+        })?;
         let shared = Arc::new(Shared {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            sockets: sockets.into_iter().flatten().collect(),
             places: Mutex::default(),
         });
-        epoll::add(
-            &shared.epoll,
-            shared.stop.as_fd(),
-            EventData::new_u64(STOP),
-            EventFlags::IN,
-        )?;
+        let stop = (STOP, shared.stop.as_fd());
+        let sockets = shared.sockets.iter().map(AsFd::as_fd);
+        for (number, socket) in (0..).zip(sockets).chain([stop]) {
+            epoll::add(&shared.epoll, socket, EventData::new_u64(number), EventFlags::IN)?;
+        }
         let hearing = Arc::clone(&shared);
         thread::Builder::new()
             .name("kernel-insides".to_owned())
@@ -136,35 +145,58 @@ impl Drop for Insides {
     }
 }
 
-/// Ends the watch of one namespace: its sockets are closed with it.
+/// The host's number for a namespace, given now if it has none.
+fn number_of(host: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut connection = netns::inside(host, Connection::here)?;
+    let descriptor = u32::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?;
+    let about = |number: Option<i32>| {
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(descriptor));
+        message.attributes.extend(number.map(NsidAttribute::Id));
+        message
+    };
+    // Of its choice. That it has one already is no error.
+    let given = connection.change(RouteNetlinkMessage::NewNsId(about(Some(-1))), CHANGE);
+    match given {
+        Err(refusal) if refusal.source.raw_os_error() != Some(libc::EEXIST) => return Err(refusal.into()),
+        _ => {}
+    }
+    let found = connection.get(RouteNetlinkMessage::GetNsId(about(None)))?;
+    let attributes = match found {
+        Some(RouteNetlinkMessage::NewNsId(found)) => found.attributes,
+        _ => Vec::new(),
+    };
+    let number = attributes.into_iter().find_map(|attribute| match attribute {
+        NsidAttribute::Id(number) if number >= 0 => Some(number),
+        _ => None,
+    });
+    number.ok_or_else(|| io::Error::other("the namespace has no number"))
+}
+
+/// Ends the watch of one namespace.
 struct End {
     shared: Weak<Shared>,
-    number: u64,
+    number: i32,
+    watch: u64,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade()
-            && let Some(place) = shared.places().places.remove(&self.number)
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let mut places = shared.places();
+        if places
+            .places
+            .get(&self.number)
+            .is_some_and(|(watch, _)| *watch == self.watch)
         {
-            for socket in &place.sockets {
-                let _ = epoll::delete(&shared.epoll, socket);
-            }
+            places.places.remove(&self.number);
         }
     }
 }
 
 impl Shared {
-    /// Half of the descriptors that this process may have are for everything else.
-    fn refuse_too_many(&self) -> io::Result<()> {
-        let (most, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let open = 2 * self.places().places.len() as u64;
-        match open < most / 2 {
-            true => Ok(()),
-            false => Err(io::Error::other("so many descriptors are not to be had")),
-        }
-    }
-
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,6 +204,7 @@ impl Shared {
     /// Until told to stop.
     fn hear(&self) {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+        let mut buffer = vec![0; DATAGRAM];
         loop {
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
@@ -186,32 +219,61 @@ impl Shared {
                 if number == STOP {
                     return;
                 }
-                let place = self.places().places.get(&number).cloned();
-                if place.as_ref().is_some_and(|place| place.lost()) {
-                    place.iter().for_each(|place| (place.tell)());
+                let socket = usize::try_from(number).ok().and_then(|at| self.sockets.get(at));
+                if let Some(socket) = socket {
+                    self.read(socket, &mut buffer);
                 }
+            }
+        }
+    }
+
+    /// Reads what was announced, and tells whom it concerns; all, where something was lost.
+    fn read(&self, socket: &Socket, buffer: &mut [u8]) {
+        loop {
+            match receive(socket, buffer) {
+                Ok(Some((number, length))) => {
+                    if messages(&buffer[..length]).any(takes_away) {
+                        let told = self.places().places.get(&number).cloned();
+                        told.iter().for_each(|(_, tell)| tell());
+                    }
+                }
+                // The host's own, or not from the kernel.
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => {
+                    let all: Vec<_> = self.places().places.values().cloned().collect();
+                    all.iter().for_each(|(_, tell)| tell());
+                }
+                Err(_) => return,
             }
         }
     }
 }
 
-impl Place {
-    /// Reads what was announced; whether somebody took something away.
-    fn lost(&self) -> bool {
-        let mut damage = Damage::default();
-        for socket in &self.sockets {
-            each_datagram(socket, &mut damage, |datagram, damage| {
-                damage.unknown |= messages(datagram).any(takes_away);
-            });
+/// One datagram: the number of the namespace that it tells of, and its length.
+fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Option<(i32, usize)>, Errno> {
+    let mut control = cmsg_space!(i32);
+    let mut pieces = [IoSliceMut::new(buffer)];
+    let (descriptor, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+    let message = recvmsg::<NetlinkAddr>(descriptor, &mut pieces, Some(&mut control), flags)?;
+    let is_the_kernels = message.address.is_some_and(|from| from.pid() == 0);
+    let number = message.cmsgs()?.find_map(|one| match one {
+        ControlMessageOwned::Unknown(one)
+            if (one.cmsg_header.cmsg_level, one.cmsg_header.cmsg_type) == (libc::SOL_NETLINK, LISTEN_ALL) =>
+        {
+            Some(i32::from_ne_bytes(one.data_bytes.get(..4)?.try_into().ok()?))
         }
-        damage.unknown
-    }
+        _ => None,
+    });
+    Ok(number
+        .filter(|_| is_the_kernels)
+        .map(|number| (number, message.bytes)))
 }
 
 fn listener(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     let mut socket = Socket::new(protocol)?;
-    let _ = setsockopt(&socket, sockopt::RcvBuf, &BUFFER);
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER);
     socket.bind(&SocketAddr::new(0, 0))?;
+    socket.set_listen_all_namespaces(true)?;
     for group in groups {
         socket.add_membership(*group)?;
     }
@@ -316,7 +378,9 @@ mod tests {
         let tell = move || {
             telling.fetch_add(1, Ordering::SeqCst);
         };
-        let watch = insides.watch(namespace.as_fd(), Box::new(tell)).expect("a watch");
+        let host = netns::current().expect("this thread's");
+        let watch = insides.watch(host.as_fd(), namespace.as_fd(), Box::new(tell));
+        let watch = watch.expect("a watch");
         let run = |words: &str| {
             let mut inside = Command::new("nsenter");
             inside
@@ -341,7 +405,13 @@ mod tests {
         hears(2);
         drop(watch);
         run("ip address del 10.9.0.1/24 dev lo");
-        assert!(insides.started().expect("it is").places().places.is_empty());
+        let left = insides
+            .started(host.as_fd())
+            .expect("it is")
+            .places()
+            .places
+            .len();
+        assert_eq!(left, 0);
         netns::remove(&pin).expect("it is removed");
     }
 }
