@@ -229,7 +229,7 @@ async fn network_with(shared: &Shared, id: &PoolId) -> Result<Option<(Arc<Networ
         Some(network) => network,
         None => {
             let bindings = shared.bindings().await?.into_iter();
-            let mut bound = bindings.filter(|binding| binding.wanted.name == id.network);
+            let mut bound = bindings.filter(|binding| binding.wanted.name == id.network && !binding.intended);
             match bound.next() {
                 Some(binding) => shared.again(&binding).await?,
                 None => return Ok(None),

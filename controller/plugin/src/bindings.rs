@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use controller::CreateNetwork;
-use model::{IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName, Timestamp};
+use model::{IpamConfig, Labels, Lifecycle, Network, NetworkId, NetworkName, NodeId, Timestamp};
 use store::Store;
 
 use crate::{
@@ -69,6 +69,7 @@ impl Shared {
         let network = self.ensure(&binding.wanted).await?;
         self.bind(&Binding {
             network: network.id,
+            intended: false,
             ..binding.clone()
         })
         .await?;
@@ -113,12 +114,48 @@ impl Shared {
     pub(crate) async fn bind(&self, binding: &Binding) -> Result<()> {
         if let Some(network) = self.network(binding.network) {
             let hold = Hold { node: self.node };
-            let txn = records::holds(network.id).put(self.node, &hold);
-            self.stores.of(network.scope).commit(txn).await?;
+            let (store, holds) = (self.stores.of(network.scope), records::holds(network.id));
+            store.commit(holds.put(self.node, &hold)).await?;
+            if self.network(binding.network).is_none() {
+                store.commit(holds.delete(self.node)).await?;
+                return Err(refused(
+                    format!("network {:?} was removed in this moment", &*network.name),
+                    "try again",
+                ));
+            }
         }
         let txn = records::bindings().put(binding.docker, binding);
         self.stores.local.commit(txn).await?;
         Ok(())
+    }
+
+    /// Makes or finds the network of one of Docker's, and binds it. What a crash leaves in the middle, the intent tells: it is
+    /// there before anything else, and Docker will not know the network.
+    pub(crate) async fn make(&self, docker: NetworkId, wanted: &Wanted) -> Result<Arc<Network>> {
+        let _one = self.binding.lock().await;
+        let intent = Binding {
+            intended: true,
+            ..binding(docker, NetworkId::random(), wanted.clone())
+        };
+        let noted = records::bindings().put(docker, &intent);
+        self.stores.local.commit(noted).await?;
+        let network = match self.ensure(wanted).await {
+            Ok(network) => network,
+            Err(error) => {
+                let txn = records::bindings().delete(docker);
+                self.stores.local.commit(txn).await?;
+                return Err(error);
+            }
+        };
+        let bound = binding(docker, network.id, wanted.clone());
+        if let Err(error) = self.bind(&bound).await {
+            // What can't be undone now is found by the intent later.
+            if let Err(error) = self.take_back(docker).await {
+                tracing::warn!(%error, network = %network.name, "it is taken back later");
+            }
+            return Err(error);
+        }
+        Ok(network)
     }
 
     /// Forgets a binding. The network goes when it was made for Docker and nobody has it any more.
@@ -126,15 +163,46 @@ impl Shared {
     /// The binding goes last: where anything fails before, Docker asks again, or whoever looks for what it has left does.
     pub(crate) async fn unbind(&self, docker: NetworkId) -> Result<()> {
         let _one = self.binding.lock().await;
+        self.take_back(docker).await
+    }
+
+    async fn take_back(&self, docker: NetworkId) -> Result<()> {
         let bindings = self.bindings().await?;
         let Some(binding) = bindings.iter().find(|binding| binding.docker == docker) else {
             return Ok(());
         };
-        if is_last(&bindings, binding) {
-            self.let_go(binding.network).await?;
+        let network = match binding.intended {
+            true => self.by_name(&binding.wanted.name).map(|network| network.id),
+            false => Some(binding.network),
+        };
+        if let Some(network) = network.filter(|network| is_last(&bindings, docker, *network)) {
+            self.let_go(network).await?;
         }
         let txn = records::bindings().delete(docker);
         self.stores.local.commit(txn).await?;
+        Ok(())
+    }
+
+    /// Takes back what tells others that this host has a network, where it has no binding of it: left by a crash, or told of a
+    /// network that was removed in the same moment.
+    pub(crate) async fn tidy_holds(&self) -> Result<()> {
+        let _one = self.binding.lock().await;
+        let bindings = self.bindings().await?;
+        let global = self.stores.global.as_ref();
+        for store in std::iter::once(&self.stores.local).chain(global) {
+            let listed = store.list(&records::all_holds()).await?;
+            for network in stale(
+                listed.entries.iter().map(|entry| entry.key.as_str()),
+                self.node,
+                &bindings,
+            ) {
+                tracing::info!(network = %network.short(), "this host has it no more, and said so to nobody");
+                if self.network(network).is_some() {
+                    self.let_go(network).await?;
+                }
+                store.commit(records::holds(network).delete(self.node)).await?;
+            }
+        }
         Ok(())
     }
 
@@ -166,9 +234,20 @@ impl Shared {
 }
 
 /// Pure: whether no other Docker network of this host is of the same of ours.
-fn is_last(bindings: &[Binding], binding: &Binding) -> bool {
-    let mut others = bindings.iter().filter(|other| other.docker != binding.docker);
-    !others.any(|other| other.network == binding.network)
+fn is_last(bindings: &[Binding], docker: NetworkId, network: NetworkId) -> bool {
+    let mut others = bindings.iter().filter(|other| other.docker != docker);
+    !others.any(|other| other.network == network)
+}
+
+/// Pure: of the keys of all holds, the networks that `node` holds without a binding of them.
+fn stale<'k>(keys: impl Iterator<Item = &'k str>, node: NodeId, bindings: &[Binding]) -> Vec<NetworkId> {
+    let own = keys.filter_map(|key| {
+        let (rest, held_by) = key.rsplit_once('/')?;
+        let network: NetworkId = rest.rsplit_once('/')?.1.parse().ok()?;
+        (held_by.parse().ok() == Some(node)).then_some(network)
+    });
+    own.filter(|network| !bindings.iter().any(|binding| binding.network == *network))
+        .collect()
 }
 
 pub(crate) fn unknown(docker: NetworkId) -> Refused {
@@ -183,8 +262,10 @@ pub(crate) fn binding(docker: NetworkId, network: NetworkId, wanted: Wanted) -> 
         docker,
         network,
         wanted,
+        intended: false,
         made: Timestamp::now(),
         seen_by: None,
+        seen_at: None,
     }
 }
 

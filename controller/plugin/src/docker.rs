@@ -14,6 +14,8 @@ use tokio::{net::UnixStream, task::JoinSet, time::timeout};
 const LARGEST: usize = 64 << 20;
 /// Docker answers about a container that is being started when it has started.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The stream of events begins at once, whether there are any or not.
+const BEGINS: Duration = Duration::from_secs(20);
 
 /// Docker's socket.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl Docker {
         // {"type":["container","network"]}
         const PATH: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
         let mut connection = JoinSet::new();
-        let answer = self.send(PATH, &mut connection).await?;
+        let answer = timeout(BEGINS, self.send(PATH, &mut connection)).await??;
         match answer.status() {
             StatusCode::OK => Ok(Events {
                 body: answer.into_body(),
@@ -108,8 +110,11 @@ impl Events {
     }
 }
 
-/// Pure: the first whole value of what was read, which is taken out.
+/// Pure: the first whole value of what was read, which is taken out. Each is a line, so half of one isn't looked at.
 fn take(read: &mut BytesMut) -> io::Result<Option<Value>> {
+    if !read.contains(&b'\n') {
+        return Ok(None);
+    }
     let mut values = serde_json::Deserializer::from_slice(read).into_iter::<Value>();
     let first = values.next();
     let end = values.byte_offset();
@@ -138,6 +143,6 @@ mod tests {
         read.extend_from_slice(b":2}\n");
         assert_eq!(take(&mut read).expect("two"), Some(json!({"b": 2})));
         assert_eq!(take(&mut read).expect("no more"), None);
-        assert!(take(&mut BytesMut::from(&b"]"[..])).is_err());
+        assert!(take(&mut BytesMut::from(&b"]\n"[..])).is_err());
     }
 }

@@ -10,6 +10,7 @@ use controller::Learnt;
 use model::EndpointId;
 use serde_json::Value;
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, interval_at, sleep},
 };
@@ -19,6 +20,8 @@ use crate::{Shared, leftovers};
 /// How long after a start Docker is left alone before what it doesn't know is removed; and how often after that.
 const SETTLED: Duration = Duration::from_secs(12);
 const EVERY: Duration = Duration::from_secs(60);
+/// How many containers are asked about at once: each is a connection, and Docker may answer late.
+const AT_ONCE: usize = 64;
 /// Docker is looked for again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -41,8 +44,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn session(shared: &Arc<Shared>) -> io::Result<()> {
     let mut events = shared.docker.events().await?;
     let mut asked = JoinSet::new();
+    let room = Arc::new(Semaphore::new(AT_ONCE));
     for container in running(shared).await? {
-        asked.spawn(learn(Arc::clone(shared), container));
+        asked.spawn(in_turn(Arc::clone(&room), Arc::clone(shared), container));
     }
     let mut tidy = interval_at(Instant::now() + SETTLED, EVERY);
     loop {
@@ -50,7 +54,7 @@ async fn session(shared: &Arc<Shared>) -> io::Result<()> {
             event = events.next() => match event? {
                 None => return Ok(()),
                 Some(event) => if let Some(container) = concerned(&event) {
-                    asked.spawn(learn(Arc::clone(shared), container.to_owned()));
+                    asked.spawn(in_turn(Arc::clone(&room), Arc::clone(shared), container.to_owned()));
                 },
             },
             Some(_) = asked.join_next(), if !asked.is_empty() => {}
@@ -74,6 +78,12 @@ fn concerned(event: &Value) -> Option<&str> {
         ("network", "connect") => event["Actor"]["Attributes"]["container"].as_str(),
         _ => None,
     }
+}
+
+async fn in_turn(room: Arc<Semaphore>, shared: Arc<Shared>, container: String) {
+    // It is never closed.
+    let _turn = room.acquire().await;
+    learn(shared, container).await;
 }
 
 /// Asks about one container and notes what its endpoints are called. What Docker doesn't say now, a later event will.

@@ -9,7 +9,7 @@ use model::{EndpointId, IpNet, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    Shared, endpoints, networks,
+    Shared, networks,
     records::{Binding, Note},
     refusal::Result,
 };
@@ -24,26 +24,56 @@ pub(crate) async fn remove(shared: &Arc<Shared>) {
 }
 
 async fn look(shared: &Shared) -> io::Result<()> {
-    let daemon = shared.docker.get("/info").await?.unwrap_or_default();
-    let daemon = daemon["ID"].as_str().unwrap_or_default().to_owned();
+    let engine = shared.docker.get("/info").await?.unwrap_or_default();
+    let engine = Engine::read(&engine);
     let bindings = shared
         .bindings()
         .await
         .map_err(|error| io::Error::other(error.to_string()))?;
     for binding in bindings {
+        // What came while Docker was answering, it did not tell of.
+        let asked = Timestamp::now();
         let known = shared
             .docker
             .get(&format!("/networks/{}", binding.docker))
             .await?;
         let judged = match known {
-            Some(told) => known_to(shared, &binding, &Known::read(&told), &daemon).await,
-            None => unknown_to(shared, &binding, &daemon).await,
+            Some(told) => known_to(shared, &binding, &Known::read(&told), &engine, asked).await,
+            None => unknown_to(shared, &binding, &engine, asked).await,
         };
         if let Err(error) = judged {
             tracing::warn!(%error, network = %binding.wanted.name, "what Docker has left stays for now");
         }
     }
+    if let Err(error) = shared.tidy_holds().await {
+        tracing::debug!(%error, "what this host has of others' networks could not be looked through");
+    }
     Ok(())
+}
+
+/// A Docker daemon: which it is, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Engine {
+    pub(crate) id: String,
+    pub(crate) place: String,
+}
+
+impl Engine {
+    /// Pure: out of `GET /info`.
+    fn read(told: &Value) -> Self {
+        let text = |key: &str| told[key].as_str().unwrap_or_default();
+        Self {
+            id: text("ID").to_owned(),
+            place: format!("{}:{}", text("Name"), text("DockerRootDir")),
+        }
+    }
+
+    /// Pure: whether another daemon may know a network that this one doesn't. One with another id at the same place is the
+    /// same, its folder emptied.
+    fn leaves(&self, binding: &Binding) -> bool {
+        let by_another = binding.seen_by.as_ref().is_some_and(|seen| *seen != self.id);
+        by_another && binding.seen_at.as_ref() != Some(&self.place)
+    }
 }
 
 /// A network as Docker knows it.
@@ -80,39 +110,54 @@ impl Known {
     }
 }
 
-fn is_old(made: Timestamp) -> bool {
-    Timestamp::now().since(made) >= YOUNG
+/// Whether it was there long enough before Docker was asked.
+fn is_old(made: Timestamp, asked: Timestamp) -> bool {
+    asked.since(made) >= YOUNG
 }
 
-async fn known_to(shared: &Shared, binding: &Binding, known: &Known, daemon: &str) -> Result<()> {
-    if binding.seen_by.as_deref() != Some(daemon) {
-        let seen = Binding {
-            seen_by: Some(daemon.to_owned()),
-            ..binding.clone()
-        };
+async fn known_to(
+    shared: &Shared,
+    binding: &Binding,
+    known: &Known,
+    engine: &Engine,
+    asked: Timestamp,
+) -> Result<()> {
+    let seen = Binding {
+        seen_by: Some(engine.id.clone()),
+        seen_at: Some(engine.place.clone()),
+        ..binding.clone()
+    };
+    // One that is being made at this moment is bound by who makes it.
+    if *binding != seen && !binding.intended {
         let txn = crate::records::bindings().put(binding.docker, &seen);
         shared.local().commit(txn).await?;
     }
     let notes = networks::notes_on(shared, binding.docker).await?;
     for note in notes
         .iter()
-        .filter(|note| !known.endpoints.contains(&note.id) && is_old(note.made))
+        .filter(|note| !known.endpoints.contains(&note.id) && is_old(note.made, asked))
     {
         tracing::info!(endpoint = %note.id.short(), network = %binding.wanted.name, "Docker doesn't know it, so it goes");
-        endpoints::remove(shared, note.id).await?;
+        networks::forget(shared, note).await?;
     }
-    apart(shared, binding, known, &notes).await
+    apart(shared, binding, known, &notes, asked).await
 }
 
 /// Addresses that Docker was given and forgot.
-async fn apart(shared: &Shared, binding: &Binding, known: &Known, notes: &[Note]) -> Result<()> {
+async fn apart(
+    shared: &Shared,
+    binding: &Binding,
+    known: &Known,
+    notes: &[Note],
+    asked: Timestamp,
+) -> Result<()> {
     let Some(network) = shared.network(binding.network) else {
         return Ok(());
     };
     let apart = shared.controller.dressed.apart(network.id).await?;
     for (address, since) in apart {
         let noted = notes.iter().any(|note| note.addresses.contains(&address));
-        if noted || known.addresses.contains(&address) || !is_old(since) {
+        if noted || known.addresses.contains(&address) || !is_old(since, asked) {
             continue;
         }
         if let Some(pool) = network.pool_around(address) {
@@ -127,14 +172,18 @@ async fn apart(shared: &Shared, binding: &Binding, known: &Known, notes: &[Note]
     Ok(())
 }
 
-async fn unknown_to(shared: &Shared, binding: &Binding, daemon: &str) -> Result<()> {
-    let anothers = binding.seen_by.as_deref().is_some_and(|seen| seen != daemon);
-    if anothers || !is_old(binding.made) {
+pub(crate) async fn unknown_to(
+    shared: &Shared,
+    binding: &Binding,
+    engine: &Engine,
+    asked: Timestamp,
+) -> Result<()> {
+    if engine.leaves(binding) || !is_old(binding.made, asked) {
         return Ok(());
     }
     tracing::info!(network = %binding.wanted.name, "Docker's network of it is gone, so the binding goes");
     for note in networks::notes_on(shared, binding.docker).await? {
-        endpoints::remove(shared, note.id).await?;
+        networks::forget(shared, &note).await?;
     }
     shared.unbind(binding.docker).await
 }
@@ -144,6 +193,39 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_daemon_with_a_new_id_in_an_old_place_has_forgotten_what_it_knew() {
+        let told = json!({"ID": "new", "Name": "h1", "DockerRootDir": "/var/lib/docker"});
+        let engine = Engine::read(&told);
+        for (seen_by, seen_at, left) in [
+            (None, None, false),
+            (Some("new"), None, false),
+            (Some("new"), Some("h1:/var/lib/docker"), false),
+            (Some("old"), Some("h1:/var/lib/docker"), false),
+            (Some("old"), Some("h1:/srv/docker"), true),
+            (Some("old"), Some("h2:/var/lib/docker"), true),
+            // Recorded before places were.
+            (Some("old"), None, true),
+        ] {
+            let wanted = crate::tests::wanted();
+            let binding = Binding {
+                seen_by: seen_by.map(str::to_owned),
+                seen_at: seen_at.map(str::to_owned),
+                ..crate::bindings::binding(model::NetworkId::random(), model::NetworkId::random(), wanted)
+            };
+            assert_eq!(engine.leaves(&binding), left, "{seen_by:?} {seen_at:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_while_docker_was_answering_is_not_judged() {
+        let asked = Timestamp::now();
+        assert!(is_old(Timestamp::ZERO, asked));
+        assert!(!is_old(asked, asked));
+        // Made after the question, however long the answer took.
+        assert!(!is_old(asked.plus(Duration::from_secs(30)), asked));
+    }
 
     #[test]
     fn what_docker_knows_is_read_out_of_its_answer() {

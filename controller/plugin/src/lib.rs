@@ -24,12 +24,11 @@ mod records;
 mod refusal;
 #[cfg(test)]
 mod replays;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use controller::Controller;
 use model::NodeId;
@@ -111,9 +110,4 @@ impl Plugin {
                 tracing::debug!(method, body = %String::from_utf8_lossy(body), "Docker calls");
             })
     }
-}
-
-/// Whether a socket for plugins is this daemon's own: it must not look there for drivers of others.
-pub fn is_own(socket: &Path) -> bool {
-    socket.file_stem().is_some_and(|name| name == NAME)
 }

@@ -4,7 +4,7 @@ use model::{NetworkId, Subnet};
 use plugin_proto::network_driver::{CreateNetwork, DeleteNetwork};
 
 use crate::{
-    Shared, bindings,
+    Shared,
     records::{self, Note},
     refusal::{Refused, Result, refused},
     wanted::{Wanted, names_differ},
@@ -31,11 +31,7 @@ pub(crate) async fn create(shared: &Shared, call: &CreateNetwork) -> Result<()> 
             .and_then(|subnet| shared.drafts.range(&wanted.name, subnet));
         pool.ip_range = range;
     }
-    let _one = shared.binding.lock().await;
-    let network = shared.ensure(&wanted).await?;
-    shared
-        .bind(&bindings::binding(docker, network.id, wanted.clone()))
-        .await?;
+    let network = shared.make(docker, &wanted).await?;
     for subnet in subnets {
         shared.drafts.forget(&wanted.name, subnet);
     }
@@ -50,9 +46,24 @@ pub(crate) async fn delete(shared: &Shared, call: &DeleteNetwork) -> Result<()> 
         return Ok(());
     };
     for note in notes_on(shared, docker).await? {
-        crate::endpoints::remove(shared, note.id).await?;
+        forget(shared, &note).await?;
     }
     shared.unbind(binding.docker).await
+}
+
+/// Removes an endpoint that Docker doesn't know (any more): it won't give its addresses back either.
+pub(crate) async fn forget(shared: &Shared, note: &Note) -> Result<()> {
+    crate::endpoints::remove(shared, note.id).await?;
+    let Some(network) = shared.network(note.network) else {
+        return Ok(());
+    };
+    for address in &note.addresses {
+        if let Some(pool) = network.pool_around(*address) {
+            let dressed = &shared.controller.dressed;
+            dressed.give_up(network.id, pool, *address).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Endpoints of a Docker network.

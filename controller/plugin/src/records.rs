@@ -16,14 +16,20 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Binding {
     /// Docker's id.
     pub(crate) docker: NetworkId,
-    /// Ours.
+    /// Ours; of one that is intended, nobody's.
     pub(crate) network: NetworkId,
+    /// It was recorded before the network was made, or found, for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) intended: bool,
     /// As it was asked for: to make it again where another host has removed it.
     pub(crate) wanted: Wanted,
     pub(crate) made: Timestamp,
     /// The Docker daemon that was seen to know it.
     #[serde(default)]
     pub(crate) seen_by: Option<String>,
+    /// The host's name and the folder of that daemon: with another id there, it has forgotten everything.
+    #[serde(default)]
+    pub(crate) seen_at: Option<String>,
 }
 
 /// An endpoint that Docker has made.
@@ -58,7 +64,12 @@ pub(crate) fn notes() -> Table<Note> {
 
 /// By host, in the store of the network's scope.
 pub(crate) fn holds(network: NetworkId) -> Table<Hold> {
-    Table::new(Key::root("docker").child("holds").child(network), SCHEMA)
+    Table::new(all_holds().child(network), SCHEMA)
+}
+
+/// Where those of all networks are.
+pub(crate) fn all_holds() -> Key {
+    Key::root("docker").child("holds")
 }
 
 /// All records of a table.

@@ -11,9 +11,10 @@ use crate::{
     wanted::{DRIVER, NETWORK, Wanted, ipam_name},
 };
 
-const RECORDINGS: [&str; 2] = [
+const RECORDINGS: [&str; 3] = [
     include_str!("../../../tests/golden/plugins/dockerd-20.10.txt"),
     include_str!("../../../tests/golden/plugins/dockerd-26.1.txt"),
+    include_str!("../../../tests/golden/plugins/dockerd-28.5.txt"),
 ];
 
 /// The bodies of one method's calls.
