@@ -17,6 +17,8 @@ use crate::failure::{Code, Failure};
 const SOCKET: &str = "/run/cnm/cnm.sock";
 /// Kubernetes gives a pod's network two minutes, and a driver of another program gets half of one here.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A question about what is waited for is answered out of the daemon's memory.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// No answer is longer.
 const LONGEST: u64 = 16 << 20;
 
@@ -91,18 +93,43 @@ impl Daemon {
 
     /// Asks for something.
     pub(crate) fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, Silence> {
-        decode(&self.exchange("GET", path, "")?)
+        decode(&self.exchange("GET", path, "", || Duration::ZERO)?)
+    }
+
+    /// The same, of a daemon that works on something else for this caller: with an answer at once or none.
+    pub(crate) fn peek<A: DeserializeOwned>(&self, path: &str) -> Result<A, Silence> {
+        let hasty = Self {
+            patience: AT_ONCE.min(self.patience),
+            ..self.clone()
+        };
+        hasty.get(path)
     }
 
     /// Has something done.
     pub(crate) fn post<A: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<A, Silence> {
+        self.post_waiting(path, body, || Duration::ZERO)
+    }
+
+    /// Has something done that may rightly take longer: when patience ends, `more` tells by how much.
+    pub(crate) fn post_waiting<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        more: impl FnOnce() -> Duration,
+    ) -> Result<A, Silence> {
         let body = serde_json::to_string(body)
             .map_err(|error| Silence::Nonsense(format!("writing the request: {error}")))?;
-        decode(&self.exchange("POST", path, &body)?)
+        decode(&self.exchange("POST", path, &body, more)?)
     }
 
     /// On a thread of its own: a connection may hang where no time limit of a socket reaches.
-    fn exchange(&self, method: &str, path: &str, body: &str) -> Result<Vec<u8>, Silence> {
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        more: impl FnOnce() -> Duration,
+    ) -> Result<Vec<u8>, Silence> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: cnm\r\nUser-Agent: cnm-cni/{}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -117,7 +144,14 @@ impl Daemon {
             let _ = tell.send(talk(&socket, &request));
         });
         let at = self.socket.display();
-        let answer = match told.recv_timeout(self.patience) {
+        let mut waited = self.patience;
+        let mut answer = told.recv_timeout(waited);
+        if answer.is_err() {
+            let longer = more();
+            waited += longer;
+            answer = told.recv_timeout(longer);
+        }
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 return Err(Silence::Unreachable(format!(
@@ -125,7 +159,7 @@ impl Daemon {
                 )));
             }
             Err(_) => {
-                let seconds = self.patience.as_secs();
+                let seconds = waited.as_secs();
                 return Err(Silence::Unreachable(format!(
                     "the daemon at {at} has not answered for {seconds} seconds"
                 )));
@@ -271,6 +305,34 @@ mod tests {
         // One that never answers is left where it is.
         drop(server);
         answer
+    }
+
+    #[test]
+    fn what_may_take_longer_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (ask, asked) = mpsc::channel();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).unwrap();
+            // It answers only after its client's patience has ended.
+            asked.recv().unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                .unwrap();
+        });
+        let mut daemon = Daemon::at(socket.to_str());
+        daemon.patience = Duration::from_millis(50);
+        let answer: Value = daemon
+            .post_waiting("/x", &json!({}), || {
+                ask.send(()).unwrap();
+                Duration::from_secs(60)
+            })
+            .unwrap();
+        assert_eq!(answer, json!({}));
+        server.join().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! ADD: an interface in a container's namespace.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use api_types::{Map, PortBinding, PortMap, SandboxAttach, SandboxAttached};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{MANAGER, interface};
 use crate::{
     config::{Config, PortMapping},
-    daemon::Daemon,
+    daemon::{Daemon, escaped},
     environment::{Arguments, Environment},
     failure::{Code, Failure},
     outcome::{Outcome, previous_of},
@@ -24,8 +24,27 @@ pub(super) fn add(environment: &Environment, config: &Config, daemon: &Daemon) -
             format!("there is no network namespace at {:?}", request.netns),
         ));
     }
-    let made: SandboxAttached = daemon.post("/sandboxes/attach", &request)?;
+    let more = || longer(daemon, &request);
+    let made: SandboxAttached = daemon.post_waiting("/sandboxes/attach", &request, more)?;
     outcome(made, config, request.netns).to_json(config.version, config.previous.as_ref())
+}
+
+/// How much longer than usual an attach may take: as long as a DHCP server on the network's segment is waited for.
+fn longer(daemon: &Daemon, request: &SandboxAttach) -> Duration {
+    let network = daemon.peek::<Value>(&format!("/networks/{}", escaped(&request.network)));
+    network.map_or(Duration::ZERO, |network| patience(&network, request))
+}
+
+/// Pure: the same, of a network as the daemon shows it.
+fn patience(network: &Value, request: &SandboxAttach) -> Duration {
+    const TIMEOUT: &str = "cnm.dhcp.timeout";
+    if network["IPAM"]["Driver"] != "dhcp" {
+        return Duration::ZERO;
+    }
+    let of_connection = request.driver_opts.get(TIMEOUT).map(String::as_str);
+    let timeout = of_connection.or_else(|| network["IPAM"]["Options"][TIMEOUT].as_str());
+    let seconds = timeout.and_then(|text| text.trim_end_matches('s').parse().ok());
+    Duration::from_secs(seconds.unwrap_or_default())
 }
 
 fn request(environment: &Environment, config: &Config) -> Result<SandboxAttach, Failure> {
@@ -173,6 +192,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_server_of_the_segments_is_waited_for_as_long_as_the_network_says() {
+        let own = json!({"IPAM": {"Driver": "default", "Options": {"cnm.dhcp.timeout": "90s"}}});
+        let dhcp = json!({"IPAM": {"Driver": "dhcp", "Options": {"cnm.dhcp.timeout": "90s"}}});
+        let usual = json!({"IPAM": {"Driver": "dhcp", "Options": null}});
+        for (network, option, seconds) in [
+            (&own, None, 0),
+            (&usual, None, 0),
+            (&dhcp, None, 90),
+            (&dhcp, Some("300"), 300),
+            (&usual, Some("120s"), 120),
+            (&usual, Some("soon"), 0),
+            (&Value::Null, Some("120s"), 0),
+        ] {
+            let mut request = SandboxAttach::default();
+            if let Some(option) = option {
+                let options = &mut request.driver_opts;
+                options.insert("cnm.dhcp.timeout".to_owned(), option.to_owned());
+            }
+            let longer = patience(network, &request);
+            assert_eq!(longer, Duration::from_secs(seconds), "{network} {option:?}");
+        }
+    }
 
     fn config(more: &Value) -> Config {
         let mut config = json!({"cniVersion": "1.0.0", "name": "podnet", "network": "lan"});
