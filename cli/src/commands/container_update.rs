@@ -64,6 +64,7 @@ impl ContainerUpdate {
             answer
                 .warnings
                 .iter()
+                .flatten()
                 .for_each(|text| warn(&format!("warning: {text}")));
             Ok(Some(container.to_owned()))
         })

@@ -45,8 +45,8 @@ shape! {
 shape! {
     /// `POST /containers/ID/update`.
     UpdateResponse {
-        /// What the user should know.
-        warnings: Vec<String>,
+        /// What the user should know; `null` for nothing.
+        warnings: Option<Vec<String>>,
     }
 }
 

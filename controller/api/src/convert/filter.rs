@@ -34,6 +34,17 @@ pub(crate) fn has_label(labels: &Labels, text: &str) -> bool {
         .is_some_and(|found| value.is_none_or(|value| value == *found))
 }
 
+/// In the order in which Docker names them.
+const STATES: [Phase; 7] = [
+    Phase::Created,
+    Phase::Running,
+    Phase::Paused,
+    Phase::Restarting,
+    Phase::Removing,
+    Phase::Exited,
+    Phase::Dead,
+];
+
 /// Which containers.
 pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
     known(
@@ -61,7 +72,12 @@ pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
         Phase::ALL
             .into_iter()
             .find(|phase| phase.as_str() == text)
-            .ok_or_else(|| Refusal::bad_request(format!("invalid filter 'status={text}'")))
+            .ok_or_else(|| {
+                Refusal::bad_request(format!(
+                    "invalid filter 'status={text}': invalid value for state ({text}): must be one of {}",
+                    STATES.map(Phase::as_str).join(", ")
+                ))
+            })
     };
     let code = |text: &String| {
         text.parse()
@@ -88,7 +104,13 @@ pub(crate) fn containers(filters: &Filters) -> Answer<Query> {
         .iter()
         .find(|text| !["starting", "healthy", "unhealthy", "none"].contains(&text.as_str()))
     {
-        return Err(Refusal::bad_request(format!("invalid filter 'health={text}'")));
+        return Err(Refusal::bad_request(format!(
+            "invalid filter 'health={text}': invalid value for health ({text}): must be one of none, starting, \
+             healthy, unhealthy"
+        )));
+    }
+    if let Some(text) = filters.get("is-task").iter().find(|text| truth(text).is_none()) {
+        return Err(Refusal::bad_request(format!("invalid filter 'is-task=[{text}]'")));
     }
     // Nothing is a task: those who ask for one find nothing.
     let nobody = filters

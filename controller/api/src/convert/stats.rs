@@ -73,6 +73,7 @@ fn memory(memory: &Memory, host: &HostUsage) -> MemoryStats {
 }
 
 fn blocks(used: &Usage) -> BlockStats {
+    let unified = engine::stats::memory_is_unified();
     let entries = |counts: bool| {
         let figures = used
             .blocks
@@ -86,12 +87,19 @@ fn blocks(used: &Usage) -> BlockStats {
                 value: figure.value,
             })
             .collect();
-        Some(entries).filter(|entries| !entries.is_empty())
+        Some(entries).filter(|entries| !entries.is_empty() || !unified)
     };
+    // What version 2 doesn't count at all is null there.
+    let none = || (!unified).then(Vec::new);
     BlockStats {
         io_service_bytes_recursive: entries(false),
         io_serviced_recursive: entries(true),
-        ..BlockStats::default()
+        io_queue_recursive: none(),
+        io_service_time_recursive: none(),
+        io_wait_time_recursive: none(),
+        io_merged_recursive: none(),
+        io_time_recursive: none(),
+        sectors_recursive: none(),
     }
 }
 
