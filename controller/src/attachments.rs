@@ -1,7 +1,7 @@
 //! What drivers answered at join, and what was last applied to each sandbox. In memory only: a restart joins again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,6 +14,7 @@ struct State {
     joined: HashMap<EndpointId, Attachment>,
     applied: HashMap<SandboxId, KernelState>,
     published: HashMap<EndpointId, Published>,
+    leaving: HashSet<EndpointId>,
 }
 
 /// What leads to an endpoint that would not of itself.
@@ -57,7 +58,22 @@ impl Attachments {
     }
 
     pub(crate) fn remove(&self, id: EndpointId) {
-        self.state().joined.remove(&id);
+        let mut state = self.state();
+        state.joined.remove(&id);
+        state.leaving.remove(&id);
+    }
+
+    /// Notes whether the engine that dresses an endpoint's sandbox is taking the interface out of it.
+    pub(crate) fn set_leaving(&self, id: EndpointId, leaving: bool) {
+        match leaving {
+            true => self.state().leaving.insert(id),
+            false => self.state().leaving.remove(&id),
+        };
+    }
+
+    /// Whether it is: the interface is no more to be looked for in there.
+    pub(crate) fn is_leaving(&self, id: EndpointId) -> bool {
+        self.state().leaving.contains(&id)
     }
 
     /// What the sandbox was last brought to.

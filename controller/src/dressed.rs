@@ -165,15 +165,16 @@ impl Dressed {
         name_on_host(id)
     }
 
-    /// Sandboxes of a manager with their endpoints.
+    /// Sandboxes of a manager with their endpoints. One without any is on its way out.
     pub fn list(&self, manager: &str) -> Vec<(Arc<Sandbox>, Vec<Arc<Endpoint>>)> {
         let snapshot = self.core.records.snapshot();
         let of = |sandbox: &&Arc<Sandbox>| is_dressed(sandbox) && managed_by(sandbox, manager);
         let all = snapshot.sandboxes.values().filter(of);
         all.map(|sandbox| {
-            let own = snapshot.endpoints_of(&sandbox.id).cloned();
-            (Arc::clone(sandbox), own.collect())
+            let own: Vec<_> = snapshot.endpoints_of(&sandbox.id).cloned().collect();
+            (Arc::clone(sandbox), own)
         })
+        .filter(|(_, own)| !own.is_empty())
         .collect()
     }
 }

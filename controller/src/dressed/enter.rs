@@ -36,7 +36,9 @@ pub(super) async fn enter(core: &Arc<Core>, id: SandboxId) -> Result<bool> {
         let found = inside.iter().find(|(_, worn)| mac.is_some() && *worn == mac);
         let Some((name, _)) = found else { continue };
         learn::change(core, endpoint.id, |endpoint| {
-            endpoint.interface = Some(name.clone());
+            if !core.attachments.is_leaving(endpoint.id) {
+                endpoint.interface = Some(name.clone());
+            }
         })
         .await?;
     }
@@ -54,11 +56,12 @@ fn find(core: &Core, id: SandboxId) -> Option<Arc<Sandbox>> {
     sandbox.filter(|sandbox| is_dressed(sandbox) && sandbox.lifecycle == Lifecycle::Active)
 }
 
-/// Endpoints whose interface was not found yet.
+/// Endpoints whose interface is to come and was not found yet.
 fn waiting(core: &Core, sandbox: &Sandbox) -> Vec<Arc<Endpoint>> {
     let snapshot = core.records.snapshot();
     let own = snapshot.endpoints_of(&sandbox.id);
     own.filter(|endpoint| endpoint.lifecycle == Lifecycle::Active && is_on_host(sandbox, endpoint))
+        .filter(|endpoint| !core.attachments.is_leaving(endpoint.id))
         .cloned()
         .collect()
 }

@@ -9,17 +9,15 @@ use crate::{
     core::Core,
     endpoints::{self, Connect},
     error::{Error, Result},
-    locks::LockKey,
     sandboxes::{self, CreateSandbox, Namespace},
 };
 
 pub(super) async fn join(core: &Arc<Core>, request: JoinDressed) -> Result<JoinedDressed> {
-    if let Some(joined) = known(core, &request)? {
+    if let Some(joined) = known(core, &request).await? {
         return Ok(joined);
     }
     let (manager, netns) = (request.manager.clone(), request.netns.clone());
-    let lock = LockKey::Foreign(manager.clone(), netns.display().to_string());
-    let _sandbox = core.locks.exclusive(lock).await;
+    let _sandbox = core.locks.exclusive(super::leave::lock(&manager, &netns)).await;
     let sandbox = sandbox(core, &manager, &netns, request.exposed.clone()).await?;
     let connect = Connect {
         id: Some(request.id),
@@ -43,14 +41,18 @@ pub(super) async fn join(core: &Arc<Core>, request: JoinDressed) -> Result<Joine
     }
 }
 
-/// The same endpoint, if it has joined already.
-fn known(core: &Core, request: &JoinDressed) -> Result<Option<JoinedDressed>> {
+/// The same endpoint, if it has joined already. One that could not be joined again after a restart is joined now.
+async fn known(core: &Arc<Core>, request: &JoinDressed) -> Result<Option<JoinedDressed>> {
     let snapshot = core.records.snapshot();
     let Some(endpoint) = snapshot.endpoints.get(&request.id) else {
         return Ok(None);
     };
     match endpoint.lifecycle == Lifecycle::Active && endpoint.network == request.network {
-        true => answer(core, Arc::clone(endpoint)).map(Some),
+        true => {
+            core.attachments.set_leaving(endpoint.id, false);
+            endpoints::join_late(core, endpoint.id).await?;
+            answer(core, Arc::clone(endpoint)).map(Some)
+        }
         false => Err(Error::conflict(format!(
             "endpoint {} is there already",
             request.id.short()
@@ -62,8 +64,13 @@ fn answer(core: &Core, endpoint: Arc<Endpoint>) -> Result<JoinedDressed> {
     let snapshot = core.records.snapshot();
     let network = snapshot.networks.get(&endpoint.network);
     let network = network.ok_or_else(|| crate::networks::network_not_found(&endpoint.network.short()))?;
+    let attachment = core.attachments.get(endpoint.id);
+    let attachment = attachment.ok_or_else(|| Error::Unavailable {
+        message: format!("endpoint {} is being put right just now", endpoint.id.short()),
+        hint: Some("try again".to_owned()),
+    })?;
     Ok(JoinedDressed {
-        attachment: core.attachments.get(endpoint.id).unwrap_or_default(),
+        attachment,
         prefix: core.driver(&network.driver)?.interface_prefix(network),
         endpoint,
     })

@@ -9,6 +9,9 @@ use model::{Endpoint, Labels, Network, Sandbox, Scope};
 
 use crate::core::Core;
 
+/// How long after the answer neighbours hear of it that are all on this host.
+const SOON: Duration = Duration::from_millis(100);
+
 /// How often, and how far apart in milliseconds, as Docker calls and bounds them.
 pub(crate) const TIMES: &str = "com.docker.network.advertise_addr_nmsgs";
 pub(crate) const EVERY: &str = "com.docker.network.advertise_addr_ms";
@@ -27,8 +30,14 @@ pub(crate) fn announce(core: &Arc<Core>, network: &Network, endpoint: &Endpoint,
     if shared || addresses.is_empty() || times == 0 {
         return;
     }
+    // Where all neighbours are ours, nobody waits for it: each of them hears it, and there may be a thousand.
+    let first = match driver.segment(network) {
+        None => SOON,
+        Some(_) => Duration::ZERO,
+    };
     let (worker, netns) = (core.worker.clone(), Netns::Pinned(netns.clone()));
     tokio::spawn(async move {
+        tokio::time::sleep(first).await;
         for time in 0..times {
             if time > 0 {
                 tokio::time::sleep(every).await;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use model::{Endpoint, EndpointId, Lifecycle, Network, Sandbox, Scope};
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{
     Connect,
@@ -37,7 +38,7 @@ pub(super) async fn connect(core: &Arc<Core>, request: Connect) -> Result<Arc<En
 /// The same without the gateway bridge and without waiting for names.
 #[tracing::instrument(skip_all, fields(network = %request.network.short(), endpoint = %request.name))]
 pub(crate) async fn inner(core: &Arc<Core>, request: Connect) -> Result<Arc<Endpoint>> {
-    let _network = core.locks.shared(LockKey::Network(request.network)).await;
+    let mut lock = Some(core.locks.shared(LockKey::Network(request.network)).await);
     let (network, sandbox) = check(core, &request)?;
     refuse_missing_sysctls(core, &request.options).await?;
     let noted = revive::noted(core, &network, &request).await?;
@@ -46,7 +47,16 @@ pub(crate) async fn inner(core: &Arc<Core>, request: Connect) -> Result<Arc<Endp
     // Held until it is undone, if it comes to that, so that the reconciler doesn't undo it a second time.
     let _endpoint = core.locks.exclusive(LockKey::Endpoint(id)).await;
     let mut undo = UndoStack::new();
-    match walk(core, &network, &sandbox, (id, noted), &request, &mut undo).await {
+    let walked = walk(
+        core,
+        &network,
+        &sandbox,
+        (id, noted),
+        &request,
+        &mut undo,
+        &mut lock,
+    );
+    match walked.await {
         Ok(endpoint) => {
             core.events
                 .send(EventKind::Connected(Arc::clone(&endpoint)), network);
@@ -63,7 +73,11 @@ async fn walk(
     (id, noted): (EndpointId, Option<Arc<Endpoint>>),
     request: &Connect,
     undo: &mut UndoStack,
+    lock: &mut Option<OwnedRwLockReadGuard<()>>,
 ) -> Result<Arc<Endpoint>> {
+    // An address given up a moment ago is likely the one that is chosen: it is kept for whoever had it.
+    core.forgetting
+        .hurry(|address| network.pool_around(*address).is_some());
     let endpoint = match noted {
         Some(note) => revive::intent(core, network, sandbox, note, request, undo).await?,
         None => {
@@ -79,10 +93,10 @@ async fn walk(
         .await;
     networks::realize(core, network).await?;
     let endpoint = join::join(core, network, &endpoint, sandbox).await?;
-    let endpoint = leases::obtain(core, network, endpoint, sandbox).await?;
+    let (network, endpoint) = &lease(core, network, endpoint, sandbox, lock).await?;
     let active = Arc::new(Endpoint {
         lifecycle: Lifecycle::Active,
-        ..Endpoint::clone(&endpoint)
+        ..Endpoint::clone(endpoint)
     });
     sandboxes::refresh(core, sandbox).await?;
     join::joined(core, network, &active).await?;
@@ -97,6 +111,29 @@ async fn walk(
     core.leases.look();
     announce(core, network, &active, sandbox);
     Ok(active)
+}
+
+/// Has the segment's server give an address where one does. Its silence is nobody else's business: the network's lock is
+/// let go meanwhile, for the endpoint's record keeps the network from going. Answers the network as it is then.
+async fn lease(
+    core: &Arc<Core>,
+    network: &Arc<Network>,
+    endpoint: Arc<Endpoint>,
+    sandbox: &Arc<Sandbox>,
+    lock: &mut Option<OwnedRwLockReadGuard<()>>,
+) -> Result<(Arc<Network>, Arc<Endpoint>)> {
+    if !leases::is_leased(network) {
+        return Ok((Arc::clone(network), endpoint));
+    }
+    *lock = None;
+    let obtained = leases::obtain(core, network, endpoint, sandbox).await;
+    // Whatever comes next, undoing included, is done under it.
+    *lock = Some(core.locks.shared(LockKey::Network(network.id)).await);
+    let endpoint = obtained?;
+    let now = core.records.snapshot().networks.get(&network.id).cloned();
+    let now = now.filter(|now| now.lifecycle == Lifecycle::Active);
+    now.map(|now| (now, endpoint))
+        .ok_or_else(|| networks::network_not_found(network.name.as_str()))
 }
 
 /// Undoes an endpoint that was never finished: the kernel's side, then the records'.

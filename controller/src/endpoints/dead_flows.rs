@@ -91,6 +91,14 @@ impl Forgetting {
         Noted { txn, taken_along }
     }
 
+    /// Has it done now rather than in a moment, where these addresses are concerned: one of them may be given away next,
+    /// and there is something else to wait for meanwhile.
+    pub(super) fn hurry(&self, concerns: impl Fn(&IpAddr) -> bool) {
+        if self.is_pending(concerns) {
+            self.hurry.notify_one();
+        }
+    }
+
     /// Waits until no flow of these addresses is left to be forgotten.
     pub(super) async fn settled(&self, concerns: impl Fn(&IpAddr) -> bool + Send + Sync) {
         let mut walks = self.walks.subscribe();
