@@ -165,7 +165,7 @@ fn a_networks_whole_life_on_linux_leaves_nothing() {
         }
         controller.networks.delete("lab").await.unwrap();
         controller.networks.delete("ol1").await.unwrap();
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
             // A bridge's removal goes on for some milliseconds behind its name.
             let now = run("ip", &["-br", "link"]).1;
