@@ -49,7 +49,8 @@ const LIFE: [&str; 45] = [
     "run -d --name looping --network none --restart on-failure:1 busybox false",
     "until:2 die of name=looping",
     "rm -f looping",
-    "run -d --name well --network none --health-cmd true --health-interval 1s busybox sleep 600",
+    "run -d --name well --network none --health-cmd true --health-interval 1h --health-start-period 1h \
+     --health-start-interval 1s busybox sleep 600",
     "until:1 health_status: healthy of name=well",
     "stop -s KILL well",
     "create --name spare --network host -v /anonymous busybox true",
@@ -219,7 +220,7 @@ fn comparable(text: &str) -> String {
             let again = line.contains(" cp ") && event.starts_with("volume ");
             let early = line.contains("/absent") && event.starts_with("network connect");
             let ends = [" die ", " exec_die ", "network disconnect ", "volume unmount "];
-            let ends = ends.iter().any(|kind| event.contains(kind));
+            let ends = !event.starts_with("$ ") && ends.iter().any(|kind| event.contains(kind));
             if ends && !again {
                 late.push(event);
             }

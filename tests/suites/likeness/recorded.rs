@@ -1,6 +1,9 @@
 //! Recordings in `tests/golden/likeness`, and the dockerd that they are made from.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use netlab::{Dockerd, Lab, Programs};
 
@@ -42,6 +45,23 @@ pub(crate) fn assert_golden(name: &str, text: &str) -> anyhow::Result<()> {
     }
     let wanted = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(text, wanted, "differs from {path:?}; UPDATE_GOLDEN=1 accepts it");
+    Ok(())
+}
+
+/// Compares differences with those that are known: one that is gone is fine, a new one is not. With `UPDATE_GOLDEN` set,
+/// writes them instead.
+pub(crate) fn assert_known(name: &str, differences: &str) -> anyhow::Result<()> {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return assert_golden(name, differences);
+    }
+    let known = golden(name)?;
+    let known: BTreeSet<&str> = known.lines().collect();
+    let new: Vec<&str> = differences.lines().filter(|line| !known.contains(line)).collect();
+    assert!(
+        new.is_empty(),
+        "not in {:?}; UPDATE_GOLDEN=1 accepts it: {new:#?}",
+        path(name)
+    );
     Ok(())
 }
 
