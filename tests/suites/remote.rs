@@ -90,92 +90,67 @@ fn cnm(host: &Single, variables: &[(&str, &str)], words: &[&str]) -> anyhow::Res
     host.daemon.host().run_command(command, b"typed\n")
 }
 
+/// Where the daemon listens.
+const THERE: &str = "tcp://127.0.0.1:2376";
+
+/// `-H` with TLS and these three files.
+fn tls<'a>(ca: &'a str, cert: &'a str, key: &'a str) -> Vec<&'a str> {
+    let words = "-H THERE --tlsverify --tlscacert CA --tlscert CERT --tlskey KEY".split(' ');
+    let given = |word: &'a str| match word {
+        "THERE" => THERE,
+        "CA" => ca,
+        "CERT" => cert,
+        "KEY" => key,
+        other => other,
+    };
+    words.map(given).collect()
+}
+
 #[test]
 fn s3_our_own_command_line_shows_its_certificate_too() -> Test {
     let (ca, cert, key) = (pem("ca.pem"), pem("plugin.pem"), pem("plugin.key"));
-    let there = "tcp://127.0.0.1:2376";
-    let flags = [
-        "-H",
-        there,
-        "--tlsverify",
-        "--tlscacert",
-        &ca,
-        "--tlscert",
-        &cert,
-        "--tlskey",
-        &key,
-    ];
-    let host = Single::start(&flags)?;
+    let host = Single::start(&tls(&ca, &cert, &key))?;
     let (client, client_key) = (pem("host.pem"), pem("host.key"));
-    let known = [
-        "-H",
-        there,
-        "--tlsverify",
-        "--tlscacert",
-        &ca,
-        "--tlscert",
-        &client,
-        "--tlskey",
-        &client_key,
-    ];
+    let known = tls(&ca, &client, &client_key);
     let ask = |words: &[&str]| cnm(&host, &[], &[&known[..], words].concat());
     assert_eq!(ask(&["run", "--rm", "busybox", "echo", "far"])?.ok()?, "far");
     assert_eq!(ask(&["run", "--rm", "-i", "busybox", "cat"])?.ok()?, "typed");
     ask(&["run", "-d", "--name", "one", "busybox", "sleep", "600"])?.ok()?;
     assert_eq!(ask(&["exec", "one", "sh", "-c", "echo out; exit 3"])?.code, 3);
     // Flags may stand behind the command, and variables in their place: a folder with the three files.
-    assert_eq!(
-        cnm(&host, &[], &[&["ps", "-q"][..], &known].concat())?
-            .ok()?
-            .len(),
-        12
-    );
+    let behind = [&["ps", "-q"][..], &known].concat();
+    assert_eq!(cnm(&host, &[], &behind)?.ok()?.len(), 12);
     let folder = host.daemon.host().folder().join("certificates");
     std::fs::create_dir(&folder)?;
     for (from, to) in [(&ca, "ca.pem"), (&client, "cert.pem"), (&client_key, "key.pem")] {
         std::fs::copy(from, folder.join(to))?;
     }
     let place = folder.display().to_string();
-    let variables = [
-        ("DOCKER_HOST", there),
-        ("DOCKER_TLS_VERIFY", "1"),
-        ("DOCKER_CERT_PATH", &*place),
-    ];
+    let (verify, files) = (("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", &*place));
+    let variables = [("DOCKER_HOST", THERE), verify, files];
     assert_eq!(cnm(&host, &variables, &["ps", "-q"])?.ok()?.len(), 12);
-    // Who has no certificate, who asks without TLS, and a daemon that nobody vouches for.
-    let nobody = cnm(
-        &host,
-        &[],
-        &["-H", there, "--tlsverify", "--tlscacert", &ca, "ps"],
-    )?
-    .failed()?;
-    contains(&nobody, "does the daemon want a certificate of yours?");
-    contains(&cnm(&host, &[], &["-H", there, "ps"])?.failed()?, "--tlsverify");
-    let stranger = cnm(
-        &host,
-        &[],
-        &["-H", there, "--tlsverify", "--tlscacert", &client, "ps"],
-    )?
-    .failed()?;
-    contains(&stranger, "invalid peer certificate");
-    // Without --tlsverify whoever answers is taken.
-    let unseen = [
-        "-H",
-        there,
-        "--tls",
-        "--tlscert",
-        &client,
-        "--tlskey",
-        &client_key,
-        "ps",
-        "-q",
-    ];
-    assert_eq!(cnm(&host, &[], &unseen)?.ok()?.len(), 12);
-    contains(
-        &cnm(&host, &[], &["-H", "tcp://127.0.0.1:1", "ps"])?.failed()?,
-        "tcp://127.0.0.1:1",
-    );
     ask(&["rm", "-f", "one"])?.ok().map(drop)
+}
+
+#[test]
+fn s3_our_own_command_line_takes_nobody_else_for_the_daemon() -> Test {
+    let (ca, cert, key) = (pem("ca.pem"), pem("plugin.pem"), pem("plugin.key"));
+    let host = Single::start(&tls(&ca, &cert, &key))?;
+    let (client, client_key) = (pem("host.pem"), pem("host.key"));
+    let refused = |words: &[&str]| cnm(&host, &[], &[words, &["ps"]].concat())?.failed();
+    let nobody = refused(&["-H", THERE, "--tlsverify", "--tlscacert", &ca])?;
+    contains(&nobody, "does the daemon want a certificate of yours?");
+    contains(&refused(&["-H", THERE])?, "--tlsverify");
+    let stranger = refused(&["-H", THERE, "--tlsverify", "--tlscacert", &client])?;
+    contains(&stranger, "invalid peer certificate");
+    contains(&refused(&["-H", "tcp://127.0.0.1:1"])?, "tcp://127.0.0.1:1");
+    // Without --tlsverify whoever answers is taken.
+    let unseen: Vec<_> = tls(&ca, &client, &client_key)
+        .into_iter()
+        .map(|word| if word == "--tlsverify" { "--tls" } else { word })
+        .collect();
+    assert_eq!(cnm(&host, &[], &[&unseen[..], &["ps", "-q"]].concat())?.ok()?, "");
+    Ok(())
 }
 
 #[test]

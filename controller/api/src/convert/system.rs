@@ -190,13 +190,7 @@ pub(crate) fn info(
         server_version: about.version.clone(),
         cluster_store: about.cluster_store.clone(),
         cluster_advertise: about.cluster_advertise.clone(),
-        runtimes: [(
-            "cnm-shim".to_owned(),
-            docker::Runtime {
-                path: "cnm-shim".to_owned(),
-            },
-        )]
-        .into(),
+        runtimes: runtimes(),
         default_runtime: "cnm-shim".to_owned(),
         swarm: docker::SwarmInfo {
             local_node_state: "inactive".to_owned(),
@@ -233,6 +227,12 @@ pub(crate) fn in_version(mut info: docker::Info, version: ApiVersion) -> docker:
         (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (None, None);
     }
     info
+}
+
+/// The one there is.
+fn runtimes() -> docker::Map<docker::Runtime> {
+    let path = "cnm-shim".to_owned();
+    [(path.clone(), docker::Runtime { path })].into()
 }
 
 /// Where `docker login` logs in when no registry is named.
