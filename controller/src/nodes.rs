@@ -13,7 +13,7 @@ use std::{
 use drivers::KnownHost;
 use imbl::OrdSet;
 use model::{Node, NodeId, Scope, Snapshot};
-use store::{LeaseId, Store, Txn, Write};
+use store::{Guard, LeaseId, Store, Txn, Write};
 
 use crate::{
     core::{Core, Fence},
@@ -172,6 +172,8 @@ async fn keep_copies(core: &Core, before: &Snapshot, nodes: &BTreeMap<NodeId, No
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
     dead: BTreeMap<NodeId, Instant>,
+    /// Those that nothing is held for any more.
+    forgotten: BTreeSet<NodeId>,
 }
 
 impl Quarantine {
@@ -185,6 +187,7 @@ impl Quarantine {
         let snapshot = core.records.snapshot();
         let now = Instant::now();
         for node in self.due(&owners(&snapshot), &snapshot, now, core.settings.quarantine) {
+            let mut all = true;
             let own = snapshot
                 .endpoints
                 .values()
@@ -195,7 +198,20 @@ impl Quarantine {
                 };
                 match endpoints::reap(core, network, endpoint).await {
                     Ok(()) => tracing::info!(endpoint = %endpoint.name, node = %node.short(), "freed"),
-                    Err(error) => tracing::debug!(%error, endpoint = %endpoint.name, "not freed"),
+                    Err(error) => {
+                        tracing::debug!(%error, endpoint = %endpoint.name, "not freed");
+                        all = false;
+                    }
+                }
+            }
+            if all && !self.forgotten.contains(&node) {
+                match forget(core, &snapshot, node).await {
+                    Ok(()) => {
+                        self.forgotten.insert(node);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, node = %node.short(), "what it set aside stays for now")
+                    }
                 }
             }
         }
@@ -211,6 +227,7 @@ impl Quarantine {
     ) -> Vec<NodeId> {
         let dead = |node: &NodeId| owners.contains(node) && !snapshot.live_nodes.contains(node);
         self.dead.retain(|node, _| dead(node));
+        self.forgotten.retain(dead);
         for node in owners.iter().filter(|node| dead(node)) {
             self.dead.entry(*node).or_insert(now);
         }
@@ -222,7 +239,25 @@ impl Quarantine {
     }
 }
 
-/// The hosts that own an endpoint of a shared network.
+/// Frees what was set aside for containers of a dead host that had no endpoint, and what is kept for those that had.
+async fn forget(core: &Core, snapshot: &Snapshot, node: NodeId) -> Result<()> {
+    let shared = snapshot.networks.values();
+    for network in shared.filter(|network| network.scope == Scope::Global && !network.pools.is_empty()) {
+        loop {
+            let ipam = core.ipam(network);
+            let forgotten = ipam.forget_node(network.id, network.scope, node).await?;
+            if forgotten == Txn::new() {
+                break;
+            }
+            let dead = Txn::new().guard(Guard::Absent(records::alive_key(node)));
+            core.stores.of(network.scope).commit(dead.and(forgotten)).await?;
+            tracing::info!(network = %network.name, node = %node.short(), "what it had set aside is free");
+        }
+    }
+    Ok(())
+}
+
+/// The hosts that may hold something of a shared network: those that are known, and whoever owns an endpoint.
 fn owners(snapshot: &Snapshot) -> BTreeSet<NodeId> {
     let shared = |network| {
         let network: Option<&Arc<model::Network>> = snapshot.networks.get(network);
@@ -232,7 +267,9 @@ fn owners(snapshot: &Snapshot) -> BTreeSet<NodeId> {
         .endpoints
         .values()
         .filter(|endpoint| shared(&endpoint.network));
-    own.map(|endpoint| endpoint.node).collect()
+    own.map(|endpoint| endpoint.node)
+        .chain(snapshot.nodes.keys().copied())
+        .collect()
 }
 
 #[cfg(test)]

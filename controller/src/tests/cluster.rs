@@ -287,6 +287,62 @@ async fn a_dead_hosts_endpoints_are_dropped_and_after_the_quarantine_freed() {
 }
 
 #[tokio::test]
+async fn what_a_dead_host_has_set_aside_is_free_after_the_quarantine() {
+    let cluster = Memory::new();
+    let mut one = Host::new(1, Some(&cluster));
+    one.quarantine = Duration::from_millis(200);
+    one.start().await;
+    let mut two = Host::of(2, &cluster).await;
+    let network = one
+        .network("ol1", "overlay", Some("172.16.2.0/24"))
+        .await
+        .unwrap();
+    two.sees("the network", |snapshot| {
+        snapshot.networks.contains_key(&network.id)
+    })
+    .await;
+    // A container created with an address and never started, and one that an engine has asked for.
+    let address = |last: u8| std::net::IpAddr::from([172, 16, 2, last]);
+    two.controller()
+        .endpoints
+        .reserve(network.id, model::ContainerId::random(), "never", &[address(77)])
+        .await
+        .unwrap();
+    let apart = two
+        .controller()
+        .dressed
+        .set_apart(network.id, &network.pools[0], Some(address(78)));
+    apart.await.unwrap();
+    let sandbox = one.sandbox("test01").await.unwrap();
+    let connect = async |last: u8| {
+        let std::net::IpAddr::V4(v4) = address(last) else {
+            unreachable!("it is one");
+        };
+        let mut request = Connect::new(network.id, sandbox.id, format!("at{last}"));
+        request.ipv4 = Some(v4);
+        one.controller().endpoints.connect(request).await
+    };
+    connect(77).await.unwrap_err();
+    connect(78).await.unwrap_err();
+    two.stop().await;
+    let leases = || async {
+        let keys = one.global.as_ref().unwrap().keys().await;
+        keys.iter()
+            .filter(|key| key.ends_with("/172.16.2.77") || key.ends_with("/172.16.2.78"))
+            .count()
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while leases().await > 0 {
+        assert!(std::time::Instant::now() < deadline, "they stay");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let first = connect(77).await.unwrap();
+    let endpoints = &one.controller().endpoints;
+    endpoints.disconnect(first.id, false).await.unwrap();
+    connect(78).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_host_that_cannot_renew_takes_its_global_endpoints_off_the_network() {
     let cluster = Memory::new();
     let mut one = Host::new(1, Some(&cluster));

@@ -167,7 +167,10 @@ async fn an_address_is_asked_for_worn_told_of_and_given_back() {
     let release = MessageType::Release;
     assert_eq!(heard, [MessageType::Discover, MessageType::Request, release]);
     let last = host.kernel.said().pop().unwrap();
-    assert_eq!((last.from, last.to), (Some([10, 5, 0, 100].into()), SERVER));
+    assert_eq!(
+        (last.from, last.to),
+        (Some([10, 5, 0, 100].into()), SERVER.into())
+    );
 }
 
 #[tokio::test]
@@ -198,6 +201,52 @@ async fn a_silent_server_fails_the_connection_in_time_and_nothing_stays() {
     assert!(refused.to_string().contains("within 1 s") && refused.hint().is_some());
     let after = (host.kernel.state(), host.local.everything().await);
     assert!(after == (kernel, rows), "nothing stays");
+}
+
+#[tokio::test]
+async fn nobody_else_waits_for_a_silent_server() {
+    let host = Host::alone().await;
+    host.kernel.put(interface("eth0"));
+    let server = Server::new();
+    server.lock().unwrap().silent = true;
+    let answering = Arc::clone(&server);
+    host.kernel
+        .serve(move |said| answering.lock().unwrap().answer(said));
+    let mut patient = wanted("lan");
+    let options = &mut patient.ipam.options;
+    options.insert("cnm.dhcp.timeout".to_owned(), "120".to_owned());
+    let networks = host.controller().networks.clone();
+    let id = networks.create(patient).await.unwrap().id;
+    let one = host.sandbox("one").await.unwrap();
+    let waiting = {
+        let (endpoints, request) = (
+            host.controller().endpoints.clone(),
+            Connect::new(id, one.id, "one"),
+        );
+        tokio::spawn(async move { endpoints.connect(request).await })
+    };
+    host.comes("it asks", || !server.lock().unwrap().heard.is_empty())
+        .await;
+    // None of these waits for the answer; a test that hangs is a test that fails.
+    let soon = Duration::from_secs(30);
+    let refused = tokio::time::timeout(soon, networks.delete("lan")).await;
+    let refused = refused.expect("at once").unwrap_err();
+    assert!(refused.to_string().contains("has active endpoints"), "{refused}");
+    let change = crate::NetworkChange {
+        labels: Some(model::Labels::from([("is".to_owned(), "changed".to_owned())])),
+        ..crate::NetworkChange::default()
+    };
+    let changed = tokio::time::timeout(soon, networks.update("lan", change, false)).await;
+    changed.expect("at once").unwrap();
+    assert!(!waiting.is_finished());
+    server.lock().unwrap().silent = false;
+    let endpoint = waiting.await.unwrap().unwrap();
+    assert_eq!(v4(&endpoint), "10.5.0.100/24");
+    assert_eq!(networks.find("lan").unwrap().labels.len(), 1);
+    // Undone, too, when the server has nothing for it.
+    let endpoints = &host.controller().endpoints;
+    endpoints.disconnect(endpoint.id, false).await.unwrap();
+    networks.delete("lan").await.unwrap();
 }
 
 #[tokio::test]
