@@ -8,7 +8,7 @@ mod restarts;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use netlab::{Api, Lab, wait_for};
+use netlab::{Api, Lab, Store, wait_for};
 use pair::{Pair, SOON, Site, Test, create, newest};
 use serde_json::json;
 
@@ -93,6 +93,28 @@ fn beside_dockers_own(site: &Site) -> Test {
     site.ok("rm -f plain1")?;
     site.ok("network disconnect plain two")?;
     site.ok("network rm plain").map(drop)
+}
+
+/// The quick start, as deploy/docker-plugin.md has it, on the other store.
+#[test]
+fn the_quick_start_on_consul() -> Test {
+    let pair = Pair::on(Store::Consul)?;
+    let (a, b) = (&pair.a, &pair.b);
+    a.network("ol1", "--subnet 10.5.0.0/24")?;
+    a.docker.web("web", "--network ol1")?;
+    b.network("ol1", "--subnet 10.5.0.0/24")?;
+    let answer = b.soon("run --rm --network ol1 busybox wget -qO- http://web/")?;
+    assert_eq!(answer.trim(), "web");
+    // The pool's addresses are one book for both.
+    b.sleeper("two", "--network ol1")?;
+    a.reaches("web", "two")?;
+    b.ok("rm -f two")?;
+    a.ok("rm -f web")?;
+    for site in [a, b] {
+        site.ok("network rm ol1")?;
+        site.nothing_is_left()?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -198,6 +220,14 @@ fn what_is_missing_or_wrong_is_said() -> Test {
         ] {
             let error = site.refused(&line)?;
             ensure!(error.contains(says), "{line}: {error}");
+        }
+        // The plugin is for Docker: this daemon's own users have its drivers without it.
+        for line in [
+            "network create -d cnm own",
+            "network create --ipam-driver cnm own",
+        ] {
+            let error = site.cnm.cnm(&line.split(' ').collect::<Vec<_>>())?.failed()?;
+            ensure!(error.contains("is this daemon's own"), "{line}: {error}");
         }
         // Nothing of all that is left, on either side.
         site.network("x", "--subnet 10.5.0.0/24 -o cnm.driver=bridge")?;

@@ -400,6 +400,67 @@ fn what_makes_no_sense_is_refused_with_its_code_and_leaves_nothing() -> Test {
 }
 
 #[test]
+fn somebodys_containers_are_on_the_hosts_own_segment() -> Test {
+    let mut pods = Pods::new()?;
+    let docker = &pods.single.daemon;
+    docker.ok(
+        "network create -d macvlan --subnet 198.18.0.0/24 --ip-range 198.18.0.128/25 --gateway 198.18.0.254 \
+         -o parent=eth0 seg",
+    )?;
+    docker.ok("run -d --name ours --network seg busybox sleep 600")?;
+    let mut config = pods.config("1.1.0");
+    config["network"] = json!("seg");
+    let (web, db, gone) = (
+        pods.namespace("web")?,
+        pods.namespace("db")?,
+        pods.namespace("gone")?,
+    );
+    let mut results = Vec::new();
+    for netns in [&web, &db, &gone] {
+        let result = pods.ok(&pods.call("ADD", netns, &config))?;
+        let link = pods.inside_ok(netns, "ip -d -o link show dev eth0")?;
+        assert!(link.contains("macvlan mode bridge"), "{link}");
+        let worn = pods.inside_ok(netns, "ip -o address show dev eth0")?;
+        assert!(worn.contains(&format!("{}/24", address(&result)?)), "{worn}");
+        results.push(result);
+    }
+    let addresses = results
+        .iter()
+        .map(address)
+        .collect::<anyhow::Result<BTreeSet<_>>>()?;
+    assert_eq!(addresses.len(), 3, "{addresses:?}");
+    // The segment's router, each other, and our own container; by name, too.
+    pods.pings(&web, "198.18.0.254")?;
+    pods.pings(&web, &address(&results[1])?)?;
+    let docker = &pods.single.daemon;
+    docker.ok("exec ours ping -c1 -W5 web")?;
+    let answer = pods.looks_up(&db, "ours")?;
+    assert!(answer.contains("198.18.0."), "{answer}");
+    let mut checked = config.clone();
+    checked["prevResult"] = results[0].clone();
+    pods.ok(&pods.call("CHECK", &web, &checked))?;
+    // What ends without a word is noticed by a daemon that was not there.
+    pods.single.daemon.kill()?;
+    pods.pings(&web, &address(&results[1])?)?;
+    pods.end(&gone)?;
+    pods.single.daemon.start_again()?;
+    pods.pings(&web, &address(&results[1])?)?;
+    pods.ok(&pods.call("CHECK", &web, &checked))?;
+    for netns in [&web, &db] {
+        pods.ok(&pods.call("DEL", netns, &config))?;
+        let links = pods.inside_ok(netns, "ip -o link")?;
+        assert_eq!(links.lines().count(), 1, "{links}");
+        pods.end(netns)?;
+    }
+    pods.nobody_is_left_soon()?;
+    pods.single.daemon.ok("rm -f ours")?;
+    pods.single.daemon.ok("network rm seg")?;
+    let left = pods.run("ip", &["-o", "link", "show", "type", "macvlan"])?;
+    assert_eq!(left, "", "nothing is left on the parent");
+    Ok(())
+}
+
+#[test]
 fn people_see_who_is_there_and_let_go() -> Test {
     let pods = Pods::new()?;
     let netns = pods.namespace("web")?;

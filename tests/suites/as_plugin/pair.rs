@@ -141,10 +141,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::on(Store::Etcd)
+    }
+
+    pub(crate) fn on(kind: Store) -> anyhow::Result<Self> {
         let mut lab = Lab::new()?;
         let store_host = lab.host("store")?;
-        let store = Store::Etcd.start(&store_host)?;
-        let url = Store::Etcd.url(&store_host);
+        let store = kind.start(&store_host)?;
+        let url = kind.url(&store_host);
         let (a, b) = (lab.host("a")?, lab.host("b")?);
         Ok(Self {
             a: Site::start(&a, "dockerd", url.clone(), &[])?,
