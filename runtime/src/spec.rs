@@ -359,7 +359,7 @@ pub enum SpecError {
         reason: String,
     },
     /// A host path whose mount doesn't let others see what is mounted below.
-    #[error("path {path:?} is mounted on {mount:?} but it is not a {wanted} mount")]
+    #[error("path {} is mounted on {} but it is not a {wanted} mount", path.display(), mount.display())]
     Propagation {
         /// On the host.
         path: PathBuf,

@@ -1,8 +1,11 @@
 //! What a container is made of, flag by flag, typed with the real `docker` command: limits, devices, capabilities,
 //! namespaces, mounts. Wrong values are answered as Docker does, and leave nothing.
 
+#[path = "container_spec/mounts.rs"]
 mod mounts;
+#[path = "container_spec/table.rs"]
 mod table;
+#[path = "container_spec/users.rs"]
 mod users;
 
 use netlab::{Daemon, Finished, Single};

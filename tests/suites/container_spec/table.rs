@@ -343,7 +343,8 @@ fn wrong_values_are_refused_in_dockers_words_and_leave_nothing() -> Test {
     with_daemon(&[], |host| {
         for (options, says) in REFUSED {
             let refused = run(&host.daemon, options, "true")?;
-            assert_eq!(refused.code, 125, "{options}: {refused:?}");
+            // The client answers 127 to every "no such file or directory".
+            assert!([125, 127].contains(&refused.code), "{options}: {refused:?}");
             contains(&refused.failed()?, says);
         }
         // What fails at its start was made before; `--rm` takes it away again.

@@ -55,7 +55,7 @@ fn root_inside_is_nobody_outside_and_owns_what_its_image_says() -> Test {
         ("(echo 1 > /proc/sys/kernel/panic) 2>/dev/null || echo no", "no"),
     ];
     for (line, wanted) in rows {
-        assert_eq!(run(docker, "", line)?.ok()?, wanted, "{line}");
+        assert_eq!(run(docker, "-v data:/data", line)?.ok()?, wanted, "{line}");
         let seen = docker.docker(&["exec", "one", "sh", "-c", line])?.ok()?;
         assert_eq!(seen, wanted, "exec: {line}");
     }
