@@ -1,4 +1,7 @@
-//! Clients that nobody here wrote: docker-py plays a container's life line by line.
+//! Clients that nobody here wrote: docker-py and bollard play a container's life line by line.
+
+#[path = "clients/rust.rs"]
+mod rust;
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -29,4 +32,13 @@ fn docker_py_plays_the_whole_life() -> Test {
         .context("docker-py")?;
     assert_eq!(finished, "running\nlife\nfiles\nstreams\nlogs\nwaiting\nevents");
     Ok(())
+}
+
+#[test]
+fn bollard_plays_the_whole_life() -> Test {
+    let host = Single::start(&[])?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(rust::play(&host.daemon.socket()))
 }

@@ -2,15 +2,11 @@
 
 use std::{fs, os::unix::net::UnixDatagram, time::Duration};
 
-use netlab::{Daemon, Single, wait_for};
+use netlab::{Daemon, Single, contains, on_each_client, wait_for};
 
 type Test = anyhow::Result<()>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn contains(text: &str, expected: &str) {
-    assert!(text.contains(expected), "{text:?} lacks {expected:?}");
-}
 
 /// A field of a container.
 fn field(docker: &Daemon, container: &str, template: &str) -> anyhow::Result<String> {
@@ -35,77 +31,78 @@ fn run(docker: &Daemon, options: &str, line: &str) -> anyhow::Result<netlab::Fin
 
 #[test]
 fn health_is_asked_told_and_waited_for() -> Test {
-    let mut host = Single::start(&[])?;
-    let docker = &mut host.daemon;
-    let options = "-d --name one --health-cmd cat[SPACE]/well --health-interval 200ms --health-retries 2 --health-timeout 5s";
-    let mut words: Vec<String> = vec!["run".into()];
-    words.extend(options.split(' ').map(|word| word.replace("[SPACE]", " ")));
-    words.extend(["busybox", "sh", "-c", "echo fine > /well; exec sleep 600"].map(str::to_owned));
-    docker
-        .docker(&words.iter().map(String::as_str).collect::<Vec<_>>())?
-        .ok()?;
-    comes_to(docker, "one", "{{.State.Health.Status}}", "healthy")?;
-    contains(
-        &docker.ok("ps --filter health=healthy --format {{.Names}}:{{.Status}}")?,
-        "(healthy)",
-    );
-    contains(
-        &field(docker, "one", "{{(index .State.Health.Log 0).Output}}")?,
-        "fine",
-    );
-    docker.ok("exec one rm /well")?;
-    comes_to(docker, "one", "{{.State.Health.Status}}", "unhealthy")?;
-    assert_eq!(docker.ok("ps -q --filter health=healthy")?, "");
-    let until = docker.docker(&["info", "--format", "{{.SystemTime}}"])?.ok()?;
-    let asked = [
-        "events",
-        "--since",
-        "1",
-        "--until",
-        &until,
-        "--filter",
-        "container=one",
-    ];
-    let events = docker.docker(&asked)?.ok()?;
-    contains(&events, "health_status: healthy");
-    contains(&events, "health_status: unhealthy");
-    // A daemon that comes back asks again.
-    docker.docker(&["exec", "one", "touch", "/well"])?.ok()?;
-    docker.kill()?;
-    docker.start_again()?;
-    comes_to(docker, "one", "{{.State.Health.Status}}", "healthy")?;
-    docker
-        .ok("run -d --name two --health-cmd sleep[SPACE]60 --no-healthcheck busybox sleep 600")
-        .unwrap_err();
-    let hangs = [
-        "run",
-        "-d",
-        "--name",
-        "two",
-        "--health-cmd",
-        "sleep 60",
-        "--health-interval",
-        "100ms",
-        "--health-timeout",
-        "200ms",
-        "--health-retries",
-        "1",
-        "busybox",
-        "sleep",
-        "600",
-    ];
-    docker.docker(&hangs)?.ok()?;
-    comes_to(docker, "two", "{{.State.Health.Status}}", "unhealthy")?;
-    contains(
-        &field(docker, "two", "{{json .State.Health.Log}}")?,
-        "Health check exceeded timeout (200ms)",
-    );
-    assert!(
-        !docker.ok("top two")?.contains("sleep 60\n"),
-        "a probe that was given up is gone"
-    );
-    docker.ok("rm -f one two")?;
-    Ok(())
+    on_each_client(&[], |host, _| {
+        let docker = &mut host.daemon;
+        let options = "-d --name one --health-cmd cat[SPACE]/well --health-interval 200ms --health-retries 2 --health-timeout 5s";
+        let mut words: Vec<String> = vec!["run".into()];
+        words.extend(options.split(' ').map(|word| word.replace("[SPACE]", " ")));
+        words.extend(["busybox", "sh", "-c", "echo fine > /well; exec sleep 600"].map(str::to_owned));
+        docker
+            .docker(&words.iter().map(String::as_str).collect::<Vec<_>>())?
+            .ok()?;
+        comes_to(docker, "one", "{{.State.Health.Status}}", "healthy")?;
+        contains(
+            &docker.ok("ps --filter health=healthy --format {{.Names}}:{{.Status}}")?,
+            "(healthy)",
+        );
+        contains(
+            &field(docker, "one", "{{(index .State.Health.Log 0).Output}}")?,
+            "fine",
+        );
+        docker.ok("exec one rm /well")?;
+        comes_to(docker, "one", "{{.State.Health.Status}}", "unhealthy")?;
+        assert_eq!(docker.ok("ps -q --filter health=healthy")?, "");
+        let until = docker.docker(&["info", "--format", "{{.SystemTime}}"])?.ok()?;
+        let asked = [
+            "events",
+            "--since",
+            "1",
+            "--until",
+            &until,
+            "--filter",
+            "container=one",
+        ];
+        let events = docker.docker(&asked)?.ok()?;
+        contains(&events, "health_status: healthy");
+        contains(&events, "health_status: unhealthy");
+        // A daemon that comes back asks again.
+        docker.docker(&["exec", "one", "touch", "/well"])?.ok()?;
+        docker.kill()?;
+        docker.start_again()?;
+        comes_to(docker, "one", "{{.State.Health.Status}}", "healthy")?;
+        docker
+            .ok("run -d --name two --health-cmd sleep[SPACE]60 --no-healthcheck busybox sleep 600")
+            .unwrap_err();
+        let hangs = [
+            "run",
+            "-d",
+            "--name",
+            "two",
+            "--health-cmd",
+            "sleep 60",
+            "--health-interval",
+            "100ms",
+            "--health-timeout",
+            "200ms",
+            "--health-retries",
+            "1",
+            "busybox",
+            "sleep",
+            "600",
+        ];
+        docker.docker(&hangs)?.ok()?;
+        comes_to(docker, "two", "{{.State.Health.Status}}", "unhealthy")?;
+        contains(
+            &field(docker, "two", "{{json .State.Health.Log}}")?,
+            "Health check exceeded timeout (200ms)",
+        );
+        assert!(
+            !docker.ok("top two")?.contains("sleep 60\n"),
+            "a probe that was given up is gone"
+        );
+        docker.ok("rm -f one two")?;
+        Ok(())
+    })
 }
 
 #[test]
@@ -138,95 +135,99 @@ fn a_first_process_of_ours_buries_the_dead_and_passes_signals_on() -> Test {
 
 #[test]
 fn c4_who_uses_too_much_memory_is_killed_and_told() -> Test {
-    let host = Single::start(&[])?;
-    let docker = &host.daemon;
-    run(docker, "-d --name one -m 8m --memory-swap 8m", "tail /dev/zero")?.ok()?;
-    docker.ok("wait one")?;
-    assert_eq!(field(docker, "one", "{{.State.OOMKilled}}")?, "true");
-    docker.ok("rm one")?;
-    Ok(())
+    on_each_client(&[], |host, _| {
+        let docker = &host.daemon;
+        run(docker, "-d --name one -m 8m --memory-swap 8m", "tail /dev/zero")?.ok()?;
+        docker.ok("wait one")?;
+        assert_eq!(field(docker, "one", "{{.State.OOMKilled}}")?, "true");
+        docker.ok("rm one")?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_start_that_fails_leaves_it_created_with_the_reason_and_nothing_else() -> Test {
-    let host = Single::start(&[])?;
-    let docker = &host.daemon;
-    docker.ok("create --name one -p 8080:80 busybox no-such-program")?;
-    docker.refused("start one")?;
-    assert_eq!(
-        field(docker, "one", "{{.State.Status}} {{.State.ExitCode}}")?,
-        "created 127"
-    );
-    contains(&field(docker, "one", "{{.State.Error}}")?, "no-such-program");
-    let home = docker
-        .data_root()
-        .join("containers")
-        .join(field(docker, "one", "{{.Id}}")?);
-    let mounts = fs::read_to_string(format!("/proc/{}/mounts", docker.id().unwrap_or_default()))?;
-    assert!(!mounts.contains(&home.display().to_string()), "{mounts}");
-    docker.ok("run -d --name two -p 8080:80 busybox sleep 600")?;
-    docker.ok("rm -f one two")?;
-    Ok(())
+    on_each_client(&[], |host, _| {
+        let docker = &host.daemon;
+        docker.ok("create --name one -p 8080:80 busybox no-such-program")?;
+        docker.refused("start one")?;
+        assert_eq!(
+            field(docker, "one", "{{.State.Status}} {{.State.ExitCode}}")?,
+            "created 127"
+        );
+        contains(&field(docker, "one", "{{.State.Error}}")?, "no-such-program");
+        let home = docker
+            .data_root()
+            .join("containers")
+            .join(field(docker, "one", "{{.Id}}")?);
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", docker.id().unwrap_or_default()))?;
+        assert!(!mounts.contains(&home.display().to_string()), "{mounts}");
+        docker.ok("run -d --name two -p 8080:80 busybox sleep 600")?;
+        docker.ok("rm -f one two")?;
+        Ok(())
+    })
 }
 
 #[test]
 fn policies_start_again_with_a_limit() -> Test {
-    let host = Single::start(&[])?;
-    let docker = &host.daemon;
-    run(docker, "-d --name one --restart on-failure:2", "exit 3")?.ok()?;
-    comes_to(
-        docker,
-        "one",
-        "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}",
-        "exited 2 3",
-    )?;
-    run(docker, "-d --name two --restart always", "exit 0")?.ok()?;
-    wait_for("restarts", PATIENCE, || {
-        let count: u32 = field(docker, "two", "{{.RestartCount}}")?.parse()?;
-        anyhow::ensure!(count >= 3, "{count}");
+    on_each_client(&[], |host, _| {
+        let docker = &host.daemon;
+        run(docker, "-d --name one --restart on-failure:2", "exit 3")?.ok()?;
+        comes_to(
+            docker,
+            "one",
+            "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}",
+            "exited 2 3",
+        )?;
+        run(docker, "-d --name two --restart always", "exit 0")?.ok()?;
+        wait_for("restarts", PATIENCE, || {
+            let count: u32 = field(docker, "two", "{{.RestartCount}}")?.parse()?;
+            anyhow::ensure!(count >= 3, "{count}");
+            Ok(())
+        })?;
+        docker.ok("stop two")?;
+        assert_eq!(field(docker, "two", "{{.State.Status}}")?, "exited");
+        docker.ok("rm one two")?;
         Ok(())
-    })?;
-    docker.ok("stop two")?;
-    assert_eq!(field(docker, "two", "{{.State.Status}}")?, "exited");
-    docker.ok("rm one two")?;
-    Ok(())
+    })
 }
 
 #[test]
 fn c4_namespaces_are_shared_where_that_is_asked() -> Test {
-    let host = Single::start(&[])?;
-    let docker = &host.daemon;
-    docker.ok("run -d --name one --ipc shareable busybox sleep 612")?;
-    let seen = run(docker, "--rm --pid container:one", "ps")?.ok()?;
-    contains(&seen, "sleep 612");
-    docker
-        .docker(&["exec", "one", "sh", "-c", "echo there > /dev/shm/file"])?
-        .ok()?;
-    assert_eq!(
-        run(docker, "--rm --ipc container:one", "cat /dev/shm/file")?.ok()?,
-        "there"
-    );
-    contains(
-        &docker.refused(
-            "run --rm --ipc container:PRIVATE busybox true"
-                .replace("PRIVATE", &docker.ok("create busybox true")?)
-                .as_str(),
-        )?,
-        "non",
-    );
-    contains(&docker.ok("run --rm --pid host busybox ps")?, "cnmd");
-    assert_eq!(run(docker, "--rm", "echo $$")?.ok()?, "1");
-    contains(
-        &docker.refused("run --rm --pid container:nobody busybox true")?,
-        "No such container: nobody",
-    );
-    docker.ok("stop -t 0 one")?;
-    contains(
-        &docker.refused("run --rm --pid container:one busybox true")?,
-        "non running container",
-    );
-    docker.ok("rm one")?;
-    Ok(())
+    on_each_client(&[], |host, _| {
+        let docker = &host.daemon;
+        docker.ok("run -d --name one --ipc shareable busybox sleep 612")?;
+        let seen = run(docker, "--rm --pid container:one", "ps")?.ok()?;
+        contains(&seen, "sleep 612");
+        docker
+            .docker(&["exec", "one", "sh", "-c", "echo there > /dev/shm/file"])?
+            .ok()?;
+        assert_eq!(
+            run(docker, "--rm --ipc container:one", "cat /dev/shm/file")?.ok()?,
+            "there"
+        );
+        contains(
+            &docker.refused(
+                "run --rm --ipc container:PRIVATE busybox true"
+                    .replace("PRIVATE", &docker.ok("create busybox true")?)
+                    .as_str(),
+            )?,
+            "non",
+        );
+        contains(&docker.ok("run --rm --pid host busybox ps")?, "cnmd");
+        assert_eq!(run(docker, "--rm", "echo $$")?.ok()?, "1");
+        contains(
+            &docker.refused("run --rm --pid container:nobody busybox true")?,
+            "No such container: nobody",
+        );
+        docker.ok("stop -t 0 one")?;
+        contains(
+            &docker.refused("run --rm --pid container:one busybox true")?,
+            "non running container",
+        );
+        docker.ok("rm one")?;
+        Ok(())
+    })
 }
 
 /// Options, a shell line, and what it prints.
@@ -361,76 +362,78 @@ fn hostname() -> anyhow::Result<String> {
 
 #[test]
 fn logs_are_kept_turned_and_sent_on() -> Test {
-    let host = Single::start(&[])?;
-    let docker = &host.daemon;
-    run(
-        docker,
-        "--name many --log-opt max-size=20k --log-opt max-file=3",
-        "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done",
-    )?
-    .ok()?;
-    let kept = docker.ok("logs many")?;
-    let lines: Vec<&str> = kept.lines().collect();
-    assert!(lines.len() < 2000 && lines.len() > 100, "{} lines", lines.len());
-    assert_eq!(lines.last(), Some(&"line 1999"));
-    let first: usize = lines[0].trim_start_matches("line ").parse()?;
-    assert_eq!(first + lines.len(), 2000, "none is missing in the middle");
-    assert_eq!(docker.ok("logs -n 2 many")?, "line 1998\nline 1999");
-    // Following goes on over turned files, and ends with the container.
-    run(
-        docker,
-        "-d --name slow --log-opt max-size=2k --log-opt max-file=2",
-        "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); usleep 5000; done",
-    )?
-    .ok()?;
-    let followed = docker.ok("logs -f slow")?;
-    assert_eq!(followed.lines().last(), Some("line 199"));
-    assert!(followed.lines().count() > 50, "{followed}");
-    let moment = field(docker, "many", "{{.State.FinishedAt}}")?;
-    assert_eq!(docker.docker(&["logs", "--since", &moment, "many"])?.ok()?, "");
-    assert_eq!(
-        docker
-            .docker(&["logs", "--until", "2020-01-01T00:00:00", "many"])?
-            .ok()?,
-        ""
-    );
-    docker.ok("run --name none --log-driver none busybox echo x")?;
-    contains(
-        &docker.refused("logs none")?,
-        "configured logging driver does not support reading",
-    );
-    docker.ok("run --name local --log-driver local busybox echo kept")?;
-    assert_eq!(docker.ok("logs local")?, "kept");
-    assert_eq!(field(docker, "local", "{{.HostConfig.LogConfig.Type}}")?, "local");
-    let socket = docker.host().folder().join("syslog");
-    let syslog = UnixDatagram::bind(&socket)?;
-    syslog.set_read_timeout(Some(PATIENCE))?;
-    let options = format!(
-        "--name sent --log-driver syslog --log-opt syslog-address=unix://{} --log-opt tag={{{{.Name}}}}",
-        socket.display()
-    );
-    run(docker, &options, "echo out")?.ok()?;
-    let mut message = [0; 1024];
-    let count = syslog.recv(&mut message)?;
-    let text = String::from_utf8_lossy(&message[..count]).into_owned();
-    assert!(
-        text.starts_with("<30>") && text.contains(" sent[") && text.ends_with(": out"),
-        "{text}"
-    );
-    assert_eq!(docker.ok("logs sent")?, "out");
-    contains(
-        &docker.refused("run --log-driver syslog --log-opt syslog-address=unix:///nowhere busybox true")?,
-        "failed to initialize logging driver",
-    );
-    contains(
-        &docker.refused("run --log-driver splunk busybox true")?,
-        "no log driver named 'splunk'",
-    );
-    contains(
-        &docker.refused("run --log-opt colour=red busybox true")?,
-        "unknown log opt 'colour'",
-    );
-    Ok(())
+    on_each_client(&[], |host, _| {
+        let docker = &host.daemon;
+        run(
+            docker,
+            "--name many --log-opt max-size=20k --log-opt max-file=3",
+            "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done",
+        )?
+        .ok()?;
+        let kept = docker.ok("logs many")?;
+        let lines: Vec<&str> = kept.lines().collect();
+        assert!(lines.len() < 2000 && lines.len() > 100, "{} lines", lines.len());
+        assert_eq!(lines.last(), Some(&"line 1999"));
+        let first: usize = lines[0].trim_start_matches("line ").parse()?;
+        assert_eq!(first + lines.len(), 2000, "none is missing in the middle");
+        assert_eq!(docker.ok("logs -n 2 many")?, "line 1998\nline 1999");
+        // Following goes on over turned files, and ends with the container.
+        run(
+            docker,
+            "-d --name slow --log-opt max-size=2k --log-opt max-file=2",
+            "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); usleep 5000; done",
+        )?
+        .ok()?;
+        let followed = docker.ok("logs -f slow")?;
+        assert_eq!(followed.lines().last(), Some("line 199"));
+        assert!(followed.lines().count() > 50, "{followed}");
+        let moment = field(docker, "many", "{{.State.FinishedAt}}")?;
+        assert_eq!(docker.docker(&["logs", "--since", &moment, "many"])?.ok()?, "");
+        assert_eq!(
+            docker
+                .docker(&["logs", "--until", "2020-01-01T00:00:00", "many"])?
+                .ok()?,
+            ""
+        );
+        docker.ok("run --name none --log-driver none busybox echo x")?;
+        contains(
+            &docker.refused("logs none")?,
+            "configured logging driver does not support reading",
+        );
+        docker.ok("run --name local --log-driver local busybox echo kept")?;
+        assert_eq!(docker.ok("logs local")?, "kept");
+        assert_eq!(field(docker, "local", "{{.HostConfig.LogConfig.Type}}")?, "local");
+        let socket = docker.host().folder().join("syslog");
+        let syslog = UnixDatagram::bind(&socket)?;
+        syslog.set_read_timeout(Some(PATIENCE))?;
+        let options = format!(
+            "--name sent --log-driver syslog --log-opt syslog-address=unix://{} --log-opt tag={{{{.Name}}}}",
+            socket.display()
+        );
+        run(docker, &options, "echo out")?.ok()?;
+        let mut message = [0; 1024];
+        let count = syslog.recv(&mut message)?;
+        let text = String::from_utf8_lossy(&message[..count]).into_owned();
+        assert!(
+            text.starts_with("<30>") && text.contains(" sent[") && text.ends_with(": out"),
+            "{text}"
+        );
+        assert_eq!(docker.ok("logs sent")?, "out");
+        contains(
+            &docker
+                .refused("run --log-driver syslog --log-opt syslog-address=unix:///nowhere busybox true")?,
+            "failed to initialize logging driver",
+        );
+        contains(
+            &docker.refused("run --log-driver splunk busybox true")?,
+            "plugin \"splunk\" not found",
+        );
+        contains(
+            &docker.refused("run --log-opt colour=red busybox true")?,
+            "unknown log opt 'colour'",
+        );
+        Ok(())
+    })
 }
 
 #[test]
@@ -466,12 +469,6 @@ fn a_line_without_end_a_full_disk_and_a_client_that_reads_nothing_hold_nobody_up
     }
     docker.ok("rm -f long")?;
     // The log can't be written: the container goes on.
-    let log = field(
-        docker,
-        &docker.ok("create --name full busybox sh -c exit")?,
-        "{{.LogPath}}",
-    )?;
-    docker.ok("rm full")?;
     docker
         .docker(&[
             "create",
@@ -483,8 +480,9 @@ fn a_line_without_end_a_full_disk_and_a_client_that_reads_nothing_hold_nobody_up
             "echo lost; echo done > /done; sleep 600",
         ])?
         .ok()?;
-    drop(log);
-    let log = field(docker, "full", "{{.LogPath}}")?;
+    // It is named when there is one: after the first start.
+    let id = field(docker, "full", "{{.Id}}")?;
+    let log = docker.data_root().join(format!("containers/{id}/{id}-json.log"));
     std::os::unix::fs::symlink("/dev/full", &log)?;
     docker.ok("start full")?;
     wait_for("the container to go on", PATIENCE, || {
@@ -505,5 +503,37 @@ fn a_line_without_end_a_full_disk_and_a_client_that_reads_nothing_hold_nobody_up
     docker.ok("rm -f loud")?;
     deaf.kill()?;
     deaf.wait()?;
+    Ok(())
+}
+
+#[test]
+fn health_outlives_the_daemon_and_ends_with_its_container() -> Test {
+    let mut host = Single::start(&[])?;
+    let docker = &mut host.daemon;
+    let body = serde_json::json!({
+        "Image": "busybox", "Cmd": ["sleep", "600"], "Shell": ["/bin/sh", "-ec"],
+        "Healthcheck": { "Test": ["CMD-SHELL", "echo $-; test ! -e /slow || sleep 600"], "Interval": 200_000_000 },
+    });
+    docker.api().post("/containers/create?name=one", &body)?;
+    docker.ok("start one")?;
+    comes_to(docker, "one", "{{.State.Health.Status}}", "healthy")?;
+    contains(
+        &field(docker, "one", "{{(index .State.Health.Log 0).Output}}")?,
+        "e",
+    );
+    // From now on no probe ends: what is known is what was known.
+    docker.ok("exec one touch /slow")?;
+    docker.kill()?;
+    docker.start_again()?;
+    assert_eq!(field(docker, "one", "{{.State.Health.Status}}")?, "healthy");
+    docker.ok("create --rm --name never busybox true")?;
+    docker.ok("stop -t 0 one")?;
+    assert_eq!(field(docker, "one", "{{.State.Health.Status}}")?, "unhealthy");
+    docker.kill()?;
+    docker.start_again()?;
+    assert_eq!(field(docker, "one", "{{.State.Health.Status}}")?, "unhealthy");
+    contains(&docker.refused("inspect never")?, "never");
+    docker.ok("start one")?;
+    assert_eq!(field(docker, "one", "{{.State.Health.Status}}")?, "starting");
     Ok(())
 }

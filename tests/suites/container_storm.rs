@@ -2,11 +2,11 @@
 //! records say the same.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -41,8 +41,8 @@ impl Dice {
 /// One operation. However it ends, also in the middle: the daemon may be killed at any moment, and another thread may
 /// have been quicker.
 ///
-/// Whether it was done; nothing when nobody answered.
-fn operate(api: &Api, dice: &mut Dice) -> Option<bool> {
+/// The answer's status and what it says; nothing when nobody answered.
+fn operate(api: &Api, dice: &mut Dice) -> Option<(u16, String)> {
     let name = format!("c{}", dice.below(CONTAINERS));
     let at = |rest: &str| format!("/containers/{name}{rest}");
     let answer = match dice.below(12) {
@@ -72,7 +72,9 @@ fn operate(api: &Api, dice: &mut Dice) -> Option<bool> {
         10 => api.call(Method::DELETE, &at("?force=1&v=1"), None),
         _ => api.call(Method::GET, &at("/archive?path=/etc"), None),
     };
-    answer.ok().map(|answer| answer.status.is_success())
+    answer
+        .ok()
+        .map(|answer| (answer.status.as_u16(), answer.message()))
 }
 
 /// What all clients together have done.
@@ -81,6 +83,8 @@ struct Count {
     answered: AtomicU64,
     done: AtomicU64,
     over: AtomicBool,
+    /// What the daemon takes for its own failure, by its words.
+    failures: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Count {
@@ -94,14 +98,26 @@ impl Count {
 fn work(api: &Api, mut dice: Dice, count: &Count) {
     while !count.over.load(Ordering::SeqCst) {
         match operate(api, &mut dice) {
-            Some(done) => {
+            Some((status, message)) => {
                 count.answered.fetch_add(1, Ordering::SeqCst);
-                count.done.fetch_add(u64::from(done), Ordering::SeqCst);
+                count.done.fetch_add(u64::from(status < 300), Ordering::SeqCst);
+                if status >= 500 {
+                    let mut failures = count.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    *failures.entry(without_ids(&message)).or_default() += 1;
+                }
             }
             // The daemon is being started: others need the processor more.
             None => thread::yield_now(),
         }
     }
+}
+
+/// The same words for every container.
+fn without_ids(message: &str) -> String {
+    let words = message.split(|c: char| !c.is_ascii_alphanumeric());
+    let ids: BTreeSet<&str> = words.filter(|word| is_id(word)).collect();
+    ids.iter()
+        .fold(message.to_owned(), |text, id| text.replace(id, "ID"))
 }
 
 /// The names in a folder; none when it is not there.
@@ -242,7 +258,17 @@ fn whatever_is_done_and_killed_everything_agrees_at_the_end() -> Test {
         done > OPERATIONS / 10,
         "only {done} operations were done (seed {seed})"
     );
-    println!("{done} operations were done");
+    let failures = count
+        .failures
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    println!("{done} operations were done; failures: {failures:#?}");
+    // Whoever asks while a container ends is told so.
+    anyhow::ensure!(
+        !failures.keys().any(|text| text.contains("shim")),
+        "{failures:#?} (seed {seed})"
+    );
     // Those that restart for ever never come to rest.
     for row in docker
         .api()

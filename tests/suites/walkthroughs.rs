@@ -6,14 +6,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use netlab::{Programs, Single, on_each_backend};
+use netlab::{Programs, Single, contains, on_each_backend};
 use serde_json::Value;
 
 type Test = anyhow::Result<()>;
-
-fn contains(text: &str, expected: &str) {
-    assert!(text.contains(expected), "{text:?} lacks {expected:?}");
-}
 
 fn inspect(host: &Single, line: &str) -> anyhow::Result<Value> {
     let list: Value = serde_json::from_str(&host.daemon.ok(line)?)?;

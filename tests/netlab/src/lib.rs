@@ -7,6 +7,7 @@
 
 mod api;
 mod backend;
+mod clients;
 mod daemon;
 mod dhcp;
 mod dockerd;
@@ -28,6 +29,7 @@ mod wait;
 
 pub use api::{Answer, Api};
 pub use backend::{Backend, on_each_backend};
+pub use clients::{DockerClient, contains, on_each_client};
 pub use daemon::{Daemon, DaemonOptions};
 pub use dhcp::DhcpServer;
 pub use dockerd::Dockerd;
