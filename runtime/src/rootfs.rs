@@ -9,7 +9,7 @@ use std::{
     fs,
     io::{self, Read as _},
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd as _, OwnedFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Component, Path, PathBuf},
@@ -19,8 +19,9 @@ use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-        fsconfig_set_path, fsconfig_set_string, fsmount, fsopen, mount as mount_memory, move_mount,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+        fsconfig_create, fsconfig_set_path, fsconfig_set_string, fsmount, fsopen, mount as mount_by_name,
+        move_mount, open_tree,
     },
 };
 
@@ -142,7 +143,7 @@ pub fn mount_shared_memory(dir: &Path, size: u64) -> Result<PathBuf> {
     if !is_mounted(&place)? {
         let flags = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
         let options = CString::new(format!("mode=1777,size={size}")).unwrap_or_default();
-        mount_memory("shm", &place, "tmpfs", flags, options.as_c_str())
+        mount_by_name("shm", &place, "tmpfs", flags, options.as_c_str())
             .map_err(|errno| Error::file("mounting", &place)(errno.into()))?;
     }
     Ok(place)
@@ -186,6 +187,14 @@ fn make(directory: &Path, mode: u32) -> Result<()> {
 }
 
 fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<OwnedFd> {
+    match by_layer(layers, directories) {
+        // Kernels before 6.5 know no layers one by one.
+        Err(Errno::INVAL) => at_once(layers, directories),
+        other => other,
+    }
+}
+
+fn by_layer(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", "overlay")?;
     for layer in layers {
@@ -195,6 +204,39 @@ fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<
     fsconfig_set_string(&context, "workdir", &directories.work)?;
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// By the old call, whose options are one page: directories are named by descriptors, so that more than two hundred layers
+/// have room in it, whatever they are called. It mounts at a place, from which the mount is taken off again.
+fn at_once(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<OwnedFd> {
+    let open = |path: &PathBuf| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+    };
+    let lower = layers.iter().map(open).collect::<rustix::io::Result<Vec<_>>>()?;
+    let (upper, work) = (open(&directories.upper)?, open(&directories.work)?);
+    let named = |descriptor: &OwnedFd| format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let names: Vec<_> = lower.iter().map(named).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        names.join(":"),
+        named(&upper),
+        named(&work)
+    );
+    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
+    let root = &directories.root;
+    fs::create_dir_all(root).map_err(|_| Errno::NOENT)?;
+    mount_by_name(
+        "overlay",
+        root,
+        "overlay",
+        MountFlags::empty(),
+        options.as_c_str(),
+    )?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mounted = open_tree(CWD, root, flags);
+    rustix::mount::unmount(root, UnmountFlags::DETACH)?;
+    mounted
 }
 
 fn add_layer(context: &OwnedFd, layer: &Path) -> rustix::io::Result<()> {
