@@ -61,7 +61,15 @@ fn host(server: &str) -> Result<String> {
         .strip_prefix("https://")
         .or_else(|| server.strip_prefix("http://"))
         .unwrap_or(server);
-    let host = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    // A name and a password in front of it are not the ones that count.
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    if let Some(port) = port.filter(|port| !port.ends_with(']') && port.parse::<u16>().is_err()) {
+        return Err(Error::Address(format!(
+            "unable to parse server address: parse {host:?}: invalid port {port:?} after host"
+        )));
+    }
     match host {
         "" if server.is_empty() => Ok(HUB[2].to_owned()),
         host if HUB.contains(&host) => Ok(HUB[2].to_owned()),
@@ -305,10 +313,14 @@ mod tests {
             ("docker.io", "registry-1.docker.io"),
             ("localhost:5000", "localhost:5000"),
             ("http://reg.lan:80/v2/?x", "reg.lan:80"),
+            ("https://ann:secret@reg.lan/", "reg.lan"),
+            ("[::1]", "[::1]"),
         ] {
             assert_eq!(host(server).expect(server), wanted);
         }
-        assert!(host("https:///x").is_err());
+        for wrong in ["https:///x", "localhost:abc", "localhost:99999", "localhost:"] {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
         assert!(url("https", "a b").is_err());
     }
 
