@@ -70,7 +70,7 @@ fn served(servers: Vec<SocketAddr>, limits: Limits) -> Served {
         bytes: 1 << 20,
         room: Room::new(1 << 20),
     };
-    let upstreams = Upstreams::new(servers, Arc::new(Here), Duration::from_millis(300), keeping);
+    let upstreams = Upstreams::new(servers, Arc::new(Here), Duration::from_secs(1), keeping);
     let counters = Arc::<Counters>::default();
     let sockets = Sockets { udp, tcp };
     let running = serve(
@@ -274,7 +274,7 @@ async fn forwards_are_bounded_and_local_names_go_on() {
 async fn a_client_that_says_nothing_or_half_is_left() {
     let limits = Limits {
         connections: 1,
-        idle: Duration::from_millis(100),
+        idle: Duration::from_millis(500),
         ..Limits::default()
     };
     let served = served(Vec::new(), limits);
@@ -411,7 +411,8 @@ async fn dead_servers_cost_one_client_a_while_and_are_noticed_when_they_are_back
     let served = served(vec![socket.local_addr().expect("an address")], Limits::default());
     let code = |message: Message| u16::from(message.metadata.response_code);
     assert_eq!(code(ask_udp(served.udp, &question("a.example.com.")).await), 2);
-    // From now on nobody is kept waiting: no packet leaves for these.
+    // From now on nobody is kept waiting: no packet leaves for these, but for one each second.
+    let began = std::time::Instant::now();
     for number in 0..20 {
         let name = format!("n{number}.example.com.");
         assert_eq!(code(ask_udp(served.udp, &question(&name)).await), 2, "{name}");
@@ -422,10 +423,10 @@ async fn dead_servers_cost_one_client_a_while_and_are_noticed_when_they_are_back
         let query = Message::from_vec(&buffer[..length]).expect("a query");
         heard.insert(query.queries[0].name().to_string());
     }
-    assert_eq!(
-        heard,
-        ["a.example.com.".to_owned()].into(),
-        "only the first was sent on"
+    let tried = 1 + began.elapsed().as_secs() as usize;
+    assert!(
+        heard.contains("a.example.com.") && heard.len() <= tried,
+        "only the first was sent on: {heard:?}"
     );
     tokio::spawn(async move {
         while let Ok((length, client)) = socket.recv_from(&mut buffer).await {

@@ -70,7 +70,7 @@ fn who_has_an_address_on_the_segment_answers_with_his_own_and_nobody_for_the_res
 
         let mixed = [address("192.0.2.8"), address("fd00::8"), there[0]];
         let holders = linux
-            .holders(&bridge(), &mixed, Rivals::Count, Duration::from_millis(300))
+            .holders(&bridge(), &mixed, Rivals::Count, Duration::from_secs(1))
             .expect("asked");
         assert_eq!(holders.into_keys().collect::<Vec<_>>(), [there[0]]);
 
