@@ -2,13 +2,9 @@
 
 use std::{fs, time::Duration};
 
-use netlab::{Single, wait_for};
+use netlab::{Single, contains, wait_for};
 
 type Test = anyhow::Result<()>;
-
-fn contains(text: &str, expected: &str) {
-    assert!(text.contains(expected), "{text:?} lacks {expected:?}");
-}
 
 #[test]
 fn room_is_told_and_made() -> Test {

@@ -2,13 +2,9 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use netlab::{Single, wait_for};
+use netlab::{Single, contains, wait_for};
 
 type Test = anyhow::Result<()>;
-
-fn contains(text: &str, expected: &str) {
-    assert!(text.contains(expected), "{text:?} lacks {expected:?}");
-}
 
 /// One shell line in a container that goes, with its flags in front.
 fn sh(host: &Single, flags: &[&str], line: &str) -> anyhow::Result<netlab::Finished> {
