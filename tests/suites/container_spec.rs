@@ -33,6 +33,7 @@ fn with_daemon(flags: &[&str], test: impl FnOnce(&Single) -> Test) -> Test {
     let left = std::fs::read_dir(host.daemon.data_root().join("containers"))?.count();
     assert_eq!(left, 0, "folders of containers are left");
     let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", host.daemon.id().unwrap_or_default()))?;
-    assert!(!mounts.contains("/rootfs"), "{mounts}");
+    let ours = host.daemon.data_root().join("containers").display().to_string();
+    assert!(!mounts.contains(&ours), "{ours} in {mounts}");
     Ok(())
 }
