@@ -44,9 +44,11 @@ pub(super) fn select(mut views: Vec<View>, query: &Query) -> Vec<View> {
     views.sort_by_key(|view| std::cmp::Reverse(view.record.created));
     let made = |text: &Option<String>| {
         let text = text.as_deref()?.trim_start_matches('/');
-        let found = views.iter().find(|view| {
-            view.record.name.as_str() == text
-                || (!text.is_empty() && view.record.id.to_string().starts_with(text))
+        // A name that is the beginning of another's id means the name.
+        let named = views.iter().find(|view| view.record.name.as_str() == text);
+        let found = named.or_else(|| {
+            let begins = |view: &&View| view.record.id.to_string().starts_with(text);
+            views.iter().find(begins).filter(|_| !text.is_empty())
         });
         found.map(|view| view.record.created)
     };
