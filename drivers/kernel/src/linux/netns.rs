@@ -65,10 +65,8 @@ pub fn create(path: &Path) -> Result<()> {
 /// Pins a namespace that was made elsewhere, with its loopback up.
 pub(super) fn adopt(namespace: &OwnedFd, path: &Path) -> Result<()> {
     let fail = |action| move |source| failure(path, action, source);
-    inside(namespace.as_fd(), || {
-        Ok(links::loopback_up(&mut Connection::here()?)?)
-    })
-    .map_err(fail("making a namespace"))?;
+    inside(namespace.as_fd(), || links::loopback_up(&mut Connection::here()?))
+        .map_err(fail("making a namespace"))?;
     pin(namespace.as_fd(), path).map_err(fail("pinning a namespace"))
 }
 
