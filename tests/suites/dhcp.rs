@@ -354,3 +354,110 @@ fn many_at_once_have_an_address_each_and_keep_it() -> Test {
     contains(&refused, "active endpoints");
     Ok(())
 }
+
+/// A router that says that addresses are managed, and gives them. This server's leases are two minutes at least, and half of
+/// that is when more time is asked for.
+const MANAGED: [&str; 4] = [
+    "--enable-ra",
+    "--dhcp-range=fd00:5::1000,fd00:5::1fff,64,120",
+    "--ra-param=eth0,4,600",
+    "--dhcp-option=option6:dns-server,[fd00:5::53]",
+];
+const V6: &str = "inspect -f {{.NetworkSettings.Networks.lan.GlobalIPv6Address}}";
+
+fn with_router() -> anyhow::Result<Scene> {
+    let scene = Scene::new()?;
+    scene
+        .lab
+        .outside_host()
+        .run("ip", &["addr", "add", "fd00:5::fe/64", "dev", "eth0", "nodad"])?
+        .ok()?;
+    Ok(scene)
+}
+
+fn managed_address(one: &Daemon, container: &str) -> anyhow::Result<String> {
+    wait_for("an address of the server", Duration::from_secs(40), || {
+        let address = one.ok(&format!("{V6} {container}"))?;
+        anyhow::ensure!(address.starts_with("fd00:5::1"), "{address:?}");
+        Ok(address)
+    })
+}
+
+#[test]
+fn where_routers_say_so_ipv6_addresses_are_the_servers() -> Test {
+    let mut scene = with_router()?;
+    let server = scene.server("dhcp", &[&SERVER[..], &MANAGED].concat())?;
+    let one = &scene.daemon;
+    one.ok(&format!("{NETWORK} --ipv6 lan"))?;
+    one.ok("run -d --name box --hostname wendy --network lan busybox sleep 600")?;
+    one.ok("run -d --name other --network lan busybox sleep 600")?;
+    let address = managed_address(one, "box")?;
+    assert_ne!(address, managed_address(one, "other")?);
+    contains(
+        &one.ok("exec box ip -6 addr show eth0")?,
+        &format!("{address}/128"),
+    );
+    one.ok("exec box ping -6 -c1 -W5 fd00:5::fe")?;
+    one.ok("exec other ping -6 -c1 -W5 box")?;
+    contains(&one.ok("exec box nslookup -type=aaaa other")?, "fd00:5::1");
+    // More time, although the daemon died meanwhile.
+    assert_eq!(server.count("DHCPSOLICIT", ""), 2, "{}", server.log());
+    scene.daemon.kill()?;
+    scene.daemon.start_again()?;
+    wait_for("more time", Duration::from_secs(100), || {
+        anyhow::ensure!(server.count("DHCPRENEW", "") > 0, "{}", server.log());
+        Ok(())
+    })?;
+    let one = &scene.daemon;
+    assert_eq!(managed_address(one, "box")?, address);
+    assert_eq!(server.count("DHCPSOLICIT", ""), 2, "nobody had to look again");
+    // It is given back, and the container is known when it comes back.
+    one.ok("stop -t 1 box")?;
+    told(&server, "DHCPRELEASE(eth0)", "00:04:", 0)?;
+    one.ok("start box")?;
+    assert_eq!(
+        managed_address(one, "box")?,
+        address,
+        "its DUID is the container's"
+    );
+    one.ok("rm -f box other")?;
+    one.ok("network rm lan").map(drop)
+}
+
+#[test]
+fn a_network_of_ipv6_alone_waits_for_its_server() -> Test {
+    let scene = with_router()?;
+    let one = &scene.daemon;
+    let create = |name: &str, how: &str| {
+        let line = format!(
+            "{NETWORK} --ipv4=false --ipv6 --ipam-opt cnm.dhcp.timeout=6s --ipam-opt cnm.dhcp.ipv6={how} {name}"
+        );
+        one.cnm(&line.split(' ').collect::<Vec<_>>())?.ok()
+    };
+    create("lan", "stateful")?;
+    let said = one.refused("run -d --name box --network lan busybox sleep 600")?;
+    contains(&said, "no DHCPv6 server has given an address within 6 s");
+    one.ok("rm -f box")?;
+    let server = scene.server("dhcp", &MANAGED)?;
+    one.ok("run -d --name box --network lan busybox sleep 600")?;
+    contains(&one.ok(&format!("{V6} box"))?, "fd00:5::1");
+    one.ok("rm -f box")?;
+    one.ok("network rm lan")?;
+    // As routers say, and never.
+    create("lan", "auto")?;
+    one.ok("run -d --name box --network lan busybox sleep 600")?;
+    contains(&one.ok(&format!("{V6} box"))?, "fd00:5::1");
+    one.ok("rm -f box")?;
+    one.ok("network rm lan")?;
+    let solicited = server.count("DHCPSOLICIT", "");
+    create("lan", "slaac")?;
+    let said = one.refused("run -d --name box --network lan busybox sleep 600")?;
+    contains(&said, "no router has announced an IPv6 prefix");
+    assert_eq!(server.count("DHCPSOLICIT", ""), solicited);
+    one.ok("rm -f box")?;
+    let said = one.refused(
+        "network create -d macvlan --ipam-driver dhcp -o parent=eth0 --ipam-opt cnm.dhcp.ipv6=yes bad",
+    )?;
+    contains(&said, "can't be");
+    Ok(())
+}
