@@ -294,6 +294,34 @@ pub(super) async fn execs(docker: &Docker) -> Test {
         view.exit_code == Some(4) && view.running == Some(false),
         "{view:?}"
     );
+    terminal(docker).await?;
+    let detached = CreateExecOptions {
+        cmd: words("touch /done"),
+        ..Default::default()
+    };
+    let made = docker.create_exec("box", detached).await?;
+    let start = StartExecOptions {
+        detach: true,
+        ..Default::default()
+    };
+    ensure!(matches!(
+        docker.start_exec(&made.id, Some(start)).await?,
+        StartExecResults::Detached
+    ));
+    let nothing = CreateExecOptions {
+        cmd: words("true"),
+        ..Default::default()
+    };
+    refused(
+        docker.create_exec("none", nothing).await,
+        404,
+        "No such container",
+    )?;
+    remove(docker, "box").await
+}
+
+/// A terminal whose size is told as soon as it is asked for.
+async fn terminal(docker: &Docker) -> Test {
     let term = CreateExecOptions {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -323,27 +351,5 @@ pub(super) async fn execs(docker: &Docker) -> Test {
         }
         StartExecResults::Detached => anyhow::bail!("detached"),
     }
-    let detached = CreateExecOptions {
-        cmd: words("touch /done"),
-        ..Default::default()
-    };
-    let made = docker.create_exec("box", detached).await?;
-    let start = StartExecOptions {
-        detach: true,
-        ..Default::default()
-    };
-    ensure!(matches!(
-        docker.start_exec(&made.id, Some(start)).await?,
-        StartExecResults::Detached
-    ));
-    let nothing = CreateExecOptions {
-        cmd: words("true"),
-        ..Default::default()
-    };
-    refused(
-        docker.create_exec("none", nothing).await,
-        404,
-        "No such container",
-    )?;
-    remove(docker, "box").await
+    Ok(())
 }
