@@ -51,7 +51,7 @@ async fn what_is_not_there_is_a_message_whatever_the_method() {
         reply.message(),
         "client version 1.52 is too new. Maximum supported API version is 1.51"
     );
-    for path in ["/build", "/images/x/get", "/auth", "/plugins/x/json"] {
+    for path in ["/build", "/images/x/get", "/commit", "/plugins/x/json"] {
         assert_eq!(client.get(path).await.status, 501, "{path}");
     }
     assert_eq!(client.get("/swarm").await.status, 503);

@@ -73,7 +73,7 @@ fn what_makes_no_sense_is_refused_in_dockers_words() {
         (
             json!({"OomScoreAdj": 2000}),
             400,
-            "invalid value, range for oom score adj",
+            "Invalid value 2000, range for oom score adj",
         ),
         (
             json!({"UTSMode": "container:x"}),
