@@ -210,7 +210,7 @@ impl Quarantine {
                         self.forgotten.insert(node);
                     }
                     Err(error) => {
-                        tracing::debug!(%error, node = %node.short(), "what it set aside stays for now")
+                        tracing::debug!(%error, node = %node.short(), "what it set aside stays for now");
                     }
                 }
             }

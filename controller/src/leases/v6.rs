@@ -226,7 +226,7 @@ async fn bound(
     match same {
         true => tracing::debug!(endpoint = %endpoint.name, address = %lease.address, "has more time"),
         false => {
-            tracing::info!(endpoint = %endpoint.name, address = %lease.address, "has another IPv6 address")
+            tracing::info!(endpoint = %endpoint.name, address = %lease.address, "has another IPv6 address");
         }
     }
     change(core, endpoint.id, |endpoint| wear(endpoint, Some(lease))).await
