@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lease, LeaseV6, Lifecycle, MacAddress,
-    NetworkId, NodeId, SandboxId, Subnet, Timestamp,
+    ContainerId, EndpointId, InterfaceName, IpNet, Ipv4Net, Ipv6Net, Labels, Lease, LeaseV6, Lifecycle,
+    MacAddress, NetworkId, NodeId, SandboxId, Subnet, Timestamp,
 };
 
 /// An endpoint as recorded. In global scope this record is what other hosts read to reach it.

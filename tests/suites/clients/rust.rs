@@ -39,7 +39,7 @@ pub(crate) async fn play(socket: &Path) -> Test {
     part("execs", execs(&docker)).await?;
     part("files", files(&docker)).await?;
     part("networks", networks(&docker)).await?;
-    part("volumes", volumes(&docker)).await?;
+    part("volumes", Box::pin(volumes(&docker))).await?;
     part("images", images(&docker)).await?;
     part("waits", waits(&docker)).await?;
     part("events", events(&docker)).await

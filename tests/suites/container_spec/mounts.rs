@@ -31,6 +31,12 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// A container `one` that may mount, with something of the host's.
+fn idles_with(docker: &Daemon, bind: &str) -> Test {
+    let line = format!("run -d --name one --privileged -v {bind} busybox sleep 600");
+    docker.ok(&line).map(drop)
+}
+
 #[test]
 fn what_is_mounted_is_seen_where_propagation_says() -> Test {
     with_daemon(&[], |host| {
@@ -49,20 +55,7 @@ fn what_is_mounted_is_seen_where_propagation_says() -> Test {
         ];
         for (mode, inside, outside) in rows {
             let bind = format!("{}:/t{mode}", tree.path);
-            docker
-                .docker(&[
-                    "run",
-                    "-d",
-                    "--name",
-                    "one",
-                    "--privileged",
-                    "-v",
-                    &bind,
-                    "busybox",
-                    "sleep",
-                    "600",
-                ])?
-                .ok()?;
+            idles_with(docker, &bind)?;
             tree.shell("mkdir $t/of-host; mount -n -t tmpfs of-host $t/of-host")?;
             let seen = docker.docker(&["exec", "one", "grep", "-c", "of-host /t/of-host", "/proc/mounts"])?;
             assert_eq!(seen.code == 0, inside, "{mode:?}: {seen:?}");
@@ -78,20 +71,7 @@ fn what_is_mounted_is_seen_where_propagation_says() -> Test {
         // Nothing else of a container that shares mounts gets out.
         let bind = format!("{}:/t:rshared", tree.path);
         let before = tree.shell("grep -c $t /proc/self/mounts")?;
-        docker
-            .docker(&[
-                "run",
-                "-d",
-                "--name",
-                "one",
-                "--privileged",
-                "-v",
-                &bind,
-                "busybox",
-                "sleep",
-                "600",
-            ])?
-            .ok()?;
+        idles_with(docker, &bind)?;
         docker
             .docker(&[
                 "exec",

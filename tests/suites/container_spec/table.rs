@@ -352,7 +352,7 @@ fn what_the_kernel_can_not_give_is_told_and_left_out() -> Test {
         contains(&made.stdout, "runs");
         let weights = ["blkio/blkio.weight", "blkio/blkio.bfq.weight"];
         let there = |name: &&str| std::path::Path::new("/sys/fs/cgroup").join(name).exists();
-        if std::path::Path::new("/sys/fs/cgroup/blkio").exists() && !weights.iter().any(|name| there(&name)) {
+        if std::path::Path::new("/sys/fs/cgroup/blkio").exists() && !weights.iter().any(there) {
             contains(&made.stderr, "Your kernel does not support Block I/O weight");
         }
         Ok(())

@@ -137,7 +137,7 @@ impl Containers {
             core.events.send(container.event("extract-to-dir", &[]));
             let written = blocking({
                 let (core, container) = (core.clone(), container.clone());
-                move || write(&core, &container, &place, to, input)
+                move || write(&core, &container, &place, &to, input)
             });
             let written = written.await;
             held.let_go(&core, &container).await;
@@ -232,7 +232,7 @@ fn write(
     core: &Core,
     container: &Container,
     place: &Place,
-    to: CopyIn,
+    to: &CopyIn,
     input: impl Read + Send + 'static,
 ) -> Result<()> {
     let owner = match to.own {
