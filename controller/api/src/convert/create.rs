@@ -29,17 +29,7 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         host_config: host,
         networking_config,
     } = request;
-    if config.image.is_empty() {
-        return Err(Refusal::bad_request(
-            "no image specified (hint: \"Image\" names it)",
-        ));
-    }
-    let nameless = |variable: &&String| variable.is_empty() || variable.starts_with('=');
-    if let Some(variable) = config.env.iter().flatten().find(nameless) {
-        return Err(Refusal::bad_request(format!(
-            "invalid environment variable: {variable}"
-        )));
-    }
+    check_config(&config)?;
     let mode = mode(&host.network_mode);
     check_shared_network(&config, &host, &mode)?;
     let networks = networks(&config, &host, &mode, networking_config)?;
@@ -108,6 +98,22 @@ pub(crate) fn create(name: Option<String>, request: Create) -> Answer<(CreateCon
         },
         warnings,
     ))
+}
+
+/// Refuses what is wrong by itself.
+fn check_config(config: &Config) -> Answer<()> {
+    if config.image.is_empty() {
+        return Err(Refusal::bad_request(
+            "no image specified (hint: \"Image\" names it)",
+        ));
+    }
+    let nameless = |variable: &&String| variable.is_empty() || variable.starts_with('=');
+    if let Some(variable) = config.env.iter().flatten().find(nameless) {
+        return Err(Refusal::bad_request(format!(
+            "invalid environment variable: {variable}"
+        )));
+    }
+    Ok(())
 }
 
 fn health(check: &api_types::Healthcheck) -> engine::Healthcheck {
