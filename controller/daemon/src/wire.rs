@@ -90,8 +90,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
     let linux = Arc::new(linux(config, node)?);
     let kernel: Arc<dyn Kernel> = linux.clone();
     let names = Arc::new(Names::default());
-    let own = config.docker.as_ref().map(|_| plugin::NAME);
-    let plugins = Plugins::beside(plugin_places(config), Limits::default(), own);
+    let plugins = plugins(config);
     let parts = Parts {
         node: this_node(node, address),
         ipam: Arc::new(address_management(config, node, &stores, host_routes(&kernel))?),
@@ -160,6 +159,12 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         kernel: linux,
         exec_root: config.exec_root.clone(),
     })
+}
+
+/// The plugins of this host but the one that this daemon is.
+fn plugins(config: &Config) -> Arc<Plugins> {
+    let own = config.docker.as_ref().map(|_| plugin::NAME);
+    Plugins::beside(plugin_places(config), Limits::default(), own)
 }
 
 fn open_store(data_root: &Path) -> anyhow::Result<Arc<dyn Store>> {

@@ -179,13 +179,13 @@ mod tests {
 
     use super::*;
 
-    fn read(value: Value) -> Result<Reloadable, ConfigError> {
+    fn read(value: &Value) -> Result<Reloadable, ConfigError> {
         Reloadable::read(value.as_object().expect("an object"))
     }
 
     #[test]
     fn what_is_not_said_is_as_dockerd_has_it() {
-        let usual = read(json!({})).expect("nothing is wrong");
+        let usual = read(&json!({})).expect("nothing is wrong");
         let of = |key: &str| usual.told[key].as_str();
         for (key, value) in [
             ("max-concurrent-downloads", "3"),
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_told_and_what_has_no_effect_is_warned_of() {
-        let said = read(json!({
+        let said = read(&json!({
             "insecure-registries": ["reg:5000", "10.0.0.0/8"],
             "registry-mirrors": ["https://mirror.lan"],
             "features": {"buildkit": true, "other": "false"},
@@ -239,7 +239,7 @@ mod tests {
             json!({"features": {"buildkit": 1}}),
             json!({"live-restore": "maybe"}),
         ] {
-            assert!(read(wrong.clone()).is_err(), "{wrong}");
+            assert!(read(&wrong).is_err(), "{wrong}");
         }
     }
 }
