@@ -105,14 +105,8 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
         settings: settings(config)?,
     };
     let controller = Controller::start(parts).await.context("starting the networks")?;
-    names.connect(names::Client::start(
-        names::Settings {
-            program: programs.find("cnm-names")?,
-            exec_root: config.exec_root.clone(),
-            host_file: "/etc/resolv.conf".into(),
-        },
-        controller.snapshot(),
-    ));
+    let served = name_service(config, programs)?;
+    names.connect(names::Client::start(served, controller.snapshot()));
     let runtime = Runtime::new(RuntimeConfig {
         exec_root: config.exec_root.clone(),
         shim: programs.find("cnm-shim")?,
@@ -165,6 +159,14 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
 fn plugins(config: &Config) -> Arc<Plugins> {
     let own = config.docker.as_ref().map(|_| plugin::NAME);
     Plugins::beside(plugin_places(config), Limits::default(), own)
+}
+
+fn name_service(config: &Config, programs: &Programs) -> anyhow::Result<names::Settings> {
+    Ok(names::Settings {
+        program: programs.find("cnm-names")?,
+        exec_root: config.exec_root.clone(),
+        host_file: "/etc/resolv.conf".into(),
+    })
 }
 
 fn open_store(data_root: &Path) -> anyhow::Result<Arc<dyn Store>> {
