@@ -256,6 +256,13 @@ fn the_host_is_told_of_who_comes_to_a_bridge() -> Test {
     let scene = Scene::new()?;
     let one = &scene.daemons[0];
     one.ok("network create --subnet 10.44.0.0/24 -o com.docker.network.bridge.name=br-told told")?;
+    // A bridge without a port has no carrier, and the kernel forgets its neighbours a moment after it has lost it.
+    one.ok("run -d --name first --network told busybox sleep 600")?;
+    wait_for("the bridge's carrier", Duration::from_secs(10), || {
+        let bridge = ip(scene.host(0), "link show dev br-told")?;
+        anyhow::ensure!(bridge.contains("state UP"), "{bridge:?}");
+        Ok(())
+    })?;
     ip(
         scene.host(0),
         "neigh replace 10.44.0.9 lladdr 02:00:00:00:00:99 dev br-told nud stale",

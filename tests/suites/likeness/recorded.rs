@@ -36,10 +36,15 @@ pub(crate) fn golden(name: &str) -> anyhow::Result<String> {
     Ok(std::fs::read_to_string(path(name))?)
 }
 
+/// Whether recordings are made anew.
+pub(crate) fn is_recording() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
 /// Compares with one that is kept. With `UPDATE_GOLDEN` set, writes it instead.
 pub(crate) fn assert_golden(name: &str, text: &str) -> anyhow::Result<()> {
     let path = path(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if is_recording() {
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
         std::fs::write(&path, text)?;
     }
@@ -51,7 +56,7 @@ pub(crate) fn assert_golden(name: &str, text: &str) -> anyhow::Result<()> {
 /// Compares differences with those that are known: one that is gone is fine, a new one is not. With `UPDATE_GOLDEN` set,
 /// writes them instead.
 pub(crate) fn assert_known(name: &str, differences: &str) -> anyhow::Result<()> {
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if is_recording() {
         return assert_golden(name, differences);
     }
     let known = golden(name)?;

@@ -48,14 +48,30 @@ fn told(api: &Api) -> anyhow::Result<String> {
         .unwrap_or_default();
     let sorted: BTreeMap<_, _> = attributes.into_iter().collect();
     for (key, value) in sorted {
-        text.push_str(&format!("{key}={}\n", value.as_str().unwrap_or_default()));
+        let value = value.as_str().unwrap_or_default();
+        match key == "labels" {
+            true => text.push_str(&format!("{key}={}\n", in_order(&serde_json::from_str(value)?))),
+            false => text.push_str(&format!("{key}={value}\n")),
+        }
     }
     let info = api.get("/info")?;
     for path in ["/Debug", "/Labels", "/RegistryConfig", "/LiveRestoreEnabled"] {
         let value = info.pointer(path).cloned().unwrap_or_default();
+        let value = if path == "/Labels" {
+            in_order(&value)
+        } else {
+            value
+        };
         text.push_str(&format!("info {path} {}\n", sorted_json(&value)));
     }
     Ok(text)
+}
+
+/// dockerd keeps labels in a map, and lists them as chance has it.
+fn in_order(labels: &Value) -> Value {
+    let mut labels: Vec<_> = labels.as_array().into_iter().flatten().cloned().collect();
+    labels.sort_by_key(Value::to_string);
+    labels.into()
 }
 
 fn sorted_json(value: &Value) -> String {
