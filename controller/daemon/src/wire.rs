@@ -81,6 +81,8 @@ impl Daemon {
 pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemon> {
     let node = identity::node_id(&config.data_root)?;
     let address = identity::address(config.cluster_advertise.as_ref())?;
+    // First: a setting that is refused leaves nothing behind, and nobody started.
+    let users = users::start(config)?;
     let local: Arc<dyn Store> = open_store(&config.data_root)?;
     let stores = Stores {
         local: local.clone(),
@@ -125,7 +127,7 @@ pub async fn start(config: &Config, programs: &Programs) -> anyhow::Result<Daemo
             options: config.dns_options.clone(),
         },
         host_gateway: config.host_gateways.clone(),
-        users: users::start(config)?,
+        users,
         plugins,
         about: about(config, node, address),
     });
