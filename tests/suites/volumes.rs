@@ -383,7 +383,8 @@ const MOMENTS: [&str; 5] = [
 ];
 
 fn crash_while_creating(host: &mut Single, round: usize) -> Test {
-    let (name, volume) = (format!("c{round}"), format!("v{round}"));
+    // No hexadecimal name: `inspect` takes one for the beginning of an id.
+    let (name, volume) = (format!("made{round}"), format!("v{round}"));
     let place = format!("{volume}:/etc");
     let mut command = host.daemon.client_command(netlab::Programs::peer("docker")?);
     command.args([
