@@ -12,6 +12,7 @@ pub(crate) mod container_kill;
 pub(crate) mod container_logs;
 pub(crate) mod container_ls;
 pub(crate) mod container_options;
+pub(crate) mod container_pause;
 pub(crate) mod container_port;
 pub(crate) mod container_prune;
 pub(crate) mod container_rename;
@@ -23,6 +24,7 @@ pub(crate) mod container_start;
 pub(crate) mod container_stats;
 pub(crate) mod container_stop;
 pub(crate) mod container_top;
+pub(crate) mod container_unpause;
 pub(crate) mod container_update;
 pub(crate) mod container_wait;
 pub(crate) mod demo;
@@ -173,6 +175,8 @@ async fn container(command: ContainerCommand, context: &Context) -> Outcome {
         ContainerCommand::Stop(args) => args.run(context).await,
         ContainerCommand::Restart(args) => args.run(context).await,
         ContainerCommand::Kill(args) => args.run(context).await,
+        ContainerCommand::Pause(args) => args.run(context).await,
+        ContainerCommand::Unpause(args) => args.run(context).await,
         ContainerCommand::Wait(args) => args.run(context).await,
         ContainerCommand::Rm(args) => args.run(context).await,
         ContainerCommand::Ls(args) => args.run(context).await,

@@ -26,6 +26,7 @@ use crate::commands::container_inspect::ContainerInspect;
 use crate::commands::container_kill::ContainerKill;
 use crate::commands::container_logs::ContainerLogs;
 use crate::commands::container_ls::ContainerLs;
+use crate::commands::container_pause::ContainerPause;
 use crate::commands::container_port::ContainerPort;
 use crate::commands::container_prune::ContainerPrune;
 use crate::commands::container_rename::ContainerRename;
@@ -36,6 +37,7 @@ use crate::commands::container_start::ContainerStart;
 use crate::commands::container_stats::ContainerStats;
 use crate::commands::container_stop::ContainerStop;
 use crate::commands::container_top::ContainerTop;
+use crate::commands::container_unpause::ContainerUnpause;
 use crate::commands::container_update::ContainerUpdate;
 use crate::commands::container_wait::ContainerWait;
 use crate::commands::demo::Demo;
@@ -136,6 +138,8 @@ pub(crate) enum Command {
     Stop(ContainerStop),
     Restart(ContainerRestart),
     Kill(ContainerKill),
+    Pause(ContainerPause),
+    Unpause(ContainerUnpause),
     Wait(ContainerWait),
     #[command(visible_alias = "remove")]
     Rm(ContainerRm),
@@ -175,6 +179,8 @@ impl Command {
             Self::Stop(args) => Self::Container(ContainerCommand::Stop(args)),
             Self::Restart(args) => Self::Container(ContainerCommand::Restart(args)),
             Self::Kill(args) => Self::Container(ContainerCommand::Kill(args)),
+            Self::Pause(args) => Self::Container(ContainerCommand::Pause(args)),
+            Self::Unpause(args) => Self::Container(ContainerCommand::Unpause(args)),
             Self::Wait(args) => Self::Container(ContainerCommand::Wait(args)),
             Self::Rm(args) => Self::Container(ContainerCommand::Rm(args)),
             Self::Ps(args) => Self::Container(ContainerCommand::Ls(args)),
@@ -225,6 +231,8 @@ pub(crate) enum ContainerCommand {
     Stop(ContainerStop),
     Restart(ContainerRestart),
     Kill(ContainerKill),
+    Pause(ContainerPause),
+    Unpause(ContainerUnpause),
     Wait(ContainerWait),
     #[command(visible_alias = "remove")]
     Rm(ContainerRm),

@@ -1,5 +1,6 @@
 //! Values of flags that have a grammar of their own.
 
+pub(crate) mod blocks;
 pub(crate) mod environment;
 pub(crate) mod limits;
 pub(crate) mod mount;

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use api_types::{DeviceMapping, RestartPolicy, Ulimit};
+use api_types::{BlkioWeightDevice, DeviceMapping, RestartPolicy, ThrottleDevice, Ulimit};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::grammar::names;
 use crate::options::network::NetworkChoice;
-use crate::options::{environment, full_pair, limits, network, ports, security};
+use crate::options::{blocks, environment, full_pair, limits, network, ports, security};
 use crate::units::parse_size;
 
 /// When an image is asked of a registry.
@@ -34,6 +34,12 @@ pub(crate) struct ContainerOptions {
     /// Attach to stdin, stdout or stderr
     #[arg(short, long, value_name = "STREAM", value_parser = ["stdin", "stdout", "stderr"], ignore_case = true)]
     pub(crate) attach: Vec<String>,
+    /// Weight of block input and output, 10 to 1000
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0)]
+    pub(crate) blkio_weight: u16,
+    /// The same for a device, as /dev/sda:200
+    #[arg(long, value_name = "DEVICE:WEIGHT", value_parser = blocks::weight)]
+    pub(crate) blkio_weight_device: Vec<BlkioWeightDevice>,
     /// Add a capability
     #[arg(long, value_name = "CAPABILITY", value_parser = security::capability)]
     pub(crate) cap_add: Vec<String>,
@@ -70,6 +76,18 @@ pub(crate) struct ContainerOptions {
     /// A device of the host
     #[arg(long, value_name = "DEVICE", value_parser = security::device)]
     pub(crate) device: Vec<DeviceMapping>,
+    /// Most bytes a second read from a device, as /dev/sda:1mb
+    #[arg(long, value_name = "DEVICE:BYTES", value_parser = blocks::bytes)]
+    pub(crate) device_read_bps: Vec<ThrottleDevice>,
+    /// Most reads a second from a device, as /dev/sda:100
+    #[arg(long, value_name = "DEVICE:NUMBER", value_parser = blocks::operations)]
+    pub(crate) device_read_iops: Vec<ThrottleDevice>,
+    /// Most bytes a second written to a device
+    #[arg(long, value_name = "DEVICE:BYTES", value_parser = blocks::bytes)]
+    pub(crate) device_write_bps: Vec<ThrottleDevice>,
+    /// Most writes a second to a device
+    #[arg(long, value_name = "DEVICE:NUMBER", value_parser = blocks::operations)]
+    pub(crate) device_write_iops: Vec<ThrottleDevice>,
     /// Name server
     #[arg(long, value_name = "ADDRESS", value_parser = network::address)]
     pub(crate) dns: Vec<IpAddr>,

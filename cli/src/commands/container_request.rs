@@ -184,7 +184,7 @@ fn host_config(options: &ContainerOptions, ours: &Surroundings<'_>) -> Result<Ho
         auto_remove: options.rm,
         volumes_from: some_list(&options.volumes_from),
         volume_driver: text(options.volume_driver.as_ref()),
-        mounts: (!options.mount.is_empty()).then(|| options.mount.clone()),
+        mounts: unless_empty(&options.mount),
         annotations: pairs(&options.annotation),
         cap_add: some_list(&options.cap_add),
         cap_drop: some_list(&options.cap_drop),
@@ -212,22 +212,32 @@ fn host_config(options: &ContainerOptions, ours: &Surroundings<'_>) -> Result<Ho
         memory: options.memory.unwrap_or(0),
         nano_cpus: options.cpus.unwrap_or(0),
         cgroup_parent: text(options.cgroup_parent.as_ref()),
+        blkio_weight: options.blkio_weight,
+        blkio_weight_device: unless_empty(&options.blkio_weight_device),
+        blkio_device_read_bps: unless_empty(&options.device_read_bps),
+        blkio_device_write_bps: unless_empty(&options.device_write_bps),
+        blkio_device_read_iops: unless_empty(&options.device_read_iops),
+        blkio_device_write_iops: unless_empty(&options.device_write_iops),
         cpu_period: options.cpu_period,
         cpu_quota: options.cpu_quota,
         cpuset_cpus: text(options.cpuset_cpus.as_ref()),
         cpuset_mems: text(options.cpuset_mems.as_ref()),
-        devices: (!options.device.is_empty()).then(|| options.device.clone()),
+        devices: unless_empty(&options.device),
         memory_reservation: options.memory_reservation.unwrap_or(0),
         memory_swap: options.memory_swap.unwrap_or(0),
         memory_swappiness: options.memory_swappiness,
         oom_kill_disable: options.oom_kill_disable.then_some(true),
         pids_limit: options.pids_limit,
-        ulimits: (!options.ulimit.is_empty()).then(|| options.ulimit.clone()),
+        ulimits: unless_empty(&options.ulimit),
         masked_paths: no_paths.clone(),
         readonly_paths: no_paths,
         init: options.init,
         ..HostConfig::default()
     })
+}
+
+fn unless_empty<T: Clone>(given: &[T]) -> Option<Vec<T>> {
+    (!given.is_empty()).then(|| given.to_vec())
 }
 
 fn text(given: Option<&String>) -> String {

@@ -195,6 +195,33 @@ fn flags_of_run_reach_the_request() {
             ],
         ),
         (
+            "cnm run --blkio-weight 300 --blkio-weight-device /dev/a:20 --device-read-bps /dev/a:1mb \
+             --device-write-bps /dev/a:2k --device-read-iops /dev/a:3 --device-write-iops /dev/b:4 busybox",
+            &[
+                ("/HostConfig/BlkioWeight", "300"),
+                (
+                    "/HostConfig/BlkioWeightDevice",
+                    r#"[{"Path":"/dev/a","Weight":20}]"#,
+                ),
+                (
+                    "/HostConfig/BlkioDeviceReadBps",
+                    r#"[{"Path":"/dev/a","Rate":1048576}]"#,
+                ),
+                (
+                    "/HostConfig/BlkioDeviceWriteBps",
+                    r#"[{"Path":"/dev/a","Rate":2048}]"#,
+                ),
+                (
+                    "/HostConfig/BlkioDeviceReadIOps",
+                    r#"[{"Path":"/dev/a","Rate":3}]"#,
+                ),
+                (
+                    "/HostConfig/BlkioDeviceWriteIOps",
+                    r#"[{"Path":"/dev/b","Rate":4}]"#,
+                ),
+            ],
+        ),
+        (
             "cnm run --ulimit nofile=1:2 --ulimit core=0 busybox",
             &[(
                 "/HostConfig/Ulimits",
@@ -367,6 +394,8 @@ fn words_that_are_not_in_the_grammar_have_docker_s_exit_status() {
         ("cnm run --bogus busybox", 125),
         ("cnm run -m zz busybox", 125),
         ("cnm run --cpus abc busybox", 125),
+        ("cnm run --blkio-weight x busybox", 125),
+        ("cnm run --device-read-bps sda:1mb busybox", 125),
         ("cnm run -e =x busybox", 125),
         ("cnm run --add-host bogus busybox", 125),
         ("cnm run --mac-address bogus busybox", 125),
@@ -407,6 +436,8 @@ fn lists_take_their_flags() {
         "cnm stop -t 3 a b",
         "cnm stop --time=3 a",
         "cnm kill -s HUP a",
+        "cnm pause a b",
+        "cnm container unpause a b",
         "cnm rm -fv a b",
         "cnm remove a",
         "cnm logs -f --tail=100 -t --since 5m a",
