@@ -4,6 +4,8 @@
 //! The container's first process is made a child of the shim, not of this child (`CLONE_PARENT`), so the shim can
 //! wait for it. Why a command can't be executed is told on the status pipe by the process that was to become it.
 
+mod devices;
+
 use std::{
     error::Error,
     fs,
@@ -86,6 +88,9 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
         .with_detach(true)
         .build()?;
     spare(launch, &spec).context("telling the kernel not to kill for memory")?;
+    devices::keep(launch, &spec).context(
+        "keeping devices of the host from the container (the kernel needs CONFIG_CGROUP_BPF for it)",
+    )?;
     ways.report(&Report::Pid(
         made.pid().context("the container has no process")?.as_raw(),
     ));

@@ -152,3 +152,136 @@ pub(crate) fn filter_calls(instructions: &[libc::sock_filter]) -> io::Result<()>
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// One step of a program that the kernel checks and runs (`struct bpf_insn`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    pub(crate) code: u8,
+    /// Where to, and from where in the upper half.
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) immediate: i32,
+}
+
+impl Instruction {
+    const fn new(code: u8, registers: u8, offset: usize, immediate: i32) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "within a rule"
+        )]
+        let offset = offset as i16;
+        Self {
+            code,
+            registers,
+            offset,
+            immediate,
+        }
+    }
+
+    /// Four bytes of what a register leads to.
+    pub(crate) const fn load(to: u8, from: u8, at: usize) -> Self {
+        Self::new(0x61, to | from << 4, at, 0)
+    }
+
+    pub(crate) const fn copy(to: u8, from: u8) -> Self {
+        Self::new(0xbc, to | from << 4, 0, 0)
+    }
+
+    pub(crate) const fn shift_right(register: u8, bits: i32) -> Self {
+        Self::new(0x74, register, 0, bits)
+    }
+
+    pub(crate) const fn and(register: u8, mask: i32) -> Self {
+        Self::new(0x54, register, 0, mask)
+    }
+
+    pub(crate) const fn set(register: u8, value: i32) -> Self {
+        Self::new(0xb7, register, 0, value)
+    }
+
+    /// Passes over so many unless a register has this value.
+    pub(crate) const fn unless_equal(register: u8, value: i32, over: usize) -> Self {
+        Self::new(0x55, register, over, value)
+    }
+
+    /// Passes over so many if a register has any of these bits.
+    pub(crate) const fn if_any(register: u8, bits: i32, over: usize) -> Self {
+        Self::new(0x45, register, over, bits)
+    }
+
+    pub(crate) const fn skip(over: usize) -> Self {
+        Self::new(0x05, 0, over, 0)
+    }
+
+    pub(crate) const fn end() -> Self {
+        Self::new(0x95, 0, 0, 0)
+    }
+}
+
+/// What `BPF_PROG_LOAD` is told.
+#[repr(C)]
+struct Load {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel: u32,
+    flags: u32,
+}
+
+/// What `BPF_PROG_ATTACH` is told.
+#[repr(C)]
+struct Attach {
+    target: i32,
+    program: i32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Has the kernel ask this program whenever a process of the cgroup opens or makes a device, besides those of the cgroups
+/// above. It goes with the cgroup.
+pub(crate) fn filter_devices(
+    instructions: &[Instruction],
+    cgroup: std::os::fd::BorrowedFd<'_>,
+) -> io::Result<()> {
+    const PROG_LOAD: libc::c_long = 5;
+    const PROG_ATTACH: libc::c_long = 8;
+    const CGROUP_DEVICE_PROGRAM: u32 = 15;
+    const CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTIPLE: u32 = 2;
+    let load = Load {
+        kind: CGROUP_DEVICE_PROGRAM,
+        count: u32::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        instructions: instructions.as_ptr().addr() as u64,
+        license: c"Apache-2.0".as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads so many bytes of `load`, `count` instructions, and a text that ends; it writes nothing.
+    let program = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
+    let program = i32::try_from(program)
+        .ok()
+        .filter(|number| *number >= 0)
+        .ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let program = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(program) };
+    let attach = Attach {
+        target: cgroup.as_raw_fd(),
+        program: program.as_raw_fd(),
+        kind: CGROUP_DEVICE,
+        flags: ALLOW_MULTIPLE,
+    };
+    // SAFETY: the kernel reads so many bytes of `attach`, and writes nothing.
+    match unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size_of::<Attach>()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
