@@ -10,6 +10,11 @@ use crate::{Error, Result, Runtime, spec::Resources};
 /// Microseconds; what a number of processors is measured against.
 const PERIOD: u64 = 100_000;
 
+/// The weight of block devices in version 2, if their scheduler is BFQ.
+const WEIGHT: &str = "io.bfq.weight";
+/// The same where the kernel weighs by cost: told where the first is not there.
+const OTHER_WEIGHT: &str = "io.weight";
+
 /// One file of a controller and what is written into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Write {
@@ -46,6 +51,9 @@ fn write_all(cgroup: &Cgroup, all: &[Write]) -> Result<(), (PathBuf, io::Error)>
             }
             return Err((write.controller.into(), io::ErrorKind::NotFound.into()));
         };
+        if write.file == OTHER_WEIGHT && directory.join(WEIGHT).exists() {
+            continue;
+        }
         let path = directory.join(write.file);
         match fs::write(&path, &write.value) {
             Err(_) if !directory.is_dir() => {}
@@ -152,20 +160,38 @@ fn writes(wanted: &Resources, unified: &dyn Fn(&str) -> bool) -> Vec<Write> {
         writes.put("pids", ("pids.max", limit.clone()), ("pids.max", limit));
     }
     if let Some(weight) = wanted.blkio_weight {
-        let weight = weight.to_string();
-        writes.put(
-            "blkio",
-            ("blkio.bfq.weight", weight.clone()),
-            ("io.bfq.weight", weight),
-        );
+        let old = || ("blkio.bfq.weight", weight.to_string());
+        writes.put("blkio", old(), (WEIGHT, weight.to_string()));
+        writes.put("blkio", old(), (OTHER_WEIGHT, block_weight(weight).to_string()));
     }
     writes.all.dedup();
     writes.all
 }
 
-/// Shares of version 1 (2 to 262144) as a weight of version 2 (1 to 10000), as container runtimes convert them.
+/// A weight of version 1 (10 to 1000) as one of version 2 (1 to 10000), as container runtimes convert them.
+fn block_weight(weight: u16) -> u32 {
+    1 + u32::from(weight.saturating_sub(10)) * 9999 / 990
+}
+
+/// Shares of version 1 (2 to 262144) as a weight of version 2 (1 to 10000): so that the usual 1024 are the usual 100, on
+/// a curve through both ends. libcontainer converts those of a new container in the same way.
 fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            #[expect(clippy::cast_precision_loss, reason = "below 2^18")]
+            let power = (shares as f64).log2();
+            let exponent = power.mul_add(power, 125.0 * power) / 612.0 - 7.0 / 34.0;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "1 to 10000"
+            )]
+            let weight = 10_f64.powf(exponent).ceil() as u64;
+            weight.clamp(1, 10_000)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -207,12 +233,20 @@ mod tests {
             [
                 "memory.max 67108864",
                 "memory.swap.max 33554432",
-                "cpu.weight 39",
+                "cpu.weight 100",
                 "cpu.max 150000 100000",
                 "cpuset.cpus 0",
                 "pids.max max"
             ]
         );
         assert!(shown(&Resources::default(), true).is_empty());
+        let weights = [2, 3, 512, 1024, 2048, 262_143, 262_144].map(weight);
+        assert_eq!(weights, [1, 2, 59, 100, 170, 10_000, 10_000]);
+        let weighed = Resources {
+            blkio_weight: Some(300),
+            ..Resources::default()
+        };
+        assert_eq!(shown(&weighed, false), ["blkio.bfq.weight 300"]);
+        assert_eq!(shown(&weighed, true), ["io.bfq.weight 300", "io.weight 2930"]);
     }
 }
