@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests of what this machine's kernel may lack, in an emulated machine with Debian's cloud kernel.
 #
-#   tests/vm.sh                 the drivers' suites: sctp, contract, macvlan, ipvlan
+#   tests/vm.sh                 all suites
 #   tests/vm.sh SUITE…          sctp, macvlan, cgroups, reboot, …: see `suites` below
 #   tests/vm.sh -- NAME…        tests whose names contain one of these
 #
@@ -11,7 +11,7 @@
 # "reboot" comes last: each of its tests has a boot of its own, on the same disk.
 # Kernel and qemu are brought by tests/packages.sh and never installed.
 #
-# CNM_VM_LIMIT     seconds until the machine is stopped, tests or no tests (default 2400)
+# CNM_VM_LIMIT     seconds until the machine is stopped, tests or no tests (default 5400)
 # CNM_TEST_CACHE   the cache folder (default /var/cache/cnm-tests)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +25,7 @@ declare -A suites=(
     [segment]="vm segment::"
     [cgroups]="vm cgroups::"
     [docker]="vm docker::"
+    [users]="vm users::"
     [reboot]="vm reboot::"
 )
 
@@ -34,7 +35,7 @@ say() { printf '\n== %s\n' "$*"; }
 [ "$(id -u)" = 0 ] || fail "only root can bring and unpack packages: try \"sudo $0\""
 export PATH="$HOME/.cargo/bin:$PATH"
 export CNM_TEST_CACHE=${CNM_TEST_CACHE:-/var/cache/cnm-tests}
-limit=${CNM_VM_LIMIT:-2400}
+limit=${CNM_VM_LIMIT:-5400}
 
 wanted=()
 for word; do
@@ -47,8 +48,7 @@ for word; do
     wanted+=("${suites[$word]}")
     shift
 done
-# Those of whole daemons take ten minutes more: they are run when they are named.
-[ ${#wanted[@]} -gt 0 ] || wanted=("${suites[sctp]}" "${suites[contract]}" "${suites[macvlan]}" "${suites[ipvlan]}")
+[ ${#wanted[@]} -gt 0 ] || wanted=("${suites[@]}")
 
 deploy/needs.sh build run test vm
 tests/packages.sh busybox dnsmasq docker dockerd linux qemu
@@ -59,13 +59,17 @@ version=${modules##*/}
 
 say "programs for Linux $version"
 built() {
-    cargo test "$@" --features vm --no-run --locked --quiet --message-format=json-render-diagnostics |
+    cargo test "$@" --no-run --locked --quiet --message-format=json-render-diagnostics |
         jq -r 'select(.profile.test == true and .executable != null) | .executable'
 }
-declare -A programs=([drivers]=$(built -p drivers --lib))
+declare -A programs=()
+# As a part of the whole workspace, whose crates are then built once for all.
 if printf '%s\n' "${wanted[@]}" | grep -qv '^drivers '; then
     cargo build --workspace --bins --locked --quiet
-    programs[vm]=$(built -p system-tests --test vm)
+    programs[vm]=$(built --workspace --test vm --features system-tests/vm)
+fi
+if printf '%s\n' "${wanted[@]}" | grep -qv '^vm '; then
+    programs[drivers]=$(built -p drivers --lib --features vm)
 fi
 for program in "${programs[@]}"; do [ -x "$program" ] || fail "the tests were not built"; done
 
@@ -150,6 +154,7 @@ root() {
     cp "$modules"/modules.{builtin,builtin.modinfo,order} "$root/lib/modules/$version/"
     cp -r "$modules"/kernel/{net,crypto,lib} "$root/lib/modules/$version/kernel/"
     cp -r "$modules"/kernel/fs/overlayfs "$root/lib/modules/$version/kernel/fs/"
+    cp -r "$modules"/kernel/block "$root/lib/modules/$version/kernel/"
     cp -r "$modules"/kernel/drivers/net/{*.ko,ipvlan,vxlan,wireguard} "$root/lib/modules/$version/kernel/drivers/net/"
     "$busybox" depmod -b "$root" "$version"
     printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"

@@ -11,6 +11,8 @@ mod pair;
 mod reboot;
 #[path = "vm/segment.rs"]
 mod segment;
+#[path = "vm/users.rs"]
+mod users;
 
 use netlab::{Daemon, Host};
 

@@ -93,6 +93,11 @@ fn first_boot_makes_what_is_to_last() -> Test {
     container("halted", "--restart always")?;
     container("once", "--network lan")?;
     container("brief", "--rm --network lan")?;
+    wait_for("all to have begun", SOON, || {
+        let started = note("started");
+        ensure!(started.lines().count() == 8, "{started}");
+        Ok(())
+    })?;
     cnm("stop -t 5 stopped halted")?;
     cnm("exec always sh -c echo>/kept/here")?;
     fs::write(Path::new(NOTES).join("addresses"), cnm(ADDRESSES)?)?;
