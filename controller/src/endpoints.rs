@@ -179,6 +179,11 @@ impl Endpoints {
         Ok(())
     }
 
+    /// Whether an address is none of a network's pools', but one that the segment's own server is asked for.
+    pub fn asks_for(network: &model::Network, address: IpAddr) -> bool {
+        leases::gives(network, address)
+    }
+
     /// Whether a connection to a network could have these options, as far as they are ours: for one that is made later.
     ///
     /// # Errors

@@ -441,7 +441,10 @@ fn a_network_of_ipv6_alone_waits_for_its_server() -> Test {
     let server = scene.server("dhcp", &MANAGED)?;
     one.ok("run -d --name box --network lan busybox sleep 600")?;
     contains(&one.ok(&format!("{V6} box"))?, "fd00:5::1");
-    one.ok("rm -f box")?;
+    // The server is asked for this very one.
+    one.ok("run -d --name chosen --network lan --ip6 fd00:5::1abc busybox sleep 600")?;
+    assert_eq!(one.ok(&format!("{V6} chosen"))?.trim(), "fd00:5::1abc");
+    one.ok("rm -f box chosen")?;
     one.ok("network rm lan")?;
     // As routers say, and never.
     create("lan", "auto")?;

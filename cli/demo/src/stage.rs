@@ -176,7 +176,7 @@ impl Stage {
                 .to_string_lossy()
                 .into_owned();
             screen.say(&format!(
-                "{}: export CNM_HOST={} DOCKER_HOST={0}",
+                "{0}: export CNM_HOST={1} DOCKER_HOST={1}",
                 daemon.host().name(),
                 daemon.url()
             ));

@@ -1,7 +1,7 @@
 //! Connections that become a container's streams: with `Upgrade: tcp` and status 101, or in the old way, where the
 //! answer's body is the output and the request's body the input.
 
-use std::io::{self, Cursor};
+use std::io;
 
 use api_types::detach_keys::{self, Typed, Watcher};
 use axum::{
@@ -10,7 +10,6 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use engine::Streams;
 use futures::StreamExt as _;
 use hyper::{ext::ReasonPhrase, upgrade::OnUpgrade};
@@ -27,6 +26,9 @@ pub(crate) enum Hijack {
     /// The old way, with the rest of the request's body.
     Bodies(Option<Body>),
 }
+
+/// What a client hears first.
+pub(crate) type Before = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What the bytes are.
 const RAW: &str = "application/vnd.docker.raw-stream";
@@ -61,7 +63,7 @@ impl Hijack {
     /// Answers, sends what was written `before`, and copies until the output ends.
     pub(crate) fn answer(
         self,
-        before: Bytes,
+        before: Before,
         streams: Streams,
         kind: &'static str,
         leave: Option<Leave>,
@@ -82,7 +84,7 @@ impl Hijack {
                 if let Some(input) = input {
                     tokio::spawn(copy_input(input, streams.input));
                 }
-                let output = ReaderStream::new(Cursor::new(before).chain(streams.output));
+                let output = ReaderStream::new(before.chain(streams.output));
                 ([(header::CONTENT_TYPE, kind)], Body::from_stream(output)).into_response()
             }
         }
@@ -107,7 +109,7 @@ impl Hijack {
                     let Ok(connection) = connection else { return };
                     let mut connection = TokioIo::new(connection);
                     match started {
-                        Ok(streams) => copy(connection, Bytes::new(), streams, leave).await,
+                        Ok(streams) => copy(connection, nothing(), streams, leave).await,
                         Err(text) => {
                             // A client that left doesn't want to know.
                             let _ = connection.write_all(&on_stdout(&text, tty)).await;
@@ -118,11 +120,15 @@ impl Hijack {
                 switching(kind)
             }
             Self::Bodies(input) => match starting.await {
-                Ok(streams) => Self::Bodies(input).answer(Bytes::new(), streams, kind, leave),
+                Ok(streams) => Self::Bodies(input).answer(nothing(), streams, kind, leave),
                 Err(text) => ([(header::CONTENT_TYPE, kind)], on_stdout(&text, tty)).into_response(),
             },
         }
     }
+}
+
+fn nothing() -> Before {
+    Box::new(tokio::io::empty())
 }
 
 /// One frame, or the text alone for a terminal.
@@ -182,13 +188,13 @@ impl Leave {
 /// the keys to leave.
 async fn copy(
     connection: impl AsyncRead + AsyncWrite + Send + 'static,
-    before: Bytes,
+    before: Before,
     streams: Streams,
     leave: Option<Leave>,
 ) {
     let (mut from_client, mut to_client) = tokio::io::split(connection);
     let Streams { output, mut input } = streams;
-    let mut output = Cursor::new(before).chain(output);
+    let mut output = before.chain(output);
     let (keys, left) = leave.map(|leave| (leave.keys, leave.left)).unzip();
     let typing = tokio::spawn(async move {
         // A container that closed its input ends this direction only.

@@ -7,13 +7,15 @@ use engine::Streams;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::hijack::Before;
+
 /// Copies both ways until either side ends.
-pub(crate) async fn copy(socket: WebSocket, before: Bytes, streams: Streams, framed: bool, binary: bool) {
+pub(crate) async fn copy(socket: WebSocket, before: Before, streams: Streams, framed: bool, binary: bool) {
     let (mut to_client, mut from_client) = socket.split();
     let Streams {
-        mut output,
-        mut input,
+        output, mut input, ..
     } = streams;
+    let mut output = before.chain(output);
     let typing = async {
         while let Some(Ok(message)) = from_client.next().await {
             let bytes = match message {
@@ -29,7 +31,7 @@ pub(crate) async fn copy(socket: WebSocket, before: Bytes, streams: Streams, fra
         }
     };
     let showing = async {
-        let mut pending = BytesMut::from(&before[..]);
+        let mut pending = BytesMut::new();
         loop {
             while let Some(piece) = take(&mut pending, framed) {
                 let message = if binary {

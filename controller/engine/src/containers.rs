@@ -74,7 +74,7 @@ pub(crate) struct Core {
     pub(crate) runtime: Runtime,
     pub(crate) images: Arc<images::Store>,
     pub(crate) events: Arc<Events>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) volumes: volumes::Registry,
     /// Volume drivers of others.
     pub(crate) plugins: Arc<plugin_proto::Plugins>,
@@ -99,7 +99,7 @@ impl Core {
             runtime: parts.runtime.clone(),
             images: parts.images.clone(),
             events,
-            registry: Registry::open(parts.store.clone()).await?,
+            registry: Arc::new(Registry::open(parts.store.clone()).await?),
             volumes: volumes::Registry::open(parts.store.clone()).await?,
             plugins: parts.plugins.clone(),
             data_root: parts.data_root.clone(),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod full;
 mod life;
 mod networks;
 mod ports;

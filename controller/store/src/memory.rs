@@ -1,7 +1,10 @@
 //! A store in memory: for tests, and the reference for what a store does.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,7 +12,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Entry, Key, LeaseId, Listing, Result, Revision, Store, Txn, Watch,
+    Entry, Error, Key, LeaseId, Listing, Result, Revision, Store, Txn, Watch,
     image::Image,
     leases::{self, Due, Leases},
     watch::Watchers,
@@ -24,6 +27,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    /// As a full disk does.
+    refuses: AtomicBool,
     watchers: Watchers,
 }
 
@@ -66,6 +71,11 @@ impl Memory {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// From now on refuses every commit, as a store on a full disk does, or no more.
+    pub fn refuse(&self, refuses: bool) {
+        self.shared.refuses.store(refuses, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
@@ -80,6 +90,13 @@ impl Store for Memory {
 
     async fn commit(&self, txn: Txn) -> Result<Revision> {
         txn.check()?;
+        if self.shared.refuses.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable {
+                store: "memory",
+                address: "here".to_owned(),
+                source: "no room is left".into(),
+            });
+        }
         let mut state = self.shared.state();
         state.leases.check(&txn)?;
         self.shared.commit(&mut state, &txn)

@@ -39,7 +39,8 @@ impl Shim {
             at: Timestamp::now().unix_nanos(),
         };
         if dir.exists() {
-            exit::write(dir, &record).map_err(Error::file("writing the exit record in", dir))?;
+            // On a full disk it has ended nevertheless.
+            let _ = exit::write(dir, &record);
         }
         remove_files(&self.inner.paths)?;
         Ok(record.into())

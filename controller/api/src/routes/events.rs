@@ -15,7 +15,7 @@ use crate::{
         time,
     },
     params::Params,
-    status::Answer,
+    status::{Answer, Refusal},
     stream::json_lines,
 };
 
@@ -24,6 +24,14 @@ pub(crate) async fn follow(State(engine): State<Arc<Engine>>, params: Params) ->
     let filter = EventFilter::new(params.filters()?)?;
     let since = time::parse(params.text("since").unwrap_or_default(), now)?;
     let until = time::parse(params.text("until").unwrap_or_default(), now)?;
+    if since.zip(until).is_some_and(|(since, until)| until < since) {
+        let said = |name| params.text(name).unwrap_or_default();
+        return Err(Refusal::bad_request(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            said("since"),
+            said("until")
+        )));
+    }
     let subscription = engine.events.subscribe();
     Ok(json_lines(messages(subscription, filter, since, until, now)))
 }
@@ -36,7 +44,7 @@ struct Place {
     end: Option<Instant>,
 }
 
-/// The past is told only to those who say since when.
+/// The past is told only to those who say since when, or until when.
 fn messages(
     mut subscription: Subscription,
     filter: EventFilter,
@@ -48,7 +56,7 @@ fn messages(
     let past: VecDeque<Arc<Event>> = past;
     let past = past
         .into_iter()
-        .filter(|event| since.is_some_and(|since| event.at >= since))
+        .filter(|event| since.map_or(until.is_some(), |since| event.at >= since))
         .collect();
     let end = until.map(|until| Instant::now() + until.since(now));
     let place = Place {

@@ -8,14 +8,14 @@ use axum::{
     extract::{Path, Request, State, ws::WebSocketUpgrade},
     response::{IntoResponse as _, Response},
 };
-use bytes::Bytes;
 use engine::{Attach, Engine, LogQuery, WaitCondition};
-use futures::{StreamExt as _, stream};
+use futures::stream;
 use model::Timestamp;
+use tokio_util::io::StreamReader;
 
 use crate::{
     convert::time,
-    hijack::{Hijack, Leave, media_type},
+    hijack::{Before, Hijack, Leave, media_type},
     params::Params,
     status::{Answer, Refusal},
     stream::{bytes, json_lines},
@@ -96,7 +96,7 @@ pub(crate) async fn attach(
         };
         return Ok(bytes(kind, engine.containers.logs(&id, query)?));
     }
-    let before = written(&engine, &id, &params).await?;
+    let before = written(&engine, &id, &params)?;
     let leave = if tty && params.flag("stdin") {
         let (engine, id) = (engine.clone(), id.clone());
         Some(Leave::by(params.text("detachKeys"), move || {
@@ -119,19 +119,19 @@ fn wanted(params: &Params) -> Attach {
     }
 }
 
-/// What was written before, for who asks.
-async fn written(engine: &Engine, id: &str, params: &Params) -> Answer<Bytes> {
+/// What was written before, for who asks: it may be more than there is memory, so it is read as it is sent.
+fn written(engine: &Engine, id: &str, params: &Params) -> Answer<Before> {
     if !params.flag("logs") {
-        return Ok(Bytes::new());
+        return Ok(Box::new(tokio::io::empty()));
     }
     let query = LogQuery {
         stdout: params.flag("stdout"),
         stderr: params.flag("stderr"),
+        // What is written from now on comes by the streams themselves.
+        until: Some(Timestamp::now()),
         ..LogQuery::default()
     };
-    let lines = engine.containers.logs(id, query)?;
-    let lines: Vec<_> = lines.filter_map(|line| async { line.ok() }).collect().await;
-    Ok(lines.concat().into())
+    Ok(Box::new(StreamReader::new(engine.containers.logs(id, query)?)))
 }
 
 /// `GET /containers/ID/attach/ws`: the same as messages of a WebSocket, which have no frames of ours.
@@ -143,7 +143,7 @@ pub(crate) async fn attach_ws(
     socket: WebSocketUpgrade,
 ) -> Answer<Response> {
     let tty = engine.containers.inspect(&id)?.record.settings.tty;
-    let before = written(&engine, &id, &params).await?;
+    let before = written(&engine, &id, &params)?;
     let streams = engine.containers.attach(&id, wanted(&params)).await?;
     // Before 1.28 messages were text.
     let binary = version >= ApiVersion(1, 28);

@@ -224,3 +224,33 @@ async fn a_client_that_leaves_ends_no_operation_half_way() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn the_past_of_events_is_told_to_who_says_since_or_until_when() {
+    let client = Client::new().await;
+    client.create("web", json!({})).await;
+    let now = model::Timestamp::now().unix_nanos() / 1_000_000_000 + 1;
+    let mine = "filters=%7B%22container%22%3A%5B%22web%22%5D%7D";
+    for (asked, told) in [
+        (format!("until={now}"), true),
+        (format!("since=0&until={now}"), true),
+        (format!("since={}&until={now}", now - 600), true),
+        (format!("since={now}&until={now}"), false),
+    ] {
+        let reply = client.get(&format!("/events?{asked}&{mine}")).await;
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert_eq!(
+            (reply.status, text.contains("\"create\"")),
+            (200, told),
+            "{asked}: {text}"
+        );
+    }
+    let reply = client.get(&format!("/events?since={now}&until=1")).await;
+    assert_eq!(
+        (reply.status, reply.message()),
+        (
+            400,
+            format!("`since` time ({now}) cannot be after `until` time (1)")
+        )
+    );
+}

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Container {
     /// How many restarts are between stop and start.
     kept: AtomicUsize,
     execs: Mutex<BTreeMap<String, Arc<ExecEntry>>>,
+    /// Its record in the store is older than here.
+    unwritten: AtomicBool,
     /// What its probes say; none without a health check.
     pub(super) health: Mutex<Option<Health>>,
 }
@@ -81,6 +83,7 @@ impl Container {
             prepared: Mutex::default(),
             kept: AtomicUsize::new(0),
             execs: Mutex::default(),
+            unwritten: AtomicBool::new(false),
             health: Mutex::default(),
         })
     }
@@ -124,6 +127,15 @@ impl Container {
 
     pub(super) fn set_prepared(&self, prepared: Option<Prepared>) {
         *lock(&self.prepared) = prepared;
+    }
+
+    /// Notes whether its record in the store is older than here; what was noted before.
+    pub(super) fn set_unwritten(&self, unwritten: bool) -> bool {
+        self.unwritten.swap(unwritten, Ordering::SeqCst)
+    }
+
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.unwritten.load(Ordering::SeqCst)
     }
 
     /// Keeps it though it is made to be removed when it exits.

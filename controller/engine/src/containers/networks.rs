@@ -95,16 +95,29 @@ pub(super) fn check(network: &Network, wishes: &Wishes) -> Result<()> {
     let wanted = [wishes.ipv4.map(IpAddr::V4), wishes.ipv6.map(IpAddr::V6)];
     for address in wanted.into_iter().flatten() {
         // A server on the segment decides, and is asked for it.
-        let elsewhere = network.ipam.driver.as_str() == "dhcp" && address.is_ipv4();
+        let elsewhere = controller::Endpoints::asks_for(network, address);
         if !elsewhere && network.pool_around(address).is_none() {
-            let pools: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
             return Err(Error::invalid(format!(
                 "invalid endpoint settings: no configured subnet contains IP address {address}"
             ))
-            .with_hint(format!("network {} has {}", network.name, pools.join(" and "))));
+            .with_hint(what_it_has(network)));
         }
     }
     controller::Endpoints::check_options(network, &wishes.options).map_err(Error::from)
+}
+
+fn what_it_has(network: &Network) -> String {
+    let pools: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+    let routers = network.enable_ipv6 && network.ipam.driver.as_str() == "dhcp";
+    match (pools.is_empty(), routers) {
+        (false, _) => format!("network {} has {}", network.name, pools.join(" and ")),
+        (true, true) => {
+            "of addresses that routers announce nobody can choose: a network made with --ipam-opt \
+             cnm.dhcp.ipv6=stateful asks a server for it"
+                .to_owned()
+        }
+        (true, false) => format!("network {} has no subnets of its own", network.name),
+    }
 }
 
 /// Refuses connections that the container's mode rules out.
@@ -281,4 +294,51 @@ pub(super) async fn detach_lost(core: &Core, container: &str, network: &str) -> 
         "disconnecting from network {}",
         network.name
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leased(options: &[(&str, &str)]) -> Network {
+        let options: Labels = options
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "id": "ab".repeat(32), "name": "lan", "driver": "macvlan", "scope": "local", "lifecycle": "active",
+            "created": "2026-11-21T09:00:00Z", "labels": {}, "options": {}, "enable_ipv4": true, "enable_ipv6": true,
+            "internal": false, "attachable": false, "predefined": false,
+            "ipam": {"driver": "dhcp", "options": options, "subnets": []}, "pools": [], "vnis": []
+        }))
+        .expect("a network")
+    }
+
+    #[test]
+    fn a_segments_server_may_be_asked_for_an_address_of_either_family() {
+        let at = |address: &str| {
+            let address: IpAddr = address.parse().expect("an address");
+            let mut wishes = Wishes::default();
+            match address {
+                IpAddr::V4(v4) => wishes.ipv4 = Some(v4),
+                IpAddr::V6(v6) => wishes.ipv6 = Some(v6),
+            }
+            wishes
+        };
+        const HOW: &str = "cnm.dhcp.ipv6";
+        for (options, address, wanted) in [
+            (&[][..], "198.18.0.9", true),
+            (&[(HOW, "stateful")], "198.18.0.9", true),
+            (&[(HOW, "stateful")], "2001:db8::9", true),
+            (&[], "2001:db8::9", false),
+            (&[(HOW, "slaac")], "2001:db8::9", false),
+        ] {
+            let checked = check(&leased(options), &at(address));
+            assert_eq!(checked.is_ok(), wanted, "{options:?} {address}: {checked:?}");
+            if let Err(error) = checked {
+                let hint = error.hint().unwrap_or_default();
+                assert!(hint.contains("cnm.dhcp.ipv6=stateful"), "{hint}");
+            }
+        }
+    }
 }

@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use model::{ContainerId, ContainerName};
 use store::{Key, Store, Table, Txn};
+use tokio::sync::MutexGuard as MutexGuardOf;
 
 use super::container::Container;
 use crate::{
@@ -16,6 +18,9 @@ use crate::{
 
 /// The schema number grows when an older daemon could no longer read what this one writes.
 const SCHEMA: u32 = 1;
+/// When a record that could not be written is tried again: first, and at most so much later each time.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+const LAST_TRY: Duration = Duration::from_secs(30);
 
 /// Containers by id and name.
 #[derive(Debug)]
@@ -70,24 +75,82 @@ impl Registry {
     }
 
     /// Changes a container's record, in the store first; readers see it after.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone; the store's.
     pub(crate) async fn update(
         &self,
         container: &Container,
         change: impl FnOnce(&mut Record),
     ) -> Result<Arc<Record>> {
-        let _saving = container.saving.lock().await;
+        let _saving = self.saving(container).await?;
         let mut record = Record::clone(&container.record());
         change(&mut record);
         self.store.commit(self.records.put(record.id, &record)).await?;
+        container.set_unwritten(false);
         Ok(container.publish(record))
+    }
+
+    /// Changes a container's record to what has happened, whether the store can be told or not: a full disk keeps no process
+    /// alive, and nobody from ending one. What could not be written is written as soon as it can be.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone.
+    pub(crate) async fn note(
+        self: &Arc<Self>,
+        container: &Container,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Arc<Record>> {
+        let _saving = self.saving(container).await?;
+        let mut record = Record::clone(&container.record());
+        change(&mut record);
+        match self.store.commit(self.records.put(record.id, &record)).await {
+            Ok(_) => {
+                container.set_unwritten(false);
+            }
+            Err(error) => {
+                tracing::error!(container = %record.name, %error, "what became of it is written later");
+                self.write_later(container);
+            }
+        }
+        Ok(container.publish(record))
+    }
+
+    fn write_later(self: &Arc<Self>, container: &Container) {
+        let Some(container) = self.get(&container.id()) else {
+            return;
+        };
+        if container.set_unwritten(true) {
+            return; // somebody is at it
+        }
+        let registry = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut pause = FIRST_TRY;
+            while container.is_unwritten() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_TRY);
+                if let Err(Error::NotFound { .. }) = registry.update(&container, |_| {}).await {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The right to change its record, while there is one: what waited for that while it was removed comes too late.
+    async fn saving<'a>(&self, container: &'a Container) -> Result<MutexGuardOf<'a, ()>> {
+        let saving = container.saving.lock().await;
+        match self.get(&container.id()) {
+            Some(_) => Ok(saving),
+            None => Err(no_such(container.record().name.as_str())),
+        }
     }
 
     /// Gives a container another name.
     ///
     /// # Errors
-    /// `Conflict` when the name is taken.
+    /// `Conflict` when the name is taken; `NotFound` when it is gone.
     pub(crate) async fn rename(&self, container: &Container, name: ContainerName) -> Result<()> {
-        let _saving = container.saving.lock().await;
+        let _saving = self.saving(container).await?;
         let mut record = Record::clone(&container.record());
         if let Some(holder) = self.named(&name) {
             return Err(name_taken(&name, holder.id()));

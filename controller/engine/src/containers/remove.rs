@@ -25,8 +25,9 @@ pub(super) async fn remove(
     if container.subscribe().borrow().removed {
         return Ok(()); // --rm was quicker
     }
+    // On a full disk, what it leaves is the room that its removal needs.
     core.registry
-        .update(container, |record| {
+        .note(container, |record| {
             record.state.phase = Phase::Removing;
             record.state.with_volumes = volumes;
         })
@@ -34,7 +35,7 @@ pub(super) async fn remove(
     if let Err(error) = forget(core, container).await {
         let dead = core
             .registry
-            .update(container, |record| record.state.phase = Phase::Dead)
+            .note(container, |record| record.state.phase = Phase::Dead)
             .await;
         if let Err(dead) = dead {
             tracing::warn!(container = %container.record().name, error = %dead, "recording a failed removal");
@@ -86,7 +87,9 @@ async fn forget(core: &Core, container: &Container) -> Result<()> {
         _ => Ok(()),
     })
     .await?;
-    for exec in container.execs().keys() {
+    // They know their container as it knows them: left here, neither would ever go.
+    let execs = std::mem::take(&mut *container.execs());
+    for exec in execs.keys() {
         core.forget_exec(exec);
     }
     core.registry.remove(container).await

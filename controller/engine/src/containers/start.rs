@@ -147,7 +147,7 @@ async fn give_up(core: &Core, container: &Container, error: Error) -> Error {
     let text = error.to_string();
     let recorded = core
         .registry
-        .update(container, |record| {
+        .note(container, |record| {
             let state = &mut record.state;
             if state.phase != Phase::Created {
                 state.phase = Phase::Exited;

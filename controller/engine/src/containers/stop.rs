@@ -56,7 +56,7 @@ async fn hold_back(core: &Core, container: &Container) -> Result<Held> {
         } else {
             let update = core
                 .registry
-                .update(container, |record| record.state.stopped = true);
+                .note(container, |record| record.state.stopped = true);
             if update.await?.state.phase.has_process() {
                 return Ok(Held::Running);
             }
@@ -246,7 +246,7 @@ async fn cancel_restart(core: &Core, container: &Container) -> Result<bool> {
     if container.record().state.phase != Phase::Restarting {
         return Ok(false);
     }
-    let update = core.registry.update(container, |record| {
+    let update = core.registry.note(container, |record| {
         record.state.stopped = true;
         record.state.phase = Phase::Exited;
     });

@@ -56,11 +56,21 @@ fn delay(restarts: u32) -> Duration {
 pub(super) fn watch(core: &Arc<Core>, container: &Arc<Container>, shim: Shim) {
     let (core, container) = (core.clone(), container.clone());
     tokio::spawn(async move {
-        match shim.wait().await {
-            Ok(exit) => Box::pin(exited(&core, &container, exit)).await,
-            Err(error) => {
-                tracing::error!(container = %container.record().name, error = %error, "waiting for a container");
+        let mut pause = FIRST_DELAY;
+        loop {
+            match shim.wait().await {
+                Ok(exit) => return Box::pin(exited(&core, &container, exit)).await,
+                Err(error) => {
+                    tracing::error!(container = %container.record().name, %error, "waiting for a container");
+                }
             }
+            // It could not be asked just now (no descriptors, say): it runs all the same, and will end.
+            let mut changes = container.subscribe();
+            let ended = changes.wait_for(|now| now.removed || !now.record.state.phase.has_process());
+            if tokio::time::timeout(pause, ended).await.is_ok() {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_DELAY);
         }
     });
 }
@@ -126,7 +136,7 @@ pub(super) async fn ended_meanwhile(core: &Arc<Core>, container: &Arc<Container>
 
 async fn record(core: &Core, container: &Container, exit: &Exit, next: Next) {
     let health = container.no_longer_healthy();
-    let recorded = core.registry.update(container, |record| {
+    let recorded = core.registry.note(container, |record| {
         let state = &mut record.state;
         state.health = health;
         state.phase = match next {

@@ -21,6 +21,12 @@ pub(super) async fn leave(bench: &Bench, name: &str, phase: Phase) {
         .expect("written");
 }
 
+/// How the containers that are recorded are.
+pub(super) async fn phases(bench: &Bench) -> Vec<Phase> {
+    let (_, all) = records().list(&bench.store).await.expect("records");
+    all.iter().map(|one| one.record.state.phase).collect()
+}
+
 #[tokio::test]
 async fn a_restarted_daemon_brings_records_and_world_together() {
     let bench = Bench::new();

@@ -20,7 +20,7 @@ use super::{
 
 /// When the shim goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// Before anything is asked: it has been taken away, and what it recorded is not yet known.
     Before,
     /// When it has read what is asked of it.
@@ -112,7 +112,7 @@ impl Shim {
 }
 
 /// A daemon with a container that runs, and the end of its shim.
-async fn running(end: End) -> (Bench, Arc<Engine>, oneshot::Sender<()>) {
+pub(super) async fn running(end: End) -> (Bench, Arc<Engine>, oneshot::Sender<()>) {
     let bench = Bench::new();
     let engine = bench.start().await;
     import(&engine, "busybox").await;
@@ -148,7 +148,7 @@ enum Answer {
     NoStart,
 }
 
-fn exec() -> engine::CreateExec {
+pub(super) fn exec() -> engine::CreateExec {
     engine::CreateExec {
         config: engine::run::ExecConfig {
             cmd: vec!["sh".into()],

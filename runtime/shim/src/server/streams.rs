@@ -4,7 +4,7 @@
 //! moment, as a slow terminal would, and is cut when it takes nothing at all; so nothing is lost to those who read.
 
 use std::{
-    io,
+    io::{self, Write as _},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -326,5 +326,6 @@ fn attached_key(client: &Client) -> Option<Key> {
     reason = "standard error is the shim's own file in the bundle"
 )]
 pub(super) fn complain(doing: &str, error: &dyn std::error::Error) {
-    eprintln!("{doing}: {error}");
+    // It goes to a file: on a full disk that fails too, and is no reason to end.
+    let _ = writeln!(io::stderr(), "{doing}: {error}");
 }

@@ -1,6 +1,6 @@
 //! How containers end, and what is told of it.
 
-use std::time::Instant;
+use std::{fs, os::unix::fs::symlink, time::Instant};
 
 use model::ContainerId;
 use runtime::{
@@ -25,6 +25,24 @@ fn the_exit_code_is_the_commands() {
             assert_eq!((state.status, state.pid), (Status::Exited, None));
             container.end().await;
         }
+    });
+}
+
+/// Its log, the shim's own complaints about that, and the record of its end.
+#[test]
+fn where_nothing_can_be_written_a_container_ends_as_it_would() {
+    with_lab(async |lab| {
+        let id = ContainerId::random();
+        let dir = lab.path().join(id.short());
+        fs::create_dir_all(dir.join("exit.json.next")).unwrap();
+        for name in ["log", "shim.err"] {
+            symlink("/dev/full", dir.join(name)).unwrap();
+        }
+        let config = script("i=0; while [ $i -lt 50 ]; do echo lost; i=$((i+1)); done; exit 7");
+        let container = lab.try_open(id, config, Io::default()).await.unwrap();
+        container.start().await;
+        assert_eq!(container.shim.wait().await.unwrap().code, 7);
+        container.end().await;
     });
 }
 
