@@ -3,17 +3,12 @@
 use std::{fs, io, path::PathBuf};
 
 use model::ContainerId;
-use shim_protocol::cgroup::Cgroup;
+use shim_protocol::cgroup::{Cgroup, block_weights};
 
 use crate::{Error, Result, Runtime, spec::Resources};
 
 /// Microseconds; what a number of processors is measured against.
 const PERIOD: u64 = 100_000;
-
-/// The weight of block devices in version 2, if their scheduler is BFQ.
-const WEIGHT: &str = "io.bfq.weight";
-/// The same where the kernel weighs by cost: told where the first is not there.
-const OTHER_WEIGHT: &str = "io.weight";
 
 /// One file of a controller and what is written into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,14 +46,15 @@ fn write_all(cgroup: &Cgroup, all: &[Write]) -> Result<(), (PathBuf, io::Error)>
             }
             return Err((write.controller.into(), io::ErrorKind::NotFound.into()));
         };
-        if write.file == OTHER_WEIGHT && directory.join(WEIGHT).exists() {
+        let path = directory.join(write.file);
+        // Kernels count swap, and weigh block devices, only where they were built to; one weight is enough.
+        let is_missing = is_optional(write.file) && !path.exists();
+        let is_said = write.file == "io.weight" && directory.join("io.bfq.weight").exists();
+        if is_missing || is_said {
             continue;
         }
-        let path = directory.join(write.file);
         match fs::write(&path, &write.value) {
             Err(_) if !directory.is_dir() => {}
-            // Kernels count swap, and weigh block devices, only where they were built to.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && is_optional(write.file) => {}
             other => other.map_err(|error| (path, error))?,
         }
     }
@@ -160,17 +156,12 @@ fn writes(wanted: &Resources, unified: &dyn Fn(&str) -> bool) -> Vec<Write> {
         writes.put("pids", ("pids.max", limit.clone()), ("pids.max", limit));
     }
     if let Some(weight) = wanted.blkio_weight {
-        let old = || ("blkio.bfq.weight", weight.to_string());
-        writes.put("blkio", old(), (WEIGHT, weight.to_string()));
-        writes.put("blkio", old(), (OTHER_WEIGHT, block_weight(weight).to_string()));
+        for new in block_weights(weight) {
+            writes.put("blkio", ("blkio.bfq.weight", weight.to_string()), new);
+        }
     }
     writes.all.dedup();
     writes.all
-}
-
-/// A weight of version 1 (10 to 1000) as one of version 2 (1 to 10000), as container runtimes convert them.
-fn block_weight(weight: u16) -> u32 {
-    1 + u32::from(weight.saturating_sub(10)) * 9999 / 990
 }
 
 /// Shares of version 1 (2 to 262144) as a weight of version 2 (1 to 10000): so that the usual 1024 are the usual 100, on

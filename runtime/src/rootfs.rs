@@ -13,6 +13,7 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Component, Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
@@ -187,9 +188,17 @@ fn make(directory: &Path, mode: u32) -> Result<()> {
 }
 
 fn overlay(layers: &[PathBuf], directories: &Directories) -> rustix::io::Result<OwnedFd> {
+    // Kernels before 6.5 know no layers one by one, and complain of them in their log: once is enough.
+    static AT_ONCE: AtomicBool = AtomicBool::new(false);
+    if AT_ONCE.load(Ordering::Relaxed) {
+        return at_once(layers, directories);
+    }
     match by_layer(layers, directories) {
-        // Kernels before 6.5 know no layers one by one.
-        Err(Errno::INVAL) => at_once(layers, directories),
+        Err(Errno::INVAL) => {
+            let mounted = at_once(layers, directories)?;
+            AT_ONCE.store(true, Ordering::Relaxed);
+            Ok(mounted)
+        }
         other => other,
     }
 }

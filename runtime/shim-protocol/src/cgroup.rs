@@ -92,6 +92,19 @@ impl Cgroup {
         })
     }
 
+    /// Where there is version 2 alone, makes what is above the cgroup. libcontainer makes all, but fails where somebody
+    /// else does so in the same moment: after a boot, that is every container that starts with the daemon.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn make_above(&self) -> io::Result<()> {
+        if self.hierarchies.iter().any(Hierarchy::has_controllers) {
+            return Ok(());
+        }
+        let mut above = self.hierarchies.iter().filter_map(|one| one.path.parent());
+        above.try_for_each(fs::create_dir_all)
+    }
+
     /// Makes the cgroup in every hierarchy of version 1 controllers and moves the calling process in, as above. Answers
     /// where each is mounted, and the cgroup's directory there.
     ///
@@ -173,6 +186,17 @@ impl Cgroup {
             .count();
         left == 0
     }
+}
+
+/// The files of version 2 that weigh input and output of block devices, and what goes into each for a weight of version 1
+/// (10 to 1000): that of the scheduler BFQ, and where it is not there that of the kernel's own count of costs (1 to
+/// 10000).
+pub fn block_weights(weight: u16) -> [(&'static str, String); 2] {
+    let other = 1 + u32::from(weight.saturating_sub(10)) * 9999 / 990;
+    [
+        ("io.bfq.weight", weight.to_string()),
+        ("io.weight", other.to_string()),
+    ]
 }
 
 fn hierarchies(mountinfo: &str, path: &str) -> Vec<Hierarchy> {
@@ -332,6 +356,34 @@ mod tests {
             assert!(Cgroup::locate(path).is_err(), "{path:?}");
         }
         assert!(Cgroup::locate("/cnm/x").is_ok());
+    }
+
+    #[test]
+    fn what_is_above_a_cgroup_is_made_where_there_is_version_2_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let hierarchy = |controllers: &[&str]| Hierarchy {
+            controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+            mount: folder.path().to_owned(),
+            path: folder.path().join("cnm/abc"),
+        };
+        let cgroup = |hierarchies| Cgroup { hierarchies };
+        let hybrid = cgroup(vec![hierarchy(&["memory"]), hierarchy(&[])]);
+        hybrid.make_above().unwrap();
+        assert!(!folder.path().join("cnm").exists());
+        for _ in 0..2 {
+            cgroup(vec![hierarchy(&[])]).make_above().unwrap();
+            assert!(folder.path().join("cnm").exists());
+            assert!(!folder.path().join("cnm/abc").exists());
+        }
+    }
+
+    #[test]
+    fn weights_of_block_devices_reach_from_end_to_end() {
+        for (weight, other) in [(10, "1"), (100, "910"), (300, "2930"), (1000, "10000")] {
+            let [bfq, cost] = block_weights(weight);
+            assert_eq!(bfq, ("io.bfq.weight", weight.to_string()));
+            assert_eq!(cost, ("io.weight", other.to_owned()));
+        }
     }
 
     #[test]

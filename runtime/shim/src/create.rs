@@ -4,6 +4,7 @@
 //! The container's first process is made a child of the shim, not of this child (`CLONE_PARENT`), so the shim can
 //! wait for it. Why a command can't be executed is told on the status pipe by the process that was to become it.
 
+mod blocks;
 mod devices;
 
 use std::{
@@ -52,10 +53,11 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
     std::env::set_current_dir(&launch.state).context("entering the shim's directory")?;
     let mut spec = Spec::load(launch.bundle.join("config.json")).context("reading the bundle")?;
     let staged = mounts::prepare(launch, &mut spec)?;
+    let weight = blocks::take_weight(launch, &mut spec)?;
     place::take(launch, &spec).context("entering the container's cgroup")?;
     let (confinement, bundle) = match Confinement::of(launch, &spec)? {
         Some((confinement, spec)) => (Some(Rc::new(confinement)), other_bundle(launch, spec)?),
-        None if staged => (None, other_bundle(launch, spec.clone())?),
+        None if staged || weight.is_some() => (None, other_bundle(launch, spec.clone())?),
         None => (None, launch.bundle.clone()),
     };
     let executor = CommandExecutor {
@@ -88,6 +90,9 @@ fn create(launch: &Launch, stdio: Option<&Stdio>, size: Option<Winsize>, ways: &
         .with_detach(true)
         .build()?;
     spare(launch, &spec).context("telling the kernel not to kill for memory")?;
+    if let Some(weight) = weight {
+        blocks::weigh(launch, weight).context("weighing block devices")?;
+    }
     devices::keep(launch, &spec).context(
         "keeping devices of the host from the container (the kernel needs CONFIG_CGROUP_BPF for it)",
     )?;

@@ -16,6 +16,8 @@ const MAKERS: i64 = 3;
 /// Moves the calling process, which has one thread and private mounts of its own. Where there are no version 1 controllers, that is libcontainer's; so
 /// it is where so few processes are allowed that this one would be too many.
 pub(crate) fn take(launch: &Launch, spec: &Spec) -> io::Result<()> {
+    let cgroup = Cgroup::locate(&launch.cgroup)?;
+    cgroup.make_above()?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let limit = resources
         .and_then(|resources| resources.pids().as_ref())
@@ -23,7 +25,6 @@ pub(crate) fn take(launch: &Launch, spec: &Spec) -> io::Result<()> {
     if limit.is_some_and(|limit| (1..MAKERS).contains(&limit)) {
         return Ok(());
     }
-    let cgroup = Cgroup::locate(&launch.cgroup)?;
     let places = cgroup.found()?;
     if places.is_empty() {
         return Ok(());
