@@ -138,7 +138,7 @@ root() {
     fi
     if grep -q '^vm docker::' <<<"$names"; then
         carry_package docker usr/bin/docker
-        carry_package dockerd usr/sbin/{dockerd,runc,docker-init} usr/bin/{containerd,containerd-shim-runc-v2,docker-proxy}
+        carry_package dockerd usr/sbin/{dockerd,docker-proxy,runc} usr/bin/{containerd,containerd-shim-runc-v2,docker-init,tini-static}
     fi
     for word in ip nft ping nsenter conntrack flock tar mount unshare curl; do carry "$(found "$word")"; done
     # The tools of iptables are one program under many names, with an extension for each match and target.
