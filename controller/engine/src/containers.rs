@@ -23,6 +23,7 @@ mod registry;
 mod release;
 mod remove;
 mod renamed;
+mod reserved;
 mod shares;
 mod signal;
 mod start;
@@ -152,6 +153,7 @@ impl Containers {
     /// Takes over what runs, finishes what was left, and starts what is to run with the daemon.
     pub(crate) async fn adopt(&self) {
         adopt::adopt_all(&self.core).await;
+        reserved::keep(&self.core);
     }
 
     /// Brings what they say of their networks up to the networks' names.

@@ -106,6 +106,7 @@ impl Leases {
         let table = table(request.network);
         Ok(match before {
             None => table.create(wanted, &lease),
+            Some(found) if found.record == lease => Txn::new(),
             Some(found) => table.replace(wanted, found.revision, &lease),
         })
     }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::IpAddr,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +11,9 @@ use std::{
 use model::{ContainerId, ContainerName, NetworkId, Timestamp};
 use runtime::spec::{HostFacts, Namespace};
 
-use super::{AskedShares, Core, container::Container, links, merge, naming, networks, ports, shares, signal};
+use super::{
+    AskedShares, Core, container::Container, links, merge, naming, networks, ports, reserved, shares, signal,
+};
 use crate::{
     error::{Error, Result},
     record::{ImageUse, NetworkMode, Record, Settings, State, Wishes},
@@ -116,7 +117,7 @@ pub(super) async fn create(core: &Core, request: CreateContainer) -> Result<Arc<
     match created {
         Ok(container) => {
             make_volumes(core, &container, &image, &reserved).await?;
-            reserve(core, &container).await;
+            reserved::reserve(core, &container, None).await;
             core.events.send(container.event("create", &[]));
             Ok(container)
         }
@@ -166,26 +167,6 @@ async fn fill_volumes(
         core.registry.update(container, filled).await?;
     }
     Ok(())
-}
-
-/// Sets static addresses aside for as long as the container exists. One that somebody has is told by the start, as Docker
-/// does: it may be free by then.
-async fn reserve(core: &Core, container: &Container) {
-    let record = container.record();
-    for (network, wishes) in &record.networks {
-        let (v4, v6) = (wishes.ipv4.map(IpAddr::V4), wishes.ipv6.map(IpAddr::V6));
-        let wanted: Vec<_> = v4.into_iter().chain(v6).collect();
-        if wanted.is_empty() {
-            continue;
-        }
-        let endpoints = &core.controller.endpoints;
-        if let Err(error) = endpoints
-            .reserve(*network, record.id, &record.name, &wanted)
-            .await
-        {
-            tracing::info!(container = %record.name, %error, "its address is not set aside");
-        }
-    }
 }
 
 async fn create_with_any_name(

@@ -3,6 +3,7 @@
 use tokio::sync::watch;
 
 use super::container::{Container, Published};
+use crate::record::Phase;
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum WaitCondition {
     NotRunning,
     /// It exits once more.
     NextExit,
-    /// It is gone.
+    /// It is gone, or could not be removed.
     Removed,
 }
 
@@ -43,7 +44,8 @@ impl Wait {
                 || match condition {
                     WaitCondition::NotRunning => !now.record.state.phase.is_up(),
                     WaitCondition::NextExit => now.exits > exits,
-                    WaitCondition::Removed => false,
+                    // Who waits for that would wait until somebody has mended what keeps it.
+                    WaitCondition::Removed => now.record.state.phase == Phase::Dead,
                 }
         };
         // An error says that the container itself is gone; what was published last still tells how it ended.

@@ -23,6 +23,8 @@ use tempfile::TempDir;
 pub(crate) struct Bench {
     pub(crate) kernel: Arc<FakeKernel>,
     pub(crate) store: Memory,
+    /// What it shares with other hosts.
+    pub(crate) cluster: Option<Memory>,
     pub(crate) folder: TempDir,
     images: Arc<images::Store>,
 }
@@ -34,6 +36,7 @@ impl Bench {
         Self {
             kernel: Arc::new(FakeKernel::new()),
             store: Memory::new(),
+            cluster: None,
             folder,
             images: Arc::new(images),
         }
@@ -78,7 +81,11 @@ impl Bench {
 
     async fn controller(&self, local: Arc<dyn Store>) -> Arc<Controller> {
         let kernel: Arc<dyn Kernel> = self.kernel.clone();
-        let stores = Stores::alone(local);
+        let shared = |memory: &Memory| -> Arc<dyn Store> { Arc::new(memory.clone()) };
+        let stores = Stores {
+            local,
+            global: self.cluster.as_ref().map(shared),
+        };
         let node = Node {
             id: NodeId::from_bytes([1; 32]),
             hostname: "host".to_owned(),

@@ -42,11 +42,14 @@ async fn a_full_disk_keeps_nobody_from_stopping_and_a_removal_is_finished_later(
     let stopped = engine.containers.stop("web", &asked);
     let stopped = tokio::time::timeout(PATIENCE, stopped).await.expect("in time");
     stopped.expect("it is stopped");
+    let gone = engine.containers.wait("web", WaitCondition::Removed);
     engine
         .containers
         .remove("web", false)
         .await
         .expect_err("its record can't be removed");
+    let told = tokio::time::timeout(PATIENCE, gone.expect("a wait").finish());
+    told.await.expect("clients of --rm wait for that");
     assert_eq!(bench.homes(), 0, "the room that it took is given back first");
     bench.store.refuse(false);
     engine.containers.remove("web", false).await.expect("removed");

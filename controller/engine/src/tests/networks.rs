@@ -2,9 +2,15 @@ use engine::{AskedMode, CreateNetwork, Error, NetworkError, record::Wishes};
 use model::NetworkName;
 
 use super::bench::{Bench, import, request};
+use store::{Key, Store as _, Txn, memory::Memory};
 
 async fn network(engine: &engine::Engine, name: &str, subnet: &str) {
+    network_of(engine, name, "bridge", subnet).await;
+}
+
+async fn network_of(engine: &engine::Engine, name: &str, driver: &str, subnet: &str) {
     let mut asked = CreateNetwork::named(NetworkName::new(name).expect("a name"));
+    asked.driver = Some(model::DriverName::new(driver).expect("a driver"));
     asked.ipam.subnets = vec![model::SubnetRequest {
         subnet: Some(subnet.parse().expect("a subnet")),
         ip_range: None,
@@ -202,4 +208,39 @@ async fn a_network_that_went_while_its_container_was_stopped_is_named_at_the_sta
         ),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_host_that_was_taken_for_dead_sets_its_stopped_containers_addresses_aside_again() {
+    let cluster = Memory::new();
+    let mut bench = Bench::new();
+    bench.cluster = Some(cluster.clone());
+    let engine = bench.start().await;
+    import(&engine, "busybox").await;
+    network_of(&engine, "ol1", "overlay", "172.16.2.0/24").await;
+    let mut asked = request(Some("web"));
+    asked.mode = AskedMode::Network("ol1".into());
+    asked.networks = vec![("ol1".to_owned(), at("172.16.2.77"))];
+    engine.containers.create(asked).await.expect("a container");
+    let lease = async || -> Option<Key> {
+        let all = cluster.list(&Key::root("leases")).await.expect("leases");
+        all.entries
+            .into_iter()
+            .map(|entry| entry.key)
+            .find(|key| key.last() == "172.16.2.77")
+    };
+    let key = lease().await.expect("it is set aside");
+    drop(engine);
+    // As the others do after the quarantine.
+    cluster.commit(Txn::new().delete(key)).await.expect("freed");
+    let engine = bench.start().await;
+    let again = async {
+        while lease().await.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let again = tokio::time::timeout(std::time::Duration::from_secs(30), again);
+    again.await.expect("it is set aside again");
+    engine.containers.remove("web", false).await.expect("removed");
+    assert_eq!(lease().await, None);
 }
