@@ -31,7 +31,7 @@ pub mod volumes;
 pub use error::{Error, Result};
 pub use shim_client::{
     Attach, Bundle, Exec, ExecSpec, Exit, Forward, ForwardTo, LogConfig, Runtime, RuntimeConfig, Shim, State,
-    Status,
+    Status, SyslogTls,
 };
 pub use streams::{Input, Output, Streams};
 pub use users::Users;

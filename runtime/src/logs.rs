@@ -14,6 +14,7 @@ use crate::LogConfig;
 mod entry;
 mod files;
 mod follow;
+mod place;
 
 /// What of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub fn read(
     }))
 }
 
-use follow::Place;
+use place::Place;
 
 type Sender = mpsc::Sender<io::Result<Bytes>>;
 
@@ -93,39 +94,50 @@ async fn send_all(
         Some(_) => send_tail(path.clone(), query, to).await?,
         None => send_files(path.clone(), query, to).await?,
     };
-    let Some(place) = place else { return Ok(()) };
-    match changes {
-        Some(changes) => follow::follow(&path, place, query, changes, ended, to).await,
-        None => Ok(()),
+    match (place, changes) {
+        (Sent::All(place), Some(changes)) => follow::follow(&path, place, query, changes, ended, to).await,
+        _ => Ok(()),
     }
 }
 
-/// Nothing when nobody listens any more.
-async fn send_tail(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Option<Place>> {
+/// What was there is sent.
+#[derive(Debug)]
+enum Sent {
+    /// All of it, and the newest file was read so far; there may be none yet.
+    All(Option<Place>),
+    /// Nobody listens any more.
+    ToNobody,
+}
+
+async fn send_tail(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Sent> {
     let query = query.clone();
     let (items, place) = blocking(move || files::tail(&path, &query)).await?;
-    Ok(send(items, to).await.then_some(place))
+    Ok(if send(items, to).await {
+        Sent::All(place)
+    } else {
+        Sent::ToNobody
+    })
 }
 
 /// Piece by piece: a log may be larger than memory, and its reader slow.
-async fn send_files(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Option<Place>> {
-    let mut last = Place::none();
+async fn send_files(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Sent> {
+    let mut last = None;
     for mut place in blocking(move || files::open(&path)).await? {
         loop {
             let query = query.clone();
-            let read = blocking(move || files::batch(&mut place, &query).map(|batch| (batch, place)));
+            let read = blocking(move || place.batch(&query).map(|batch| (batch, place)));
             let batch;
             (batch, place) = read.await?;
             if !send(batch.items, to).await {
-                return Ok(None);
+                return Ok(Sent::ToNobody);
             }
             if !batch.full {
                 break;
             }
         }
-        last = place;
+        last = Some(place);
     }
-    Ok(Some(last))
+    Ok(Sent::All(last))
 }
 
 async fn send(items: Vec<Bytes>, to: &Sender) -> bool {

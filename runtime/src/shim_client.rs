@@ -27,7 +27,7 @@ mod lost;
 mod tests;
 
 pub use exec::{Exec, ExecSpec};
-pub use shim_protocol::{Forward, ForwardTo, Status};
+pub use shim_protocol::{Forward, ForwardTo, Status, SyslogTls};
 
 /// A socket's address holds no longer path.
 const LONGEST_ADDRESS: usize = 107;
@@ -81,6 +81,8 @@ pub struct LogConfig {
     pub max_size: Option<u64>,
     /// How many files are kept, the current one included.
     pub max_files: u32,
+    /// Whether turned files are packed.
+    pub compress: bool,
     /// Where each line goes besides.
     pub forward: Option<Forward>,
     /// What stands with each line in the file.
@@ -94,6 +96,7 @@ impl LogConfig {
             path: Some(path),
             max_size: None,
             max_files: 1,
+            compress: false,
             forward: None,
             attrs: BTreeMap::new(),
         }

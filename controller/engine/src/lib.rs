@@ -45,7 +45,7 @@ pub use event::{Event, Events, Subject, Subscription};
 pub use images::Images;
 pub use record::{Record, Settings};
 pub use registry::{Error as LoginError, Login};
-pub use runtime::{Attach, ForwardTo, Streams, stats};
+pub use runtime::{Attach, ForwardTo, Streams, SyslogTls, stats};
 pub use system::insecure_registry;
 pub use volumes::{
     AskedVolume, AskedVolumes, CreateVolume, PrunedVolumes, VolumeMount, VolumePrune, VolumeQuery,

@@ -227,6 +227,9 @@ pub struct LogSettings {
     pub max_size: Option<u64>,
     /// How many files are kept.
     pub max_files: u32,
+    /// Whether those that were turned are packed.
+    #[serde(default)]
+    pub compress: bool,
     /// Somebody else's log that each line goes to besides.
     #[serde(default)]
     pub forward: Option<runtime::ForwardTo>,
@@ -257,6 +260,7 @@ impl Default for LogSettings {
             keep: true,
             max_size: None,
             max_files: 1,
+            compress: false,
             forward: None,
             tag: String::new(),
             attributes: LogAttributes::default(),

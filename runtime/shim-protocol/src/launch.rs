@@ -84,7 +84,8 @@ pub struct Forward {
 pub enum ForwardTo {
     /// systemd's journal, at this socket.
     Journal(PathBuf),
-    /// A syslog daemon, at this socket or address (`unix:///dev/log`, `udp://10.0.0.1:514`, `tcp://10.0.0.1:514`).
+    /// A syslog daemon, at this socket or address (`unix:///dev/log`, `udp://10.0.0.1:514`, `tcp://10.0.0.1:514`,
+    /// `tcp+tls://10.0.0.1:6514`).
     Syslog {
         /// Where.
         address: String,
@@ -92,7 +93,23 @@ pub enum ForwardTo {
         facility: u8,
         /// RFC 5424 instead of the older form.
         structured: bool,
+        /// Who is there and who we are, where the address says TLS.
+        #[serde(default)]
+        tls: Option<SyslogTls>,
     },
+}
+
+/// What TLS to a syslog daemon needs. The files are the host's, and are read at each start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyslogTls {
+    /// Who vouches for it, besides those whom the host trusts.
+    pub authority: Option<PathBuf>,
+    /// Our certificate.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Whoever answers is taken.
+    pub anybody: bool,
 }
 
 /// A json-file log.
@@ -104,6 +121,9 @@ pub struct LogFile {
     pub max_size: Option<u64>,
     /// How many files are kept, the current one included; at least one.
     pub max_files: u32,
+    /// Whether turned files are packed.
+    #[serde(default)]
+    pub compress: bool,
     /// What stands with each line: labels, variables and the tag that the user wants there.
     #[serde(default)]
     pub attrs: BTreeMap<String, String>,

@@ -16,8 +16,9 @@ pub mod frame;
 mod fuzz;
 pub mod launch;
 pub mod message;
+pub mod packed;
 pub mod stream;
 
 pub use exit::Exit;
-pub use launch::{Forward, ForwardTo, Launch, LogFile};
+pub use launch::{Forward, ForwardTo, Launch, LogFile, SyslogTls};
 pub use message::{Attach, Envelope, Exec, Failure, FailureKind, Reply, Request, State, Status, VERSION};

@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
-use shim_protocol::{Forward, ForwardTo, stream::StreamKind};
+use shim_protocol::{Forward, ForwardTo, SyslogTls, stream::StreamKind};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+mod tls;
 
 /// A start waits so long for a log at an address.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +28,7 @@ enum Way {
     Local(UnixStream),
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Box<tls::Secured>),
 }
 
 /// Somebody else's log.
@@ -48,7 +51,7 @@ impl Forwarding {
     pub(crate) fn open(config: Forward) -> io::Result<Self> {
         let way = match &config.to {
             ForwardTo::Journal(socket) => datagrams(socket)?,
-            ForwardTo::Syslog { address, .. } => syslog(address)?,
+            ForwardTo::Syslog { address, tls, .. } => syslog(address, &tls.clone().unwrap_or_default())?,
         };
         Ok(Self {
             config,
@@ -72,7 +75,11 @@ impl Forwarding {
     /// Sends a line that was begun and will not be ended.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.flush(StreamKind::Stdout)?;
-        self.flush(StreamKind::Stderr)
+        self.flush(StreamKind::Stderr)?;
+        match &mut self.way {
+            Way::Tls(secured) => secured.finish(),
+            _ => Ok(()),
+        }
     }
 
     fn flush(&mut self, kind: StreamKind) -> io::Result<()> {
@@ -95,6 +102,7 @@ impl Forwarding {
             Way::Udp(socket) => socket.send(&message).map(drop),
             Way::Local(stream) => stream.write_all(&[&message[..], b"\n"].concat()),
             Way::Tcp(stream) => stream.write_all(&[&message[..], b"\n"].concat()),
+            Way::Tls(secured) => secured.send(&framed(&self.config.to, &message)),
         };
         match sent {
             // It has no room now: the container goes on.
@@ -111,7 +119,17 @@ fn datagrams(socket: &Path) -> io::Result<Way> {
     Ok(Way::Datagrams(way))
 }
 
-fn syslog(address: &str) -> io::Result<Way> {
+/// A structured line has its length in front (RFC 5425), another one its end behind.
+fn framed(to: &ForwardTo, message: &[u8]) -> Vec<u8> {
+    match to {
+        ForwardTo::Syslog { structured: true, .. } => {
+            [message.len().to_string().as_bytes(), b" ", message].concat()
+        }
+        _ => [message, b"\n"].concat(),
+    }
+}
+
+fn syslog(address: &str, tls: &SyslogTls) -> io::Result<Way> {
     let unknown = || {
         io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -147,6 +165,11 @@ fn syslog(address: &str) -> io::Result<Way> {
             let stream = TcpStream::connect_timeout(&target()?, PATIENCE)?;
             stream.set_nonblocking(true)?;
             Ok(Way::Tcp(stream))
+        }
+        "tcp+tls" => {
+            let stream = TcpStream::connect_timeout(&target()?, PATIENCE)?;
+            let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+            Ok(Way::Tls(Box::new(tls::Secured::open(stream, host, tls)?)))
         }
         _ => Err(unknown()),
     }
@@ -238,6 +261,7 @@ mod tests {
             address: address.clone(),
             facility: 3,
             structured,
+            tls: None,
         };
         Forwarding::open(config(to(false)))
             .unwrap()
@@ -260,10 +284,11 @@ mod tests {
         for address in [
             "unix:///nowhere/log",
             "tcp://127.0.0.1:1",
+            "tcp+tls://127.0.0.1:1",
             "carrier://pigeon",
             "nothing",
         ] {
-            assert!(syslog(address).is_err(), "{address}");
+            assert!(syslog(address, &SyslogTls::default()).is_err(), "{address}");
         }
     }
 

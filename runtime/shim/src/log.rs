@@ -1,16 +1,19 @@
 //! Writes the json-file log: Docker's format, one object a line.
 //!
-//! A line of the container is an entry; one that is very long is several, all but the last without a line end.
+//! A line of the container is an entry; one that is very long is several, all but the last without a line end: so a line
+//! that never ends costs no more memory than an entry.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use shim_protocol::{LogFile, stream::StreamKind};
+use shim_protocol::{LogFile, packed, stream::StreamKind};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::pack::{self, Packing};
 
 /// A longer line is cut into entries of this size, as Docker cuts them.
 const LONGEST: usize = 16 << 10;
@@ -24,12 +27,15 @@ pub(crate) struct Log {
     begun: [Vec<u8>; 2],
     /// What stands in each entry behind the stream.
     attrs: String,
+    /// The file that was turned last, as long as nobody knows that it is packed.
+    packing: Option<Packing>,
 }
 
 impl Log {
     /// Continues the log that is there.
     pub(crate) fn open(config: LogFile) -> io::Result<Self> {
         let file = append(&config.path)?;
+        pack::forget(&config.path);
         let size = file.metadata()?.len();
         Ok(Self {
             attrs: attrs(&config),
@@ -37,6 +43,7 @@ impl Log {
             file,
             size,
             begun: [Vec::new(), Vec::new()],
+            packing: None,
         })
     }
 
@@ -73,7 +80,12 @@ impl Log {
                 entry(&mut entries, kind, &begun, &self.attrs, &time);
             }
         }
-        self.append(&entries)
+        let written = self.append(&entries);
+        // Whoever removes the log finds nobody at it.
+        if let Some(packing) = self.packing.take() {
+            packing.wait();
+        }
+        written
     }
 
     /// Writes whole entries; a file that would grow too large is turned before the entry that would make it so.
@@ -103,19 +115,34 @@ impl Log {
         Ok(())
     }
 
+    /// Every file gets a turn older, the oldest goes, and a new one is begun. A file that is still being packed is
+    /// waited for, or it would be packed under a name that is another's.
     fn rotate(&mut self) -> io::Result<()> {
+        if let Some(packing) = self.packing.take() {
+            packing.wait();
+        }
         let path = &self.config.path;
         let oldest = self.config.max_files.saturating_sub(1);
-        for age in (1..oldest).rev() {
-            gone_is_fine(fs::rename(rotated(path, age), rotated(path, age + 1)))?;
-        }
-        if oldest == 0 {
-            gone_is_fine(fs::remove_file(path))?;
+        let forms: &[bool] = if self.config.compress {
+            &[false, true]
         } else {
-            gone_is_fine(fs::rename(path, rotated(path, 1)))?;
+            &[false]
+        };
+        for packed in forms {
+            gone_is_fine(fs::remove_file(packed::file(path, oldest, *packed)))?;
+            for age in (1..oldest).rev() {
+                let from = packed::file(path, age, *packed);
+                gone_is_fine(fs::rename(from, packed::file(path, age + 1, *packed)))?;
+            }
+        }
+        if oldest > 0 {
+            gone_is_fine(fs::rename(path, packed::file(path, 1, false)))?;
         }
         self.file = append(path)?;
         self.size = 0;
+        if self.config.compress && oldest > 0 {
+            self.packing = Packing::begin(path).ok();
+        }
         Ok(())
     }
 }
@@ -138,12 +165,6 @@ fn append(path: &Path) -> io::Result<File> {
         .create(true)
         .mode(0o640)
         .open(path)
-}
-
-fn rotated(path: &Path, age: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{age}"));
-    name.into()
 }
 
 fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
@@ -182,6 +203,8 @@ fn entry(to: &mut Vec<u8>, kind: StreamKind, line: &[u8], attrs: &str, time: &st
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn lines(path: &Path) -> Vec<(String, String)> {
@@ -202,6 +225,7 @@ mod tests {
             path: dir.join("log"),
             max_size,
             max_files,
+            compress: false,
             attrs: Default::default(),
         })
         .unwrap()
@@ -254,6 +278,56 @@ mod tests {
         assert_eq!(kept.last().map(String::as_str), Some("line 199\n"));
         let first: usize = kept[0].trim().trim_start_matches("line ").parse().unwrap();
         assert_eq!(first + kept.len(), 200, "none is missing in the middle");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_never_in_memory_and_turns_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), Some(1 << 20), 2);
+        let chunk = [0; LONGEST];
+        for _ in 0..512 {
+            log.write(StreamKind::Stdout, &chunk).unwrap();
+            assert!(
+                log.begun[0].capacity() <= 2 * LONGEST,
+                "{}",
+                log.begun[0].capacity()
+            );
+        }
+        // A byte that is no letter takes six in JSON: 8 MiB of them were 48, of which two files of one are kept.
+        let sizes = |name: &str| fs::metadata(dir.path().join(name)).unwrap().len();
+        assert!(sizes("log") + sizes("log.1") <= 2 << 20);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert!(
+            lines(&dir.path().join("log.1"))
+                .iter()
+                .all(|(_, text)| text.len() == LONGEST)
+        );
+    }
+
+    #[test]
+    fn turned_files_are_packed_and_grow_older_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), Some(100), 3);
+        log.config.compress = true;
+        for number in 0..6 {
+            log.write(StreamKind::Stdout, format!("{number}\n").as_bytes())
+                .unwrap();
+        }
+        log.finish().unwrap();
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["log", "log.1.gz", "log.2.gz"]);
+        for (name, line) in [("log.1.gz", "4\\n"), ("log.2.gz", "3\\n")] {
+            let mut text = String::new();
+            let file = File::open(dir.path().join(name)).unwrap();
+            flate2::read::GzDecoder::new(file)
+                .read_to_string(&mut text)
+                .unwrap();
+            assert!(text.contains(line), "{name}: {text}");
+        }
     }
 
     #[test]

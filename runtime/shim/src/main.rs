@@ -15,6 +15,7 @@ mod forward;
 mod init;
 mod log;
 mod mounts;
+mod pack;
 mod place;
 mod poll;
 mod process;

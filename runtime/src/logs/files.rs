@@ -1,29 +1,27 @@
-//! Reads what is there: the current file and the rotated ones before it.
+//! Finds what is there: the current file and the turned ones before it, some of them packed.
+//!
+//! The shim turns files while they are looked at, and asks nobody: so it is looked twice, until both looks saw the same.
 
 use std::{
-    collections::VecDeque,
-    fs::File,
-    io::{self, BufRead, BufReader},
+    collections::{BTreeMap, VecDeque},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use shim_protocol::packed;
 
 use super::{
     LogQuery,
     entry::{Shown, show},
-    follow::Place,
+    place::Place,
 };
 
-/// The rotated file so many rotations old.
-pub(super) fn rotated(path: &Path, age: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{age}"));
-    name.into()
-}
-
 /// So many bytes of a log are in memory for one reader, who may be slow.
-const BATCH: usize = 256 << 10;
+pub(super) const BATCH: usize = 256 << 10;
+/// Files are turned more often than this only where a file is smaller than what is written at once.
+const LOOKS: usize = 100;
 
 /// Lines in a row.
 #[derive(Debug, Default)]
@@ -35,60 +33,114 @@ pub(super) struct Batch {
     pub(super) full: bool,
 }
 
-/// The files there are, the oldest first and the current one last.
+/// A file that is there.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    path: PathBuf,
+    packed: bool,
+    inode: u64,
+}
+
+/// The files there are, the oldest first and the current one last, each at its beginning.
 pub(super) fn open(path: &Path) -> io::Result<Vec<Place>> {
-    // Opened first: if it is rotated meanwhile, its lines are read from it and not missed.
-    let current = match File::open(path) {
-        Ok(file) => Place::at_start(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Place::none(),
-        Err(error) => return Err(error),
-    };
-    let mut places: Vec<Place> = (1..)
-        .map(|age| rotated(path, age))
-        .map_while(|path| File::open(path).ok())
-        .map(Place::at_start)
-        .collect();
+    let mut before = look(path)?;
+    for _ in 0..LOOKS {
+        let places = open_all(&before)?;
+        let after = look(path)?;
+        let same = places.len() == before.len()
+            && places
+                .iter()
+                .zip(&before)
+                .all(|(place, found)| place.inode() == found.inode);
+        if same && before == after {
+            return Ok(places);
+        }
+        before = after;
+    }
+    // Turned faster than looked at: each file that was met is read once.
+    let places = open_all(&before)?.into_iter();
+    Ok(places.fold(Vec::new(), |mut kept: Vec<Place>, place| {
+        if !kept.iter().any(|other| other.is_the_same(&place)) {
+            kept.push(place);
+        }
+        kept
+    }))
+}
+
+/// The current one is opened first, or a file that is turned meanwhile would be met nowhere.
+fn open_all(found: &[Found]) -> io::Result<Vec<Place>> {
+    let mut places = Vec::with_capacity(found.len());
+    for file in found.iter().rev() {
+        match Place::open(&file.path, file.packed) {
+            Ok(place) => places.push(place),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     places.reverse();
-    places.push(current);
     Ok(places)
 }
 
-/// The next lines asked for, as many as may be in memory.
-pub(super) fn batch(place: &mut Place, query: &LogQuery) -> io::Result<Batch> {
-    let (mut batch, mut size) = (Batch::default(), 0);
-    place.lines(|line| {
-        if size >= BATCH {
-            batch.full = true;
-            return false;
+/// What the folder shows, the oldest first. Of a file that is packed and plain, the plain one is whole.
+fn look(path: &Path) -> io::Result<Vec<Found>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(Vec::new());
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut ages: BTreeMap<u32, bool> = BTreeMap::new();
+    for entry in entries {
+        let entry = entry?.file_name();
+        let rest = entry.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+        if let Some((age, packed)) = rest.and_then(packed::age) {
+            ages.entry(age).and_modify(|is| *is &= packed).or_insert(packed);
         }
-        size += line.len();
-        match show(line, query) {
-            Shown::Item(item) => batch.items.push(item),
-            Shown::Skipped => {}
-            Shown::Past => batch.past = true,
-        }
-        !batch.past
-    })?;
-    Ok(batch)
-}
-
-/// The last lines asked for, and where the current file ended.
-pub(super) fn tail(path: &Path, query: &LogQuery) -> io::Result<(Vec<Bytes>, Place)> {
-    let mut kept = VecDeque::new();
-    let mut last = Place::none();
-    for mut place in open(path)? {
-        take(&mut place, query, &mut kept)?;
-        last = place;
     }
-    Ok((kept.into(), last))
+    let files = ages.into_iter().rev().filter_map(|(age, packed)| {
+        let path = packed::file(path, age, packed);
+        let inode = fs::metadata(&path).ok()?.ino();
+        Some(Found { path, packed, inode })
+    });
+    Ok(files.collect())
 }
 
-fn take(place: &mut Place, query: &LogQuery, kept: &mut VecDeque<Bytes>) -> io::Result<()> {
+/// The files that were begun after this one, the oldest first. When it is there no more, all are newer.
+pub(super) fn after(path: &Path, place: &Place) -> io::Result<Vec<Place>> {
+    let mut places = open(path)?;
+    if let Some(at) = places.iter().position(|other| other.is_the_same(place)) {
+        places.drain(..=at);
+    }
+    Ok(places)
+}
+
+/// The last lines asked for, and where the newest file ended.
+pub(super) fn tail(path: &Path, query: &LogQuery) -> io::Result<(Vec<Bytes>, Option<Place>)> {
+    let wanted = query.tail.unwrap_or(usize::MAX);
+    let mut kept = VecDeque::new();
+    let mut newest = None;
+    for mut place in open(path)?.into_iter().rev() {
+        if newest.is_some() && kept.len() >= wanted {
+            break;
+        }
+        let mut lines = last(&mut place, query, wanted - kept.len())?;
+        lines.append(&mut kept);
+        kept = lines;
+        newest.get_or_insert(place);
+    }
+    Ok((kept.into(), newest))
+}
+
+/// The last so many lines of one file.
+fn last(place: &mut Place, query: &LogQuery, wanted: usize) -> io::Result<VecDeque<Bytes>> {
+    let mut kept = VecDeque::new();
     place.lines(|line| {
         match show(line, query) {
             Shown::Item(item) => {
                 kept.push_back(item);
-                if query.tail.is_some_and(|tail| kept.len() > tail) {
+                if kept.len() > wanted {
                     kept.pop_front();
                 }
             }
@@ -96,26 +148,6 @@ fn take(place: &mut Place, query: &LogQuery, kept: &mut VecDeque<Bytes>) -> io::
             Shown::Past => return false,
         }
         true
-    })
-}
-
-impl Place {
-    /// Calls `each` with every whole line from here on, as long as it says true; stays behind the last of them.
-    pub(super) fn lines(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
-        let Some(file) = self.file() else { return Ok(()) };
-        let mut reader = BufReader::with_capacity(64 << 10, file);
-        let mut line = Vec::new();
-        let mut passed = 0;
-        loop {
-            line.clear();
-            reader.read_until(b'\n', &mut line)?;
-            if line.last() != Some(&b'\n') || !each(&line) {
-                break;
-            }
-            passed += line.len() as u64;
-        }
-        drop(reader);
-        self.advance(passed);
-        Ok(())
-    }
+    })?;
+    Ok(kept)
 }

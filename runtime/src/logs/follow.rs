@@ -1,62 +1,12 @@
-//! Waits for what is written next.
+//! Waits for what is written next, from one file to the one that it was turned for: no line is missed, and none is seen
+//! twice, unless it fell out of the last file that is kept before its turn to be read came.
 
-use std::{
-    fs::{self, File},
-    io::{self, Seek as _, SeekFrom},
-    mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    path::Path,
-};
+use std::{io, mem::MaybeUninit, os::fd::OwnedFd, path::Path};
 
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use tokio::{io::unix::AsyncFd, sync::watch};
 
-use super::{LogQuery, Sender, files::batch};
-
-/// How far a file was read.
-#[derive(Debug)]
-pub(super) struct Place {
-    file: Option<File>,
-    offset: u64,
-}
-
-impl Place {
-    pub(super) fn none() -> Self {
-        Self {
-            file: None,
-            offset: 0,
-        }
-    }
-
-    pub(super) fn at_start(file: File) -> Self {
-        Self {
-            file: Some(file),
-            offset: 0,
-        }
-    }
-
-    /// The file, positioned.
-    pub(super) fn file(&mut self) -> Option<&mut File> {
-        let file = self.file.as_mut()?;
-        file.seek(SeekFrom::Start(self.offset)).ok()?;
-        Some(file)
-    }
-
-    pub(super) fn advance(&mut self, bytes: u64) {
-        self.offset += bytes;
-    }
-
-    /// Whether the path leads to another file now, or the file was cut.
-    fn left_behind(&self, path: &Path) -> bool {
-        let (Ok(now), Some(file)) = (fs::metadata(path), &self.file) else {
-            return self.file.is_none();
-        };
-        let same = file
-            .metadata()
-            .is_ok_and(|mine| (mine.dev(), mine.ino()) == (now.dev(), now.ino()));
-        !same || now.len() < self.offset
-    }
-}
+use super::{LogQuery, Sender, files, place::Place, send};
 
 /// Tells when something in the log's directory changes.
 #[derive(Debug)]
@@ -89,10 +39,18 @@ impl Changes {
     }
 }
 
+/// Whether there is a reason to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    /// Nobody listens, or all that follows is later than what was asked for.
+    NoFurther,
+}
+
 /// Sends what is written from `place` on until the container has ended and all of it was read.
 pub(super) async fn follow(
     path: &Path,
-    mut place: Place,
+    mut place: Option<Place>,
     query: &LogQuery,
     changes: Changes,
     mut ended: watch::Receiver<bool>,
@@ -101,32 +59,65 @@ pub(super) async fn follow(
     loop {
         // Asked before reading: what was written before the end is then read for certain.
         let last = *ended.borrow() || ended.has_changed().is_err();
-        loop {
-            let batch = batch(&mut place, query)?;
-            for item in batch.items {
-                if to.send(Ok(item)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if batch.past {
-                return Ok(());
-            }
-            if batch.full {
-                continue;
-            }
-            if !place.left_behind(path) {
-                break;
-            }
-            let Ok(file) = File::open(path) else { break };
-            place = Place::at_start(file);
-        }
-        if last {
+        if catch_up(path, &mut place, query, to).await? == Going::NoFurther || last {
             return Ok(());
         }
         tokio::select! {
             changed = changes.next() => changed?,
             _ = ended.changed() => {}
             () = to.closed() => return Ok(()),
+        }
+    }
+}
+
+/// Sends all that is there behind `place`, and moves it to the end of the newest file.
+async fn catch_up(
+    path: &Path,
+    place: &mut Option<Place>,
+    query: &LogQuery,
+    to: &Sender,
+) -> io::Result<Going> {
+    loop {
+        let newer = match place {
+            None => files::open(path)?,
+            Some(place) => {
+                if send_rest(place, query, to).await? == Going::NoFurther {
+                    return Ok(Going::NoFurther);
+                }
+                if place.was_cut() {
+                    continue;
+                }
+                if !place.was_turned(path) {
+                    return Ok(Going::On);
+                }
+                // Nothing is written to it any more, but something may have been since it was read.
+                if send_rest(place, query, to).await? == Going::NoFurther {
+                    return Ok(Going::NoFurther);
+                }
+                files::after(path, place)?
+            }
+        };
+        // There is none in the middle of a turn: its end will be heard.
+        if newer.is_empty() {
+            return Ok(Going::On);
+        }
+        for mut next in newer {
+            if send_rest(&mut next, query, to).await? == Going::NoFurther {
+                return Ok(Going::NoFurther);
+            }
+            *place = Some(next);
+        }
+    }
+}
+
+async fn send_rest(place: &mut Place, query: &LogQuery, to: &Sender) -> io::Result<Going> {
+    loop {
+        let batch = place.batch(query)?;
+        if !send(batch.items, to).await || batch.past {
+            return Ok(Going::NoFurther);
+        }
+        if !batch.full {
+            return Ok(Going::On);
         }
     }
 }

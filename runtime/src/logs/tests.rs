@@ -1,6 +1,7 @@
 use std::{fs, io::Write as _, path::Path, time::Duration};
 
 use futures::StreamExt as _;
+use shim_protocol::packed;
 
 use super::*;
 
@@ -111,11 +112,121 @@ async fn a_large_log_is_read_whole_and_a_piece_at_a_time() {
             .collect::<String>(),
     )
     .unwrap();
-    let first = files::batch(&mut files::open(&path).unwrap().remove(0), &plain()).unwrap();
+    let first = files::open(&path).unwrap().remove(0).batch(&plain()).unwrap();
     assert!(first.full && first.items.len() < 300, "{}", first.items.len());
     let whole = all(&LogConfig::file(path), plain()).await;
     assert_eq!(whole.len(), 2000);
     for (number, line) in whole.iter().enumerate() {
         assert!(line.starts_with(&format!("{number} ")), "{line:.20}");
+    }
+}
+
+/// Turns files as the shim does, a rename at a time.
+fn turn(path: &Path, kept: u32) {
+    let _ = fs::remove_file(packed::file(path, kept, false));
+    for age in (0..kept).rev() {
+        let _ = fs::rename(packed::file(path, age, false), packed::file(path, age + 1, false));
+    }
+}
+
+fn pack(path: &Path, age: u32) {
+    let plain = packed::file(path, age, false);
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&plain).unwrap());
+    let to = fs::File::create(packed::file(path, age, true)).unwrap();
+    let mut packer = flate2::GzBuilder::new()
+        .comment(packed::comment(inode))
+        .write(to, flate2::Compression::fast());
+    packer.write_all(&fs::read(&plain).unwrap()).unwrap();
+    packer.finish().unwrap();
+    fs::remove_file(plain).unwrap();
+}
+
+async fn next(lines: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> Option<String> {
+    let item = tokio::time::timeout(Duration::from_secs(30), lines.next())
+        .await
+        .expect("in time");
+    item.map(|item| String::from_utf8(item.unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_reader_that_files_were_turned_away_from_misses_and_repeats_nothing() {
+    for packing in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        append(&path, "0");
+        let (end, ended) = watch::channel(false);
+        let query = LogQuery {
+            follow: true,
+            ..plain()
+        };
+        let mut lines = read(&LogConfig::file(path.clone()), query, ended);
+        assert_eq!(next(&mut lines).await.as_deref(), Some("0\n"));
+        // On this one thread nobody reads meanwhile: more is written to the file that was read, and it is turned
+        // several times at once.
+        for number in 1..=3 {
+            append(&path, &format!("{number}a"));
+            turn(&path, 4);
+            if packing {
+                pack(&path, 1);
+                for age in (1..4).rev() {
+                    let _ = fs::rename(packed::file(&path, age, true), packed::file(&path, age + 1, true));
+                }
+            }
+            append(&path, &format!("{number}b"));
+        }
+        end.send(true).unwrap();
+        let rest: Vec<String> = lines
+            .map(|item| String::from_utf8(item.unwrap().to_vec()).unwrap())
+            .collect()
+            .await;
+        let all = ["1a\n", "1b\n", "2a\n", "2b\n", "3a\n", "3b\n"];
+        assert_eq!(rest, all, "packing: {packing}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_begins_to_read_while_files_are_turned_has_every_line_once() {
+    const LINES: u32 = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let writer = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            for number in 0..LINES {
+                append(&path, &number.to_string());
+                if number % 100 == 99 {
+                    turn(&path, LINES);
+                }
+            }
+        })
+    };
+    let mut readers = Vec::new();
+    let (end, ended) = watch::channel(false);
+    while !writer.is_finished() {
+        let query = LogQuery {
+            follow: true,
+            ..plain()
+        };
+        let lines = read(&LogConfig::file(path.clone()), query, ended.clone());
+        readers.push(tokio::spawn(
+            lines
+                .map(|item| String::from_utf8(item.unwrap().to_vec()).unwrap())
+                .collect::<Vec<_>>(),
+        ));
+        tokio::task::yield_now().await;
+        if readers.len() > 20 {
+            break;
+        }
+    }
+    writer.join().unwrap();
+    end.send(true).unwrap();
+    let whole: Vec<String> = (0..LINES).map(|number| format!("{number}\n")).collect();
+    for reader in readers {
+        let read = reader.await.unwrap();
+        let wrong = read
+            .iter()
+            .zip(&whole)
+            .position(|(read, written)| read != written);
+        assert_eq!((wrong.map(|at| (at, &read[at])), read.len()), (None, whole.len()));
     }
 }

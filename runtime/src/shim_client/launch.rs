@@ -86,6 +86,7 @@ fn launch(paths: &Paths, bundle: &Bundle) -> Launch {
             path,
             max_size: bundle.log.max_size,
             max_files: bundle.log.max_files.max(1),
+            compress: bundle.log.compress,
             attrs: bundle.log.attrs.clone(),
         }),
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use api_types::HostConfig;
 use engine::{
-    ForwardTo, log_expression,
+    ForwardTo, SyslogTls, log_expression,
     record::{LogAttributes, LogSettings},
 };
 
@@ -48,6 +48,10 @@ const DRIVERS: [(&str, &[&str]); 5] = [
             "syslog-address",
             "syslog-facility",
             "syslog-format",
+            "syslog-tls-ca-cert",
+            "syslog-tls-cert",
+            "syslog-tls-key",
+            "syslog-tls-skip-verify",
             "labels",
             "labels-regex",
             "env",
@@ -106,7 +110,45 @@ pub(crate) fn log(host: &HostConfig) -> Answer<LogSettings> {
         settings.max_files =
             files.ok_or_else(|| Refusal::bad_request("max-file cannot be less than 1".to_owned()))?;
     }
+    settings.compress = compress(driver, &option, &settings)?;
     Ok(settings)
+}
+
+/// Whether turned files are packed: `local` does unless told otherwise, as in Docker.
+fn compress<'a>(
+    driver: &str,
+    option: &dyn Fn(&str) -> Option<&'a str>,
+    settings: &LogSettings,
+) -> Answer<bool> {
+    let text = option("compress").unwrap_or(if driver == "local" { "true" } else { "false" });
+    let wanted = boolean(text).ok_or_else(|| {
+        Refusal::bad_request(match driver {
+            "local" => format!(
+                "invalid boolean value for compress: strconv.ParseBool: parsing {text:?}: invalid syntax"
+            ),
+            _ => format!("strconv.ParseBool: parsing {text:?}: invalid syntax"),
+        })
+    })?;
+    if wanted && driver == "local" && settings.max_files < 2 {
+        return Err(Refusal::bad_request(
+            "compression cannot be enabled when max file count is 1 (hint: say compress=false)",
+        ));
+    }
+    if wanted && (settings.max_files < 2 || settings.max_size.is_none()) {
+        return Err(Refusal::bad_request(
+            "compress cannot be true when max-file is less than 2 or max-size is not set",
+        ));
+    }
+    Ok(wanted)
+}
+
+/// A truth as Go reads one.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether the container waits for its log. Here it never does for long, so both are the same.
@@ -171,8 +213,7 @@ fn syslog<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<ForwardTo> {
     let address = option("syslog-address").unwrap_or(SYSLOG);
     let kind = address.split_once("://").map(|(kind, _)| kind);
     match kind {
-        Some("unix" | "unixgram" | "udp" | "tcp") => {}
-        Some("tcp+tls") => return Err(Refusal::not_implemented("syslog over TLS is not supported yet")),
+        Some("unix" | "unixgram" | "udp" | "tcp" | "tcp+tls") => {}
         _ => {
             return Err(Refusal::bad_request(format!(
                 "unsupported scheme: '{}'",
@@ -184,7 +225,19 @@ fn syslog<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> Answer<ForwardTo> {
         address: address.to_owned(),
         facility,
         structured,
+        tls: (kind == Some("tcp+tls")).then(|| tls(option)),
     })
+}
+
+/// Docker takes any value of `syslog-tls-skip-verify` for a yes.
+fn tls<'a>(option: &dyn Fn(&str) -> Option<&'a str>) -> SyslogTls {
+    let file = |name: &str| option(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    SyslogTls {
+        authority: file("syslog-tls-ca-cert"),
+        certificate: file("syslog-tls-cert"),
+        key: file("syslog-tls-key"),
+        anybody: option("syslog-tls-skip-verify").is_some(),
+    }
 }
 
 /// `10m`, `64k`, `1g`, `512`.
@@ -232,7 +285,14 @@ mod tests {
         assert_eq!((rotated.max_size, rotated.max_files), (Some(10 << 20), 3));
         assert!(!read("none", &[]).expect("settings").keep);
         let local = read("local", &[]).expect("settings");
-        assert_eq!((local.max_size, local.max_files), (Some(20 << 20), 5));
+        assert_eq!(
+            (local.max_size, local.max_files, local.compress),
+            (Some(20 << 20), 5, true)
+        );
+        let plain = read("local", &[("compress", "false"), ("max-file", "1")]);
+        assert!(!plain.expect("settings").compress && !rotated.compress);
+        let packed = read("", &[("compress", "1"), ("max-file", "2"), ("max-size", "1m")]);
+        assert!(packed.expect("settings").compress);
         let syslog = read(
             "syslog",
             &[
@@ -244,8 +304,26 @@ mod tests {
             address: "udp://10.0.0.1:514".to_owned(),
             facility: 23,
             structured: false,
+            tls: None,
         };
         assert_eq!(syslog.expect("settings").forward, Some(wanted));
+        let secured = read(
+            "syslog",
+            &[
+                ("syslog-address", "tcp+tls://log.example:6514"),
+                ("syslog-tls-ca-cert", "/ca.pem"),
+                ("syslog-tls-skip-verify", "false"),
+            ],
+        );
+        let Some(ForwardTo::Syslog { tls: Some(tls), .. }) = secured.expect("settings").forward else {
+            panic!("no syslog");
+        };
+        let wanted = SyslogTls {
+            authority: Some("/ca.pem".into()),
+            anybody: true,
+            ..SyslogTls::default()
+        };
+        assert_eq!(tls, wanted);
         let attributes = read(
             "",
             &[
@@ -271,6 +349,14 @@ mod tests {
             ("splunk", &[]),
             ("json-file", &[("syslog-address", "udp://x")]),
             ("json-file", &[("max-file", "0")]),
+            ("json-file", &[("compress", "true")]),
+            ("json-file", &[("compress", "true"), ("max-size", "1m")]),
+            ("json-file", &[("compress", "true"), ("max-file", "2")]),
+            (
+                "json-file",
+                &[("compress", "yes"), ("max-file", "2"), ("max-size", "1m")],
+            ),
+            ("local", &[("max-file", "1")]),
             ("json-file", &[("max-size", "lots")]),
             ("syslog", &[("syslog-facility", "weather")]),
             ("syslog", &[("syslog-address", "10.0.0.1")]),

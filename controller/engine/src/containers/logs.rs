@@ -39,6 +39,7 @@ pub(super) fn open(core: &Core, container: &Container, mut query: LogQuery) -> R
         path: Some(core.paths(&record.id).log),
         max_size: log.max_size,
         max_files: log.max_files,
+        compress: log.compress,
         forward: None,
         attrs: BTreeMap::new(),
     };

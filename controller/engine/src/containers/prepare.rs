@@ -225,6 +225,7 @@ async fn open(
             path: log.keep.then(|| paths.log.clone()),
             max_size: log.max_size,
             max_files: log.max_files,
+            compress: log.compress,
             forward: logs::forward(record),
             attrs: logs::attributes(record),
         },
