@@ -26,6 +26,9 @@ shape! {
         shared_size: i64,
         /// Bytes in all.
         size: i64,
+        /// The same once more, before version 1.44.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        virtual_size: Option<i64>,
     }
 }
 

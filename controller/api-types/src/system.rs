@@ -266,6 +266,12 @@ shape! {
         index_configs: Map<RegistryIndex>,
         /// What has what Docker Hub has; `null` for none.
         mirrors: Option<Vec<String>>,
+        /// `null`, and only before version 1.48.
+        #[serde(rename = "AllowNondistributableArtifactsCIDRs", skip_serializing_if = "Option::is_none")]
+        artifacts_cidrs: Option<serde_json::Value>,
+        /// `null`, and only before version 1.48.
+        #[serde(rename = "AllowNondistributableArtifactsHostnames", skip_serializing_if = "Option::is_none")]
+        artifacts_hostnames: Option<serde_json::Value>,
     }
 }
 

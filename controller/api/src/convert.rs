@@ -18,4 +18,5 @@ pub(crate) mod sandbox;
 pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod versions;
 pub(crate) mod volume;

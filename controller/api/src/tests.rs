@@ -10,3 +10,4 @@ mod images;
 mod networks;
 mod ports;
 mod protocol;
+mod versions;

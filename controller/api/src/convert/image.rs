@@ -17,6 +17,7 @@ pub(crate) fn summary(image: &Image, containers: i64) -> docker::ImageSummary {
         repo_tags: tags(image),
         shared_size: -1,
         size: size(image),
+        ..docker::ImageSummary::default()
     }
 }
 

@@ -363,7 +363,19 @@ pub(crate) fn summary(view: &View, now: Timestamp) -> docker::ContainerSummary {
             ..docker::SummaryHostConfig::default()
         },
         network_settings: docker::SummaryNetworkSettings {
-            networks: networks(view),
+            networks: networks(view)
+                .into_iter()
+                .map(|(name, settings)| {
+                    let names = None;
+                    (
+                        name,
+                        docker::EndpointSettings {
+                            dns_names: names,
+                            ..settings
+                        },
+                    )
+                })
+                .collect(),
         },
         mounts: mounts(view, &echo.host_config),
         ..docker::ContainerSummary::default()

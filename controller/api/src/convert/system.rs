@@ -6,8 +6,6 @@ use api_types as docker;
 use engine::{About, Engine, View, record::Phase};
 use model::Timestamp;
 
-use crate::version::ApiVersion;
-
 /// Facts of this host that only the kernel tells.
 struct Host {
     kernel: String,
@@ -211,24 +209,6 @@ pub(crate) fn info(
     }
 }
 
-/// The same as a client of some version expects it.
-pub(crate) fn in_version(mut info: docker::Info, version: ApiVersion) -> docker::Info {
-    if version < ApiVersion(1, 25) {
-        // `name=seccomp,profile=builtin` was once just `seccomp`.
-        for option in &mut info.security_options {
-            let name = option.split(',').next().unwrap_or_default();
-            *option = name.trim_start_matches("name=").to_owned();
-        }
-    }
-    if version < ApiVersion(1, 49) {
-        info.firewall_backend = None;
-    }
-    if version >= ApiVersion(1, 50) {
-        (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (None, None);
-    }
-    info
-}
-
 /// The one there is.
 fn runtimes() -> docker::Map<docker::Runtime> {
     let path = "cnm-shim".to_owned();
@@ -258,6 +238,7 @@ fn registries(about: &About) -> docker::RegistryConfig {
         insecure_registry_cidrs: subnets,
         index_configs: insecure.chain([hub]).collect(),
         mirrors: Some(about.registry_mirrors.clone()).filter(|mirrors| !mirrors.is_empty()),
+        ..docker::RegistryConfig::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api_types::{ContainerInspect, ContainerSummary, ContainersPruned, Create, Created};
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -13,9 +13,10 @@ use model::Timestamp;
 
 use crate::{
     body::JsonBody,
-    convert::{create, filter, inspect as shown, time},
+    convert::{create, filter, inspect as shown, time, versions},
     params::Params,
     status::{Answer, Refusal},
+    version::ApiVersion,
 };
 
 pub(crate) async fn list(
@@ -64,9 +65,11 @@ pub(super) async fn measured(engine: &Engine) -> Vec<ContainerSummary> {
 
 pub(crate) async fn create(
     State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
     params: Params,
     JsonBody(request): JsonBody<Create>,
 ) -> Answer<(StatusCode, Json<Created>)> {
+    let request = versions::create(request, version)?;
     let (request, mut warnings) = create::create(params.text("name").map(str::to_owned), request)?;
     warnings.extend(engine::run::discarded(&request.settings.run));
     let view = engine.containers.create(request).await?;
@@ -81,6 +84,7 @@ pub(crate) async fn create(
 
 pub(crate) async fn inspect(
     State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer<Json<ContainerInspect>> {
@@ -88,7 +92,7 @@ pub(crate) async fn inspect(
     if params.flag("size") {
         (shown.size_rw, shown.size_root_fs) = sizes(&engine, &shown.id).await;
     }
-    Ok(Json(shown))
+    Ok(Json(versions::container(shown, version)))
 }
 
 /// Bytes written and bytes in all; none of a container that went meanwhile.
@@ -108,25 +112,36 @@ pub(crate) async fn start(State(engine): State<Arc<Engine>>, Path(id): Path<Stri
 
 pub(crate) async fn stop(
     State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer<StatusCode> {
-    engine.containers.stop(&id, &stop_options(&params)?).await?;
+    engine
+        .containers
+        .stop(&id, &stop_options(&params, version)?)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn restart(
     State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer<StatusCode> {
-    engine.containers.restart(&id, &stop_options(&params)?).await?;
+    engine
+        .containers
+        .restart(&id, &stop_options(&params, version)?)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn stop_options(params: &Params) -> Answer<StopOptions> {
+fn stop_options(params: &Params, version: ApiVersion) -> Answer<StopOptions> {
     Ok(StopOptions {
-        signal: params.text("signal").map(str::to_owned),
+        signal: Some(params)
+            .filter(|_| version >= ApiVersion(1, 42))
+            .and_then(|params| params.text("signal"))
+            .map(str::to_owned),
         timeout: params.number("t")?,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api_types::{ImageDeleted, ImageSummary, ImagesPruned, Progress};
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Request, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
@@ -15,14 +15,16 @@ use model::Timestamp;
 
 use crate::{
     body::{BodyReader, ignore},
-    convert::{filter, image as shown, time},
+    convert::{filter, image as shown, time, versions},
     params::Params,
     status::{Answer, Refusal},
     stream::json_lines,
+    version::ApiVersion,
 };
 
 pub(crate) async fn list(
     State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
     params: Params,
 ) -> Answer<Json<Vec<ImageSummary>>> {
     let filters = params.filters()?;
@@ -58,9 +60,8 @@ pub(crate) async fn list(
         image
     };
     let shown = images.into_iter().filter(shows).map(narrowed);
-    Ok(Json(
-        shown.map(|image| shown::summary(&image, count(&image))).collect(),
-    ))
+    let row = |image: &engine::Image| versions::image_row(shown::summary(image, count(image)), version);
+    Ok(Json(shown.map(|image| row(&image)).collect()))
 }
 
 /// `busybox` is every tag of it; a star stands for any text.
@@ -154,9 +155,16 @@ async fn import(engine: &Engine, params: &Params, request: Request) -> Answer<Re
 }
 
 /// `GET /images/NAME/json`, `/history`, `/get`.
-pub(crate) async fn get(State(engine): State<Arc<Engine>>, Path(rest): Path<String>) -> Answer<Response> {
+pub(crate) async fn get(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Path(rest): Path<String>,
+) -> Answer<Response> {
     match rest.rsplit_once('/') {
-        Some((name, "json")) => Ok(Json(shown::inspect(&engine.images.get(name).await?)).into_response()),
+        Some((name, "json")) => {
+            let image = shown::inspect(&engine.images.get(name).await?);
+            Ok(Json(versions::image(&image, version)).into_response())
+        }
         Some((name, "history")) => Ok(Json(shown::history(&engine.images.get(name).await?)).into_response()),
         Some((_, "get")) => Err(Refusal::not_implemented("saving images is not supported yet")),
         _ if rest == "get" => Err(Refusal::not_implemented("saving images is not supported yet")),

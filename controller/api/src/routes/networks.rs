@@ -7,16 +7,20 @@ use api_types::{
     NetworksPruned,
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
 };
 use engine::Engine;
 use model::Timestamp;
 
-use crate::{body::JsonBody, convert, params::Params, status::Answer};
+use crate::{body::JsonBody, convert, params::Params, status::Answer, version::ApiVersion};
 
-pub(crate) async fn list(State(engine): State<Arc<Engine>>, params: Params) -> Answer<Json<Vec<Network>>> {
+pub(crate) async fn list(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer<Json<Vec<Network>>> {
     let filters = params.filters()?;
     let filter = convert::filter::NetworkFilter::new(&filters)?;
     let snapshot = engine.snapshot();
@@ -25,9 +29,16 @@ pub(crate) async fn list(State(engine): State<Arc<Engine>>, params: Params) -> A
     let shown = networks
         .iter()
         .filter(|network| filter.shows(network, in_use(&network.id)));
-    Ok(Json(
-        shown.map(|network| convert::network::summary(network)).collect(),
-    ))
+    // Clients once read from lists who is on a network.
+    let row = |network: &model::Network| match version < ApiVersion(1, 28) {
+        true => {
+            let endpoints: Vec<_> = snapshot.endpoints_on(&network.id).map(Arc::as_ref).collect();
+            let node = |id: &model::NodeId| snapshot.nodes.get(id).map(Arc::as_ref);
+            convert::network::inspect(network, endpoints.into_iter(), node)
+        }
+        false => convert::network::summary(network),
+    };
+    Ok(Json(shown.map(|network| row(network)).collect()))
 }
 
 pub(crate) async fn inspect(

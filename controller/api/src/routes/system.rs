@@ -46,7 +46,7 @@ pub(crate) async fn info(
     let images = engine.images.list().await?.len();
     let volumes = engine.volumes.drivers().await;
     let info = convert::system::info(&engine, &containers, images, volumes);
-    Ok(Json(convert::system::in_version(info, version)))
+    Ok(Json(convert::versions::info(info, version)))
 }
 
 /// How much room everything takes. `type`, which may be repeated, says of what.
@@ -67,7 +67,11 @@ pub(crate) async fn disk_usage(
         let layers = engine.images.layer_sizes();
         usage.layers_size = convert::disk::whole(&layers);
         let used_by = |id| engine.images.used_by(id);
-        usage.images = Some(convert::disk::images(&images, &layers, &used_by));
+        let rows = convert::disk::images(&images, &layers, &used_by).into_iter();
+        usage.images = Some(
+            rows.map(|row| convert::versions::image_row(row, version))
+                .collect(),
+        );
     }
     if wanted("container") {
         usage.containers = Some(super::containers::measured(&engine).await);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use api_types::{HostConfig, Stats, TopResponse, UpdateResponse};
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
@@ -18,6 +18,7 @@ use crate::{
     params::Params,
     status::Answer,
     stream::json_lines,
+    version::ApiVersion,
 };
 
 /// How often a stream tells.
@@ -40,6 +41,7 @@ pub(crate) async fn top(
 /// `one-shot` says that one will do.
 pub(crate) async fn stats(
     State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer<Response> {
@@ -49,7 +51,8 @@ pub(crate) async fn stats(
     if streams {
         return Ok(json_lines(follow(engine, first)));
     }
-    if params.flag("one-shot") || first.used.is_none() {
+    let one_shot = params.flag("one-shot") && version >= ApiVersion(1, 41);
+    if one_shot || first.used.is_none() {
         return Ok(Json(shown::stats(&first, None)).into_response());
     }
     tokio::time::sleep(PERIOD).await;

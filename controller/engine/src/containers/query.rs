@@ -3,6 +3,7 @@
 use super::view::View;
 use crate::record::Phase;
 use model::{ExposedPorts, PortRange, PublishedPorts};
+use regex::Regex;
 
 /// What is asked for. Values of one kind are alternatives; kinds must all hold, and so must all labels.
 #[derive(Debug, Clone, Default)]
@@ -120,27 +121,13 @@ fn any<T>(asked: &[T], holds: impl FnMut(&T) -> bool) -> bool {
     asked.is_empty() || asked.iter().any(holds)
 }
 
-/// Docker takes regular expressions here; in use are parts of names and the two anchors, with or without the slash
-/// that names used to begin with.
+/// A name, or an expression that finds a part of it, with or without the slash that names used to begin with. What is no
+/// expression finds nothing, as in Docker.
 pub fn name_matches(pattern: &str, name: &str) -> bool {
-    let (pattern, from_start) = match pattern.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let (pattern, to_end) = match pattern.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let (pattern, from_start) = match pattern.strip_prefix('/') {
-        Some(rest) => (rest, true),
-        None => (pattern, from_start),
-    };
-    match (from_start, to_end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
-    }
+    let slashed = format!("/{name}");
+    pattern == name
+        || pattern == slashed
+        || Regex::new(pattern).is_ok_and(|found| found.is_match(name) || found.is_match(&slashed))
 }
 
 fn image_matches(image: &crate::record::ImageUse, asked: &str) -> bool {
@@ -181,6 +168,12 @@ mod tests {
             ("/web", "myweb", false),
             ("^web$", "web1", false),
             ("1$", "web1", true),
+            ("^(web|db)1$", "db1", true),
+            ("w.b", "web1", true),
+            ("web.1", "web1", false),
+            ("web.1", "web.1", true),
+            ("a_(", "a_(", true),
+            ("(", "web1", false),
         ] {
             assert_eq!(name_matches(pattern, name), wanted, "{pattern} {name}");
         }
