@@ -161,6 +161,15 @@ impl From<store::Error> for Error {
                 Self::conflict(format!("{key} was changed by somebody else at the same moment"))
                     .with_hint("try again")
             }
+            // The reason stands in the message of others; of a file it is all there is to say.
+            store::Error::Unavailable {
+                store: "embedded",
+                ref source,
+                ..
+            } => Self::Unavailable {
+                message: format!("{error}: {source}"),
+                hint: Some("make room on the disk of --data-root, or see why it can't be written".to_owned()),
+            },
             store::Error::Unavailable { .. } | store::Error::LeaseEnded(_) => Self::Unavailable {
                 message: error.to_string(),
                 hint: Some(

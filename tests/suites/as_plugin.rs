@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use netlab::{Api, Lab, Store, wait_for};
-use pair::{Pair, SOON, Site, Test, create, newest};
+use pair::{Pair, SOON, Site, Test, create, every};
 use serde_json::json;
 
 /// One host without a store, of each dockerd.
 fn on_each(run: impl Fn(&Site, &Lab) -> Test) -> Test {
-    for package in ["dockerd", newest()] {
+    for package in every() {
         let (site, lab) = Site::alone(package, &[])?;
         run(&site, &lab).with_context(|| package.to_owned())?;
     }
@@ -81,13 +81,21 @@ fn beside_dockers_own(site: &Site) -> Test {
     site.ok("network connect plain two")?;
     site.reaches("two", "plain1")?;
     site.reaches("two", "one")?;
+    site.reaches("one", "fd00:88::3")?;
     site.ok("network disconnect lan two")?;
     site.reaches("two", "plain1")?;
     ensure!(
         site.refused("exec two ping -c1 -W2 one")?.contains("bad address"),
         "it left"
     );
-    site.ok("network connect --ip 10.88.0.77 lan two")?;
+    site.ok("network connect --ip 10.88.0.77 --ip6 fd00:88::3 lan two")?;
+    // With another Ethernet address, which nobody has to ask for who knew the one before.
+    let mac = site.ok("inspect -f {{.NetworkSettings.Networks.lan.MacAddress}} two")?;
+    wait_for("its neighbour to know", SOON, || {
+        let known = site.ok("exec one ip -6 neigh show fd00:88::3")?;
+        ensure!(known.contains(mac.trim()), "{mac}: {known}");
+        Ok(())
+    })?;
     site.reaches("one", "10.88.0.77")?;
     site.reaches("one", "two")?;
     site.ok("rm -f plain1")?;

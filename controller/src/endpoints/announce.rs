@@ -1,13 +1,14 @@
 //! Tells the segment who has an address now: neighbours may remember whoever had it before, on this host or another.
 //!
-//! Behind the answer: nobody waits for it. Several times, because a switch that has just seen the link may lose the first.
+//! Behind the answer: nobody waits for it. Several times where a switch that has just seen the link may lose the first;
+//! once on a bridge of ours, which loses none, and where each of a thousand ports hears each of them.
 
 use std::{sync::Arc, time::Duration};
 
 use kernel::Netns;
 use model::{Endpoint, Labels, Network, Sandbox, Scope};
 
-use crate::core::Core;
+use crate::{core::Core, dressed};
 
 /// How long after the answer neighbours hear of it that are all on this host.
 const SOON: Duration = Duration::from_millis(100);
@@ -26,23 +27,34 @@ pub(crate) fn announce(core: &Arc<Core>, network: &Network, endpoint: &Endpoint,
     };
     let shared = driver.capabilities().scope == Scope::Global && driver.segment(network).is_none();
     let addresses: Vec<_> = endpoint.addresses.iter().map(|net| net.addr()).collect();
-    let (times, every) = pace(&network.options);
+    let neighbours = match driver.segment(network) {
+        // Another engine may bring its link up in its own time.
+        None if !dressed::is_dressed(sandbox) => Neighbours::Ours,
+        _ => Neighbours::Anybody,
+    };
+    let (times, every) = pace(&network.options, neighbours);
     if shared || addresses.is_empty() || times == 0 {
         return;
     }
     // Where all neighbours are ours, nobody waits for it: each of them hears it, and there may be a thousand.
-    let first = match driver.segment(network) {
-        None => SOON,
-        Some(_) => Duration::ZERO,
+    let first = match neighbours {
+        Neighbours::Ours => SOON,
+        Neighbours::Anybody => Duration::ZERO,
     };
-    let (worker, netns) = (core.worker.clone(), Netns::Pinned(netns.clone()));
+    let (core, id) = (Arc::clone(core), endpoint.id);
+    let netns = Netns::Pinned(netns.clone());
     tokio::spawn(async move {
         tokio::time::sleep(first).await;
         for time in 0..times {
             if time > 0 {
                 tokio::time::sleep(every).await;
             }
-            let told = worker.announce(netns.clone(), link.clone(), addresses.clone());
+            if !core.records.snapshot().endpoints.contains_key(&id) {
+                return;
+            }
+            let told = core
+                .worker
+                .announce(netns.clone(), link.clone(), addresses.clone());
             if let Err(error) = told.await {
                 tracing::debug!(%error, "the segment was not told of an address");
             }
@@ -50,12 +62,25 @@ pub(crate) fn announce(core: &Arc<Core>, network: &Network, endpoint: &Endpoint,
     });
 }
 
+/// Who hears it.
+#[derive(Debug, Clone, Copy)]
+enum Neighbours {
+    /// Endpoints of this host alone.
+    Ours,
+    /// Whoever is on the segment.
+    Anybody,
+}
+
 /// How often, and with how much time between.
-fn pace(options: &Labels) -> (u32, Duration) {
+fn pace(options: &Labels, neighbours: Neighbours) -> (u32, Duration) {
     let number = |key: &str| options.get(key).and_then(|text| text.parse().ok());
     let every = number(EVERY).unwrap_or(1000);
+    let usual = match neighbours {
+        Neighbours::Ours => 1,
+        Neighbours::Anybody => 3,
+    };
     (
-        number(TIMES).map_or(3, |times: u64| u32::try_from(times.min(3)).unwrap_or(3)),
+        number(TIMES).map_or(usual, |times: u64| u32::try_from(times.min(3)).unwrap_or(3)),
         Duration::from_millis(every),
     )
 }
@@ -91,9 +116,15 @@ mod tests {
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect()
         };
-        assert_eq!(pace(&Labels::new()), (3, Duration::from_secs(1)));
+        let none = Labels::new();
+        assert_eq!(pace(&none, Neighbours::Anybody), (3, Duration::from_secs(1)));
+        assert_eq!(pace(&none, Neighbours::Ours), (1, Duration::from_secs(1)));
+        for neighbours in [Neighbours::Ours, Neighbours::Anybody] {
+            let told = labels(&[(TIMES, "2"), (EVERY, "100")]);
+            assert_eq!(pace(&told, neighbours), (2, Duration::from_millis(100)));
+            assert_eq!(pace(&labels(&[(TIMES, "0")]), neighbours).0, 0);
+        }
         let told = labels(&[(TIMES, "0"), (EVERY, "100")]);
-        assert_eq!(pace(&told), (0, Duration::from_millis(100)));
         assert!(violations(&told).is_empty());
         for (key, value) in [
             (TIMES, "4"),

@@ -26,6 +26,13 @@ pub(crate) fn newest() -> &'static str {
     }
 }
 
+/// Debian's of three releases, as far as they are there: 20.10, 26 and the newest.
+pub(crate) fn every() -> Vec<&'static str> {
+    let mut all = vec!["dockerd", "dockerd-26", "dockerd-28"];
+    all.retain(|package| *package != "dockerd-28" || Programs::is_brought(package));
+    all
+}
+
 impl Site {
     fn start(host: &Host, package: &str, store: Option<String>, flags: &[&str]) -> anyhow::Result<Self> {
         let host = host.clone().with_packages(match package {
