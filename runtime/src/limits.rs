@@ -232,7 +232,7 @@ mod tests {
         );
         assert!(shown(&Resources::default(), true).is_empty());
         let weights = [2, 3, 512, 1024, 2048, 262_143, 262_144].map(weight);
-        assert_eq!(weights, [1, 2, 59, 100, 170, 10_000, 10_000]);
+        assert_eq!(weights, [1, 2, 59, 100, 174, 10_000, 10_000]);
         let weighed = Resources {
             blkio_weight: Some(300),
             ..Resources::default()
