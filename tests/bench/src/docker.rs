@@ -1,9 +1,10 @@
 //! Our plugin under a stock dockerd, beside dockerd's own bridge for the same operation of the same dockerd, in turns.
 
-use netlab::{Api, Daemon, DaemonOptions, Dockerd, Lab, Programs, busybox_archive};
+use netlab::{Api, Daemon, DaemonOptions, Dockerd, Host, Lab, Programs, busybox_archive};
 use serde_json::{Value, json};
 
 use crate::{
+    networks::{links_on, quiet},
     report::{Report, Row, Unit},
     setup::{import, sleeper, text},
 };
@@ -23,7 +24,7 @@ pub(crate) fn beside_its_own_bridge(samples: usize, report: &mut Report) -> anyh
     let _plugin = Daemon::start(&host, &Programs::find()?, options)?;
     let docker = Dockerd::start(&host, &[])?;
     import(&docker.api(), busybox_archive(host.folder())?)?;
-    let rows = measure(&docker.api(), samples)?;
+    let rows = measure(&host, &docker.api(), samples)?;
     for row in rows {
         report.add(row);
     }
@@ -45,7 +46,9 @@ fn network(name: &str, ours: bool, third: usize) -> Value {
     }
 }
 
-fn measure(api: &Api, samples: usize) -> anyhow::Result<Vec<Row>> {
+/// Each operation is measured alone, once what was removed before it has gone: dockerd's own bridge waits for that before
+/// it answers, ours does not.
+fn measure(host: &Host, api: &Api, samples: usize) -> anyhow::Result<Vec<Row>> {
     let row = |name: &str| Row::new(format!("under dockerd: {name}"), OWN, Unit::Milliseconds);
     let mut create = row("network create");
     let mut remove = row("network rm");
@@ -58,6 +61,7 @@ fn measure(api: &Api, samples: usize) -> anyhow::Result<Vec<Row>> {
     }
     let container = sleeper(api, "bench-sleeper", "bridge")?;
     let body = json!({"Container": container, "Force": false});
+    let links = links_on(host)?;
     for sample in 0..samples {
         for ours in [sample % 2 == 0, sample % 2 != 0] {
             let name = if ours { "ours" } else { "theirs" };
@@ -73,8 +77,10 @@ fn measure(api: &Api, samples: usize) -> anyhow::Result<Vec<Row>> {
             of(&mut remove, &mut || {
                 api.delete(&format!("/networks/{new}")).map(drop)
             })?;
+            quiet(host, links)?;
             of(&mut connect, &mut || post(&path("connect"), &body))?;
             of(&mut disconnect, &mut || post(&path("disconnect"), &body))?;
+            quiet(host, links)?;
             let port = (18_000 + sample).to_string();
             let made = api.post(
                 "/containers/create",
@@ -90,6 +96,7 @@ fn measure(api: &Api, samples: usize) -> anyhow::Result<Vec<Row>> {
             of(&mut end, &mut || {
                 api.delete(&format!("/containers/{id}?force=1")).map(drop)
             })?;
+            quiet(host, links)?;
         }
     }
     Ok(vec![create, remove, connect, disconnect, start, end])

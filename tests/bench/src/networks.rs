@@ -141,7 +141,9 @@ pub(crate) fn quiet(host: &Host, links: usize) -> anyhow::Result<()> {
         let left = links_on(host)?;
         anyhow::ensure!(left <= links, "{left} links, not {links}");
         Ok(())
-    })
+    })?;
+    // It is no longer listed a grace period before whoever comes next gets the lock: this one waits for it.
+    host.run("ip", &["link", "set", "lo", "up"])?.ok().map(drop)
 }
 
 /// The namespace of a running container.

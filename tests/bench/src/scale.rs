@@ -76,7 +76,8 @@ fn rules(setup: &Setup, networks: usize, report: &mut Report) -> anyhow::Result<
 }
 
 /// `network connect` of the 1st, the 100th and the 1,000th endpoint on one network, each beside a veth by hand on the same
-/// bridge: the kernel itself passes by all of a bridge's ports when there is one more.
+/// bridge: the kernel itself passes by all of a bridge's ports when there is one more. Each is measured alone, once what
+/// was removed before it has gone.
 pub(crate) fn among_endpoints(
     setup: &Setup,
     most: usize,
@@ -101,6 +102,7 @@ pub(crate) fn among_endpoints(
         let mut connect = Row::new(title, "veth on that bridge", Unit::Milliseconds);
         let title = format!("network disconnect, endpoint number {size}");
         let mut disconnect = Row::new(title, "that veth, until announced", Unit::Milliseconds);
+        let links = links_on(setup.a.host())?;
         for sample in 0..samples {
             let (near, far) = (format!("sfloorv{sample}"), format!("sfloorp{sample}"));
             let veth = floor::veth(&near, &far, &netns, Some(&bridge))?;
@@ -113,6 +115,7 @@ pub(crate) fn among_endpoints(
             disconnect
                 .ours
                 .time(|| api.post("/networks/scale-wide/disconnect", &body))?;
+            quiet(setup.a.host(), links)?;
         }
         report.add(connect);
         report.add(disconnect);
