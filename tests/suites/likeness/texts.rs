@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Options of logs, filters of prunes.
-const LINES: [&str; 52] = [
+const LINES: [&str; 64] = [
     "run --name noted -l tier=front -l other=x -e CNM_ONE=1 -e TWO=a,b --log-opt labels=tier --log-opt env=TWO \
      --log-opt env-regex=^CNM --log-opt tag={{.Name}}/x busybox echo hello",
     "logs --details noted",
@@ -63,10 +63,25 @@ const LINES: [&str; 52] = [
     "events --filter colour=red --until 1",
     "volume ls --filter colour=red",
     "volume inspect nowhere",
+    "create --name still -m 64m --memory-swap 64m busybox true",
+    "unpause still",
+    "pause still",
+    "update --memory 128m still",
+    "update --memory 32m still",
+    "ps -aq --filter name=st.ll",
+    "ps -aq --filter name=^/still$",
+    "ps -aq --filter name=(",
+    "network ls -q --filter name=^(bridge|host)$",
+    "run --rm --log-opt compress=true busybox true",
+    "run --rm --log-opt compress=maybe --log-opt max-size=1m --log-opt max-file=2 busybox true",
+    "run --rm --log-driver local --log-opt max-file=1 busybox true",
 ];
 
 /// Versions, swarm, and paths that nobody has.
-const REQUESTS: [(&str, &str); 22] = [
+const REQUESTS: [(&str, &str); 25] = [
+    ("POST", "/containers/still/unpause"),
+    ("POST", "/containers/still/pause"),
+    ("DELETE", "/containers/still"),
     ("GET", "/v1.52/info"),
     ("GET", "/v2.0/_ping"),
     ("GET", "/v1.23/version"),
@@ -117,7 +132,7 @@ impl Player<'_> {
             for line in said {
                 text.push_str(&format!("{line}\n"));
             }
-            for line in done.stderr.lines() {
+            for line in ids.plain(&done.stderr).lines() {
                 text.push_str(&format!("! {line}\n"));
             }
             if done.code != 0 {
@@ -135,7 +150,7 @@ impl Player<'_> {
             text.push_str(&format!(
                 "{method} {path} {} {}\n",
                 answer.status.as_u16(),
-                said.trim()
+                ids.plain(said.trim())
             ));
         }
         Ok(text)

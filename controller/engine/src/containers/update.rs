@@ -33,12 +33,13 @@ impl Containers {
                 "Container is marked for removal and cannot be \"update\".",
             ));
         }
+        let cannot = |why: &str| Error::invalid(format!("Cannot update container {}: {why}", record.id));
         if record.settings.auto_remove && update.restart.is_some_and(|policy| policy != RestartPolicy::No) {
-            return Err(Error::invalid(
+            return Err(cannot(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container",
             ));
         }
-        let resources = merged(&record.settings.run.resources, &update.resources)?;
+        let resources = merged(&record.settings.run.resources, &update.resources).map_err(cannot)?;
         let mut run = record.settings.run.clone();
         run.resources = resources.clone();
         let (runtime, id, changed) = (core.runtime.clone(), record.id, update.resources.clone());
@@ -65,8 +66,8 @@ impl Containers {
 }
 
 /// What is said replaces what was; what contradicts it is refused, as Docker does.
-fn merged(old: &Resources, new: &Resources) -> Result<Resources> {
-    let refuse = |message: &str| Err(Error::invalid(message));
+fn merged(old: &Resources, new: &Resources) -> std::result::Result<Resources, &'static str> {
+    let refuse = |message: &'static str| Err(message);
     if new.nano_cpus.is_some() && (old.cpu_quota.is_some() || old.cpu_period.is_some()) {
         return refuse(
             "Conflicting options: Nano CPUs cannot be updated as CPU Period/Quota has already been set",
