@@ -1,7 +1,7 @@
 //! Connections that become a container's streams: with `Upgrade: tcp` and status 101, or in the old way, where the
 //! answer's body is the output and the request's body the input.
 
-use std::io;
+use std::{io, time::Duration};
 
 use api_types::detach_keys::{self, Typed, Watcher};
 use axum::{
@@ -26,6 +26,9 @@ pub(crate) enum Hijack {
     /// The old way, with the rest of the request's body.
     Bodies(Option<Body>),
 }
+
+/// How long a client may go on speaking whose output has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a client hears first.
 pub(crate) type Before = Box<dyn AsyncRead + Send + Unpin>;
@@ -196,27 +199,39 @@ async fn copy(
     let Streams { output, mut input } = streams;
     let mut output = before.chain(output);
     let (keys, left) = leave.map(|leave| (leave.keys, leave.left)).unzip();
-    let typing = tokio::spawn(async move {
+    // True when the client left by its keys, false when it has said everything.
+    let mut typing = tokio::spawn(async move {
         // A container that closed its input ends this direction only.
         let detached = match keys {
             None => tokio::io::copy(&mut from_client, &mut input).await.map(|_| false),
             Some(keys) => type_until(&mut from_client, &mut input, keys).await,
         };
         if matches!(detached, Ok(true)) {
-            return;
+            return true;
         }
         let _ = input.shutdown().await;
-        // The output goes on.
-        std::future::pending::<()>().await;
+        // What nobody wants is read all the same: left unread, it would make the connection's end an error for its client.
+        let _ = tokio::io::copy(&mut from_client, &mut tokio::io::sink()).await;
+        false
     });
-    let typing_ends = typing.abort_handle();
+    let leaving = async {
+        match (&mut typing).await {
+            Ok(true) => {}
+            // The output goes on.
+            _ => std::future::pending::<()>().await,
+        }
+    };
     tokio::select! {
         // A client that left ends this one, and with it both.
         _ = tokio::io::copy(&mut output, &mut to_client) => {}
-        _ = typing => if let Some(left) = left { left() },
+        () = leaving => if let Some(left) = left { left() },
     }
     let _ = to_client.shutdown().await;
-    typing_ends.abort();
+    if !typing.is_finished() {
+        // It closes its side when it has read ours.
+        let _ = tokio::time::timeout(LAST_WORDS, &mut typing).await;
+    }
+    typing.abort();
 }
 
 /// Copies until the end of what is typed, or the keys to leave: true for these.
@@ -259,6 +274,23 @@ mod tests {
     fn what_is_said_is_a_frame_unless_there_is_a_terminal() {
         assert_eq!(on_stdout("no", false), b"\x01\0\0\0\0\0\0\x02no");
         assert_eq!(on_stdout("no", true), b"no");
+    }
+
+    #[tokio::test]
+    async fn what_a_client_says_too_late_is_no_error_at_its_end() {
+        let (mut client, server) = tokio::net::UnixStream::pair().expect("a pair");
+        client
+            .write_all(&vec![b'x'; 64 << 10])
+            .await
+            .expect("it fits the socket");
+        let streams = Streams::ended().expect("streams");
+        let before = Box::new(io::Cursor::new(b"terminal".to_vec()));
+        let copying = tokio::spawn(copy(server, before, streams, None));
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.expect("no reset");
+        assert_eq!(heard, b"terminal");
+        drop(client);
+        copying.await.expect("copied");
     }
 
     #[test]
