@@ -16,7 +16,7 @@ use model::{Lifecycle, Network, NetworkId, Sandbox, SandboxId, Snapshot};
 use tokio::sync::Notify;
 
 use super::repair::{self, Looked};
-use crate::{core::Core, locks::LockKey, sandboxes};
+use crate::{core::Core, dressed, locks::LockKey, sandboxes};
 
 /// What is heard within it is repaired together.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -220,6 +220,12 @@ impl Concerned {
                     let Some(endpoint) = endpoint.filter(|it| it.lifecycle != Lifecycle::Deleting) else {
                         continue;
                     };
+                    // One that waits on the host is taken by its engine at any moment; another one made in its place would
+                    // be in the way when it comes back.
+                    let sandbox = snapshot.sandboxes.get(&endpoint.sandbox);
+                    if sandbox.is_some_and(|sandbox| dressed::is_on_host(sandbox, endpoint)) {
+                        continue;
+                    }
                     concerned.networks.insert(endpoint.network);
                     concerned.sandboxes.insert(endpoint.sandbox, true);
                 }
