@@ -161,6 +161,7 @@ async fn volume(command: VolumeCommand, context: &Context) -> Outcome {
     }
 }
 
+#[expect(clippy::cognitive_complexity, reason = "an arm for each command")]
 async fn container(command: ContainerCommand, context: &Context) -> Outcome {
     match command {
         ContainerCommand::Run(args) => Box::pin(args.run(context)).await,

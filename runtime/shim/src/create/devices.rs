@@ -18,19 +18,29 @@ const BLOCK: i32 = 1;
 const CHARACTER: i32 = 2;
 
 /// What every container may: make nodes, use those without hardware behind them, and its own terminals.
-const ALWAYS: [(Option<i32>, Option<i32>, Option<i32>, i32); 11] = [
-    (Some(CHARACTER), None, None, MAKE),
-    (Some(BLOCK), None, None, MAKE),
-    (Some(CHARACTER), Some(1), Some(3), ALL),
-    (Some(CHARACTER), Some(1), Some(5), ALL),
-    (Some(CHARACTER), Some(1), Some(7), ALL),
-    (Some(CHARACTER), Some(1), Some(8), ALL),
-    (Some(CHARACTER), Some(1), Some(9), ALL),
-    (Some(CHARACTER), Some(5), Some(0), ALL),
-    (Some(CHARACTER), Some(5), Some(1), ALL),
-    (Some(CHARACTER), Some(5), Some(2), ALL),
-    (Some(CHARACTER), Some(136), None, ALL),
+const ALWAYS: [Rule; 11] = [
+    always(CHARACTER, None, None, MAKE),
+    always(BLOCK, None, None, MAKE),
+    always(CHARACTER, Some(1), Some(3), ALL),
+    always(CHARACTER, Some(1), Some(5), ALL),
+    always(CHARACTER, Some(1), Some(7), ALL),
+    always(CHARACTER, Some(1), Some(8), ALL),
+    always(CHARACTER, Some(1), Some(9), ALL),
+    always(CHARACTER, Some(5), Some(0), ALL),
+    always(CHARACTER, Some(5), Some(1), ALL),
+    always(CHARACTER, Some(5), Some(2), ALL),
+    always(CHARACTER, Some(136), None, ALL),
 ];
+
+const fn always(kind: i32, major: Option<i32>, minor: Option<i32>, access: i32) -> Rule {
+    Rule {
+        allow: true,
+        kind: Some(kind),
+        major,
+        minor,
+        access,
+    }
+}
 
 /// Has the kernel keep other devices than the spec allows from the container, whose cgroup is there.
 pub(super) fn keep(launch: &Launch, spec: &Spec) -> io::Result<()> {
@@ -99,14 +109,7 @@ const MINOR: u8 = 5;
 
 /// The program; none where everything is allowed. The last rule that speaks of something counts, as with version 1.
 fn program(rules: &[LinuxDeviceCgroup]) -> Option<Vec<Instruction>> {
-    let always = ALWAYS.iter().map(|(kind, major, minor, access)| Rule {
-        allow: true,
-        kind: *kind,
-        major: *major,
-        minor: *minor,
-        access: *access,
-    });
-    let rules: Vec<_> = rules.iter().map(Rule::of).chain(always).collect();
+    let rules: Vec<_> = rules.iter().map(Rule::of).chain(ALWAYS).collect();
     if rules.iter().all(|rule| rule.allow) {
         return None;
     }
