@@ -320,11 +320,7 @@ fn attached_key(client: &Client) -> Option<Key> {
     }
 }
 
-/// What can only be told to who looks into the shim's error file.
-#[expect(
-    clippy::print_stderr,
-    reason = "standard error is the shim's own file in the bundle"
-)]
+/// What can only be told to who looks into the shim's error file, which standard error is.
 pub(super) fn complain(doing: &str, error: &dyn std::error::Error) {
     // It goes to a file: on a full disk that fails too, and is no reason to end.
     let _ = writeln!(io::stderr(), "{doing}: {error}");
