@@ -102,6 +102,7 @@ fn v1_volumes_are_made_listed_inspected_pruned_and_removed() -> Test {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a walkthrough, line by line")]
 fn v2_every_way_to_mount() -> Test {
     on_each_client(&[], |host, client| {
         let docker = &host.daemon;
