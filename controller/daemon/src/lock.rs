@@ -5,10 +5,16 @@ use std::{
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
+
+/// A daemon that was killed may leave a child that was about to become another program: until then it has all that the
+/// daemon had open, its locks too.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The folders of one daemon, held by it alone until dropped.
 #[derive(Debug)]
@@ -38,15 +44,19 @@ fn claim(root: &Path, mode: u32) -> anyhow::Result<Flock<File>> {
         .append(true)
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((_, nix::Error::EWOULDBLOCK)) => {
-            bail!(
+    let until = Instant::now() + PATIENCE;
+    let mut file = file;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((again, nix::Error::EWOULDBLOCK)) if Instant::now() < until => file = again,
+            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
                 "{} belongs to another daemon that is running: give this one its own --data-root and --exec-root",
                 root.display()
-            )
+            ),
+            Err((_, error)) => return Err(error).with_context(|| format!("locking {}", path.display())),
         }
-        Err((_, error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -87,7 +97,11 @@ mod tests {
             .expect_err("exec-root is held")
             .to_string();
         assert!(error.contains("belongs to another daemon"), "{error}");
-        drop(held);
-        assert!(Roots::claim(&data, &exec).is_ok());
+        let leaving = thread::spawn(move || drop(held));
+        assert!(
+            Roots::claim(&data, &exec).is_ok(),
+            "who is about to go is waited for"
+        );
+        leaving.join().expect("gone");
     }
 }
