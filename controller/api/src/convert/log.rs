@@ -338,6 +338,10 @@ mod tests {
             (&attributes.labels[..], &*attributes.env_regex),
             (&["a".to_owned(), "b".to_owned()][..], "^CNM_")
         );
+    }
+
+    #[test]
+    fn what_no_driver_has_is_refused() {
         for (driver, options) in [
             ("json-file", &[("labels-regex", "(")][..]),
             ("json-file", &[("mode", "sometimes")]),
