@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::LogConfig;
 
+mod back;
 mod entry;
 mod files;
 mod follow;
@@ -90,11 +91,7 @@ async fn send_all(
 ) -> io::Result<()> {
     // Watched before it is read, so that nothing falls in between.
     let changes = query.follow.then(|| follow::Changes::watch(&path)).transpose()?;
-    let place = match query.tail {
-        Some(_) => send_tail(path.clone(), query, to).await?,
-        None => send_files(path.clone(), query, to).await?,
-    };
-    match (place, changes) {
+    match (send_files(path.clone(), query, to).await?, changes) {
         (Sent::All(place), Some(changes)) => follow::follow(&path, place, query, changes, ended, to).await,
         _ => Ok(()),
     }
@@ -109,25 +106,24 @@ enum Sent {
     ToNobody,
 }
 
-async fn send_tail(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Sent> {
-    let query = query.clone();
-    let (items, place) = blocking(move || files::tail(&path, &query)).await?;
-    Ok(if send(items, to).await {
-        Sent::All(place)
-    } else {
-        Sent::ToNobody
-    })
-}
-
 /// Piece by piece: a log may be larger than memory, and its reader slow.
 async fn send_files(path: PathBuf, query: &LogQuery, to: &Sender) -> io::Result<Sent> {
     let mut last = None;
-    for mut place in blocking(move || files::open(&path)).await? {
+    let asked = query.clone();
+    let places = blocking(move || match asked.tail {
+        Some(wanted) => files::tail(&path, &asked, wanted),
+        None => files::open(&path),
+    });
+    // What is written while they are sent is no part of the last lines, unless it is followed.
+    let mut left = query.tail.filter(|_| !query.follow).unwrap_or(usize::MAX);
+    for mut place in places.await? {
         loop {
             let query = query.clone();
             let read = blocking(move || place.batch(&query).map(|batch| (batch, place)));
-            let batch;
+            let mut batch;
             (batch, place) = read.await?;
+            batch.items.truncate(left);
+            left -= batch.items.len();
             if !send(batch.items, to).await {
                 return Ok(Sent::ToNobody);
             }

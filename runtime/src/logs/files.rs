@@ -3,7 +3,7 @@
 //! The shim turns files while they are looked at, and asks nobody: so it is looked twice, until both looks saw the same.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -12,11 +12,7 @@ use std::{
 use bytes::Bytes;
 use shim_protocol::packed;
 
-use super::{
-    LogQuery,
-    entry::{Shown, show},
-    place::Place,
-};
+use super::{LogQuery, place::Place};
 
 /// So many bytes of a log are in memory for one reader, who may be slow.
 pub(super) const BATCH: usize = 256 << 10;
@@ -116,38 +112,17 @@ pub(super) fn after(path: &Path, place: &Place) -> io::Result<Vec<Place>> {
     Ok(places)
 }
 
-/// The last lines asked for, and where the newest file ended.
-pub(super) fn tail(path: &Path, query: &LogQuery) -> io::Result<(Vec<Bytes>, Option<Place>)> {
-    let wanted = query.tail.unwrap_or(usize::MAX);
-    let mut kept = VecDeque::new();
-    let mut newest = None;
+/// The files that the last `wanted` lines asked for are in, the oldest first, each at the first of them; at least the
+/// newest file that is there.
+pub(super) fn tail(path: &Path, query: &LogQuery, wanted: usize) -> io::Result<Vec<Place>> {
+    let (mut kept, mut left) = (Vec::new(), wanted);
     for mut place in open(path)?.into_iter().rev() {
-        if newest.is_some() && kept.len() >= wanted {
+        if left == 0 && !kept.is_empty() {
             break;
         }
-        let mut lines = last(&mut place, query, wanted - kept.len())?;
-        lines.append(&mut kept);
-        kept = lines;
-        newest.get_or_insert(place);
+        left -= place.go_to_last(query, left)?;
+        kept.push(place);
     }
-    Ok((kept.into(), newest))
-}
-
-/// The last so many lines of one file.
-fn last(place: &mut Place, query: &LogQuery, wanted: usize) -> io::Result<VecDeque<Bytes>> {
-    let mut kept = VecDeque::new();
-    place.lines(|line| {
-        match show(line, query) {
-            Shown::Item(item) => {
-                kept.push_back(item);
-                if kept.len() > wanted {
-                    kept.pop_front();
-                }
-            }
-            Shown::Skipped => {}
-            Shown::Past => return false,
-        }
-        true
-    })?;
+    kept.reverse();
     Ok(kept)
 }

@@ -2,15 +2,15 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Seek as _, SeekFrom},
-    os::unix::fs::MetadataExt as _,
+    io::{self, BufRead, BufReader, Read, Seek as _, SeekFrom},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
 };
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::{
-    LogQuery,
+    LogQuery, back,
     entry::{Shown, show},
     files::{BATCH, Batch},
 };
@@ -39,6 +39,21 @@ struct Packed {
     reader: BufReader<MultiGzDecoder<BufReader<File>>>,
     /// A line that was read and not taken.
     held: Vec<u8>,
+}
+
+impl Packed {
+    /// How many of all lines count.
+    fn count(&self, counts: impl Fn(&[u8]) -> bool) -> io::Result<usize> {
+        let file = self.reader.get_ref().get_ref().get_ref();
+        let packed = BufReader::new(Apart { file, at: 0 });
+        let mut reader = BufReader::with_capacity(CHUNK, MultiGzDecoder::new(packed));
+        let mut count = 0;
+        whole_lines(&mut reader, &mut Vec::new(), |line| {
+            count += usize::from(counts(line));
+            true
+        })?;
+        Ok(count)
+    }
 }
 
 impl Place {
@@ -115,6 +130,36 @@ impl Place {
         Ok(batch)
     }
 
+    /// Goes from the beginning to the first of the last `wanted` lines asked for, and answers how many there are.
+    pub(super) fn go_to_last(&mut self, query: &LogQuery, wanted: usize) -> io::Result<usize> {
+        let is_shown = |line: &[u8]| matches!(show(line, query), Shown::Item(_));
+        match &mut self.source {
+            Source::Plain { file, offset } => {
+                let read_at = |buffer: &mut [u8], at| file.read_exact_at(buffer, at);
+                let found = loop {
+                    match back::find(file.metadata()?.len(), wanted, is_shown, read_at) {
+                        // Somebody cut it meanwhile.
+                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                        found => break found?,
+                    }
+                };
+                *offset = found.begin;
+                Ok(found.lines)
+            }
+            // What is packed can't be read from its end: it is counted, and read again.
+            Source::Packed(packed) => {
+                let shown = packed.count(is_shown)?;
+                let mut before = shown.saturating_sub(wanted);
+                self.lines(|line| {
+                    let passed = before > 0;
+                    before -= usize::from(passed && is_shown(line));
+                    passed
+                })?;
+                Ok(shown.min(wanted))
+            }
+        }
+    }
+
     /// Calls `each` with every whole line from here on, as long as it says true; stays behind the last of them.
     pub(super) fn lines(&mut self, each: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
         match &mut self.source {
@@ -126,6 +171,21 @@ impl Place {
             }
             Source::Packed(packed) => whole_lines(&mut packed.reader, &mut packed.held, each).map(drop),
         }
+    }
+}
+
+/// Reads a file that others read too, each from a byte of its own.
+#[derive(Debug)]
+struct Apart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Apart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

@@ -141,6 +141,39 @@ fn pack(path: &Path, age: u32) {
     fs::remove_file(plain).unwrap();
 }
 
+#[tokio::test]
+async fn the_last_lines_are_of_packed_files_too_whatever_is_filtered() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let of_error = |text: &str| line(text).replace("stdout", "stderr");
+    let [oldest, older] = [2, 1].map(|age| packed::file(&path, age, false));
+    fs::write(&oldest, [line("0"), line("1"), line("2"), of_error("e")].concat()).unwrap();
+    fs::write(&older, [of_error("e"), line("3"), of_error("e")].concat()).unwrap();
+    fs::write(
+        &path,
+        [line("4"), of_error("e"), "{\"unfinished".to_owned()].concat(),
+    )
+    .unwrap();
+    pack(&path, 2);
+    for is_packed in [false, true] {
+        if is_packed {
+            pack(&path, 1);
+        }
+        for tail in 0..=7 {
+            let query = LogQuery {
+                tail: Some(tail),
+                stderr: false,
+                ..plain()
+            };
+            let shown = all(&LogConfig::file(path.clone()), query).await;
+            let expected: Vec<_> = (5_usize.saturating_sub(tail)..5)
+                .map(|number| format!("{number}\n"))
+                .collect();
+            assert_eq!(shown, expected, "{tail} {is_packed}");
+        }
+    }
+}
+
 async fn next(lines: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> Option<String> {
     let item = tokio::time::timeout(Duration::from_secs(30), lines.next())
         .await
