@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use netlab::{Finished, Programs, Single, wait_for};
+use netlab::{DockerClient, Finished, Programs, Single, wait_for};
 
 type Test = anyhow::Result<()>;
 
@@ -18,8 +18,8 @@ fn pem(name: &str) -> String {
 }
 
 /// `docker` on the host, with nothing but these words to lead it.
-fn docker(host: &Single, words: &[&str]) -> anyhow::Result<Finished> {
-    let mut command = Command::new(Programs::peer("docker")?);
+fn docker(host: &Single, client: DockerClient, words: &[&str]) -> anyhow::Result<Finished> {
+    let mut command = Command::new(client.program()?);
     command
         .env_remove("DOCKER_HOST")
         .env("HOME", host.daemon.host().folder())
@@ -54,28 +54,32 @@ fn s3_a_client_with_a_certificate_drives_the_daemon_and_nobody_else_does() -> Te
         "--tlskey",
         &client_key,
     ];
-    let ask = |words: &[&str]| docker(&host, &[&known[..], words].concat());
-    contains(&ask(&["version", "--format", "{{.Server.Version}}"])?.ok()?, ".");
-    assert_eq!(ask(&["run", "--rm", "busybox", "echo", "far"])?.ok()?, "far");
-    // Streams go both ways, and their ends are seen.
-    assert_eq!(ask(&["run", "--rm", "-i", "busybox", "cat"])?.ok()?, "typed");
-    ask(&["run", "-d", "--name", "one", "busybox", "sleep", "600"])?.ok()?;
-    assert_eq!(ask(&["exec", "one", "sh", "-c", "echo out; exit 3"])?.code, 3);
-    // Without a certificate, with TLS alone, with none at all.
-    let nobody = ["-H", "tcp://127.0.0.1:2376", "--tls", "--tlscacert", &ca, "ps"];
-    contains(&docker(&host, &nobody)?.failed()?, "certificate required");
-    contains(
-        &docker(&host, &["-H", "tcp://127.0.0.1:2376", "ps"])?.failed()?,
-        "Are you trying to connect to a TLS-enabled daemon without TLS?",
-    );
+    for client in DockerClient::ALL {
+        let ask = |words: &[&str]| docker(&host, client, &[&known[..], words].concat());
+        contains(&ask(&["version", "--format", "{{.Server.Version}}"])?.ok()?, ".");
+        assert_eq!(ask(&["run", "--rm", "busybox", "echo", "far"])?.ok()?, "far");
+        // Streams go both ways, and their ends are seen.
+        assert_eq!(ask(&["run", "--rm", "-i", "busybox", "cat"])?.ok()?, "typed");
+        ask(&["run", "-d", "--name", "one", "busybox", "sleep", "600"])?.ok()?;
+        assert_eq!(ask(&["exec", "one", "sh", "-c", "echo out; exit 3"])?.code, 3);
+        // Without a certificate, with TLS alone, with none at all.
+        let nobody = ["-H", "tcp://127.0.0.1:2376", "--tls", "--tlscacert", &ca, "ps"];
+        contains(&docker(&host, client, &nobody)?.failed()?, "certificate required");
+        contains(
+            &docker(&host, client, &["-H", "tcp://127.0.0.1:2376", "ps"])?.failed()?,
+            "Are you trying to connect to a TLS-enabled daemon without TLS?",
+        );
+        assert_eq!(ask(&["ps", "-q", "--no-trunc"])?.ok()?.len(), 64);
+        ask(&["rm", "-f", "one"])?.ok()?;
+    }
     // A client that says nothing keeps nobody waiting.
     let mut silent = Command::new(Programs::peer("busybox")?);
     silent
         .args(["nc", "127.0.0.1", "2376"])
         .stdin(std::process::Stdio::piped());
     let _silent = host.daemon.host().start("silent", silent)?;
-    assert_eq!(ask(&["ps", "-q", "--no-trunc"])?.ok()?.len(), 64);
-    ask(&["rm", "-f", "one"])?.ok()?;
+    let shown = docker(&host, DockerClient::New, &[&known[..], &["version"]].concat())?;
+    contains(&shown.ok()?, "Server:");
     Ok(())
 }
 
@@ -167,6 +171,7 @@ fn s3_tcp_without_certificates_is_refused_unless_somebody_insists() -> Test {
     assert_eq!(
         docker(
             &host,
+            DockerClient::Old,
             &[
                 "-H",
                 "tcp://127.0.0.1:2375",

@@ -2,13 +2,16 @@
 
 use std::{fs, time::Duration};
 
-use netlab::{Single, contains, wait_for};
+use netlab::{Single, contains, on_each_client, wait_for};
 
 type Test = anyhow::Result<()>;
 
 #[test]
 fn room_is_told_and_made() -> Test {
-    let host = Single::start(&[])?;
+    on_each_client(&[], |host, _| room(host))
+}
+
+fn room(host: &Single) -> Test {
     let docker = &host.daemon;
     let write = "head -c 50000 /dev/zero > /data/file; head -c 7000 /dev/zero > /own";
     docker

@@ -1,10 +1,8 @@
 //! The firewall backends of a daemon: what holds on one must hold on the other.
 
-use std::process::Command;
-
 use anyhow::Context as _;
 
-use crate::{programs::Programs, single::Single};
+use crate::single::Single;
 
 /// How a daemon writes its rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +24,6 @@ impl Backend {
             Self::Iptables => "iptables",
         }
     }
-
-    /// Whether our daemon knows it: nftables always, another once it has the flag.
-    fn is_there(self) -> anyhow::Result<bool> {
-        if self == Self::Nftables {
-            return Ok(true);
-        }
-        let daemon = Programs::find()?.ours("cnmd");
-        let help = Command::new(daemon)
-            .arg("--help")
-            .output()
-            .context("asking cnmd what it knows")?;
-        Ok(String::from_utf8_lossy(&help.stdout).contains("--firewall-backend"))
-    }
 }
 
 /// Plays a test on a host of its own for each backend; an error says on which.
@@ -47,13 +32,6 @@ impl Backend {
 /// The test's own, or those of starting a host.
 pub fn on_each_backend(flags: &[&str], test: impl Fn(Single) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for backend in Backend::ALL {
-        if !backend.is_there()? {
-            eprintln!(
-                "skipped on {}: this daemon has no --firewall-backend",
-                backend.as_str()
-            );
-            continue;
-        }
         let chosen = ["--firewall-backend", backend.as_str()];
         let mut flags = flags.to_vec();
         if backend != Backend::Nftables {
