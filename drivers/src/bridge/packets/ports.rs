@@ -164,10 +164,10 @@ fn containers_reach_published_ports_by_the_hosts_addresses() {
 }
 
 /// Switches `br_netfilter` for both families; false where the kernel doesn't have it.
-fn bridged_packets_are_filtered(scene: &Scene, on: u8) -> bool {
+pub(super) fn bridged_packets_are_filtered(scene: &Scene, on: u8) -> bool {
     let switch = |family| {
-        let setting = format!("net.bridge.bridge-nf-call-{family}tables={on}");
-        command(&scene.host.pin, &["sysctl", "-q", &setting]).is_some()
+        let setting = format!("echo {on} > /proc/sys/net/bridge/bridge-nf-call-{family}tables");
+        command(&scene.host.pin, &["sh", "-c", &setting]).is_some()
     };
     switch("ip") && switch("ip6")
 }
